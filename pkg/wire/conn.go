@@ -1,0 +1,226 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn frames packets on one SEQPACKET connection. One goroutine may send while another receives.
+type Conn struct {
+	uc *net.UnixConn
+}
+
+// NewConn takes over an accepted connection.
+func NewConn(uc *net.UnixConn) *Conn { return &Conn{uc: uc} }
+
+// Dial connects to the server's socket.
+func Dial(path string) (*Conn, error) {
+	uc, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{uc: uc}, nil
+}
+
+// Close hangs up.
+func (c *Conn) Close() error { return c.uc.Close() }
+
+// Peer returns the credentials that the kernel recorded when the other side connected.
+func (c *Conn) Peer() (*unix.Ucred, error) {
+	raw, err := c.uc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var cred *unix.Ucred
+	var sockErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return nil, err
+	}
+	return cred, sockErr
+}
+
+// Send sends one object and copies of the descriptors.
+func (c *Conn) Send(v any, files ...*os.File) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("wire: encode: %w", err)
+	}
+	if len(body) > MaxPacket {
+		return fmt.Errorf("wire: packet of %d bytes, at most %d", len(body), MaxPacket)
+	}
+	var oob []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		oob = unix.UnixRights(fds...)
+	}
+	if _, _, err := c.uc.WriteMsgUnix(body, oob, nil); err != nil {
+		return fmt.Errorf("wire: send: %w", err)
+	}
+	return nil
+}
+
+// errTruncated is a packet or control message longer than the contract allows.
+var errTruncated = errors.New("wire: packet too long or with too many descriptors")
+
+// Recv receives one object into v and the descriptors beside it, which the caller owns. It returns io.EOF when the peer hung up.
+// On any error every received descriptor is closed: a peer cannot fill our table with a malformed packet.
+func (c *Conn) Recv(v any) (files []*os.File, err error) {
+	body := make([]byte, MaxPacket)
+	oob := make([]byte, unix.CmsgSpace(4*MaxFds))
+	n, oobn, flags, _, err := c.uc.ReadMsgUnix(body, oob)
+	files = parseRights(oob[:oobn])
+	defer func() {
+		if err != nil {
+			CloseAll(files)
+			files = nil
+		}
+	}()
+	if err != nil {
+		return files, err
+	}
+	if n == 0 && oobn == 0 {
+		return files, io.EOF
+	}
+	// MSG_CTRUNC: the kernel dropped descriptors that did not fit; the rest would be in the wrong places.
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		return files, errTruncated
+	}
+	return files, Decode(body[:n], v)
+}
+
+// Decode reads exactly one JSON object and refuses unknown fields and trailing data.
+func Decode(body []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("wire: decode: %w", err)
+	}
+	if dec.InputOffset() != int64(len(body)) {
+		return fmt.Errorf("wire: decode: %d bytes after the object", int64(len(body))-dec.InputOffset())
+	}
+	return nil
+}
+
+// parseRights wraps every descriptor in the control message. Go's net package has received it with MSG_CMSG_CLOEXEC.
+func parseRights(oob []byte) []*os.File {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	var files []*os.File
+	for i := range msgs {
+		fds, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "wire"))
+		}
+	}
+	return files
+}
+
+// CloseAll closes every file.
+func CloseAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// Client talks to one sandboxd.
+type Client struct {
+	Path string // of the socket
+}
+
+// Run carries out one job. Descriptors stay the caller's. When ctx ends the connection is hung up, which kills the job. A value from
+// kill asks sandboxd to end the job and still report what it did; kill may be nil.
+func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*os.File) (*Result, error) {
+	if len(files) != job.Fds() {
+		panic(fmt.Sprintf("wire: internal error: %d descriptors for a job that needs %d", len(files), job.Fds()))
+	}
+	reply, err := c.exchange(ctx, &Request{Job: job}, kill, files...)
+	if err != nil {
+		return nil, err
+	}
+	if reply.Result == nil {
+		return nil, errors.New("sandboxd: answered a job without a result")
+	}
+	return reply.Result, nil
+}
+
+// Forget drops volumes.
+func (c *Client) Forget(ctx context.Context, ids ...string) error {
+	_, err := c.exchange(ctx, &Request{Forget: &Forget{IDs: ids}}, nil)
+	return err
+}
+
+// Status asks for a snapshot.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	reply, err := c.exchange(ctx, &Request{Status: &struct{}{}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if reply.Status == nil {
+		return nil, errors.New("sandboxd: answered without a status")
+	}
+	return reply.Status, nil
+}
+
+func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, files ...*os.File) (*Reply, error) {
+	conn, err := Dial(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				conn.Close()
+				return
+			case k := <-kill:
+				// A job that has just ended makes this fail; its Result is on the way all the same.
+				_ = conn.Send(&Request{Kill: &k})
+				kill = nil
+			case <-done:
+				return
+			}
+		}
+	}()
+	if err := conn.Send(req, files...); err != nil {
+		return nil, contextError(ctx, err)
+	}
+	var reply Reply
+	extra, err := conn.Recv(&reply)
+	if err != nil {
+		return nil, contextError(ctx, err)
+	}
+	CloseAll(extra)
+	if reply.Error != nil {
+		return nil, reply.Error
+	}
+	return &reply, nil
+}
+
+// contextError prefers the reason why we hung up over the error that hanging up caused.
+func contextError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}

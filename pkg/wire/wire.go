@@ -1,0 +1,293 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Bounds of the protocol. MaxPacket stays below the default socket buffer of Linux (net.core.wmem_default, 212,992 bytes),
+// above which a SEQPACKET message is refused.
+const (
+	MaxPacket = 160 << 10 // bytes of one JSON object
+	MaxFds    = 5         // file descriptors beside one packet
+	MaxFiles  = 1000      // files placed by one job
+	MaxWords  = 96 << 10  // bytes of argv and env together, terminators included
+	MaxID     = 128       // bytes of a volume id
+	MaxName   = 255       // bytes of one part of a file name
+	MaxPath   = 4000      // bytes of a whole file name; PATH_MAX is 4096
+)
+
+// Request is what a client sends: exactly one field is set.
+type Request struct {
+	Job    *Job      `json:"job,omitempty"`
+	Kill   *Kill     `json:"kill,omitempty"`
+	Forget *Forget   `json:"forget,omitempty"`
+	Status *struct{} `json:"status,omitempty"`
+}
+
+// Job runs one program in one fresh jail.
+type Job struct {
+	Template  string   `json:"template"`  // "<folder>/<template>"
+	Argv      []string `json:"argv"`      // argv[0] is an absolute path in the jail
+	Env       []string `json:"env"`       // "NAME=value"
+	Workspace Volume   `json:"workspace"` // attached read-write at /home/user
+	Build     Volume   `json:"build"`     // attached at /build
+	Files     []File   `json:"files"`     // placed in the workspace, in order, before the program starts
+	Limits    Limits   `json:"limits"`
+
+	HasStdin   bool `json:"has_stdin"`   // a descriptor follows; without it stdin is empty
+	HasFiles   bool `json:"has_files"`   // a descriptor follows: the contents of Files
+	HasEnviron bool `json:"has_environ"` // a descriptor follows: receives /tmp/.environ, see docs/languages.md
+}
+
+// Volume names a tmpfs that outlives a job. The zero Volume asks for none to be kept: a workspace is then made for the job and
+// dropped with it, and nothing is attached at /build.
+type Volume struct {
+	ID string `json:"id,omitempty"` // chosen by the client; at most MaxID bytes of A-Z a-z 0-9 . _ -
+	// New makes an empty volume of this id and keeps it after the job; an existing one of that id is an error.
+	// A build volume is writable in the job that makes it and read-only in every other. It is kept only if the program exits with 0.
+	New bool `json:"new,omitempty"`
+}
+
+// File is one file to place: Size bytes of the contents descriptor, after those of the files before it.
+type File struct {
+	Name string `json:"name"` // relative, '/' separates folders
+	Size int64  `json:"size"` // bytes
+}
+
+// Limits bound one job. Zero means the template's own default, for CPUMS no limit.
+type Limits struct {
+	WallMS      int64 `json:"wall_ms"`      // from exec to exit, milliseconds
+	CPUMS       int64 `json:"cpu_ms"`       // user + system of all processes, milliseconds
+	MemoryBytes int64 `json:"memory_bytes"` // of all processes and their tmpfs pages
+}
+
+// Kill ends the running job of this connection. Its Result carries the reason in Limit.
+type Kill struct {
+	Limit string `json:"limit"` // LimitStdout or LimitStderr
+}
+
+// Forget drops volumes, also those that do not exist. A volume in use is dropped when its job ends.
+type Forget struct {
+	IDs []string `json:"ids"`
+}
+
+// Reply is what the server sends: exactly one field is set, or none in answer to Forget.
+type Reply struct {
+	Result *Result `json:"result,omitempty"`
+	Status *Status `json:"status,omitempty"`
+	Error  *Error  `json:"error,omitempty"`
+}
+
+// Names of the limit that fired, in Result.Limit and Kill.Limit.
+const (
+	LimitWall   = "wall"
+	LimitCPU    = "cpu"
+	LimitMemory = "memory"
+	LimitStdout = "stdout"
+	LimitStderr = "stderr"
+)
+
+// Result is what the program did.
+type Result struct {
+	Code       int    `json:"code"`         // exit code; meaningful when Signal is 0
+	Signal     int    `json:"signal"`       // number of the signal that ended the main process, or 0
+	Limit      string `json:"limit"`        // the limit that fired, or ""
+	WallNS     int64  `json:"wall_ns"`      // from exec to the end of the main process, nanoseconds
+	CPUNS      int64  `json:"cpu_ns"`       // user + system of all processes, nanoseconds
+	MemoryPeak int64  `json:"memory_peak"`  // bytes
+	MemoryMax  int64  `json:"memory_limit"` // bytes: the limit that was in force
+
+	WorkspaceBytes int64 `json:"workspace_bytes"` // in the workspace after the job
+	WorkspaceFiles int64 `json:"workspace_files"` // inodes in use there, the root included
+	BuildBytes     int64 `json:"build_bytes"`     // in the build volume after the job
+
+	PoolHit    bool  `json:"pool_hit"`    // the jail was ready when the job came
+	CheckoutNS int64 `json:"checkout_ns"` // taking the jail and attaching volumes
+	FilesNS    int64 `json:"files_ns"`    // from there to exec
+}
+
+// Status is a snapshot of the server.
+type Status struct {
+	Templates  []Template `json:"templates"`
+	LiveJails  int        `json:"live_jails"`
+	Jobs       int        `json:"jobs"`
+	Volumes    int        `json:"volumes"`
+	PoolHits   uint64     `json:"pool_hits"`
+	PoolMisses uint64     `json:"pool_misses"`
+	Built      uint64     `json:"built"`  // jails built since start
+	Failed     uint64     `json:"failed"` // jails that could not be built
+}
+
+// Template is one pool of jails.
+type Template struct {
+	Name  string `json:"name"`
+	Ready int    `json:"ready"`
+	Size  int    `json:"size"`
+}
+
+// Code classifies an Error.
+type Code string
+
+const (
+	CodeInvalid         Code = "invalid"          // the request breaks the contract
+	CodeUnknownTemplate Code = "unknown_template" // no such template
+	CodeUnknownVolume   Code = "unknown_volume"   // a volume without New is not there (any more)
+	CodeVolumeInUse     Code = "volume_in_use"    // another job has it, or New found it
+	CodeFile            Code = "file"             // Files[Index] cannot be placed: the workspace is in the way or full
+	CodeExec            Code = "exec"             // argv[0] cannot be started
+	CodeOverloaded      Code = "overloaded"       // no room for another jail or volume; try again
+	CodeInternal        Code = "internal"         // see the server's log
+)
+
+// Error is what the server failed at. Message is meant for the operator's log, and for the caller when Code is CodeFile.
+type Error struct {
+	Code    Code   `json:"code"`
+	Index   int    `json:"index,omitempty"` // of Files, with CodeFile
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("sandboxd: %s (%s)", e.Message, e.Code) }
+
+// Errorf makes an Error.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Validate says what is wrong with a request, naming the field.
+func (r *Request) Validate() error {
+	set := 0
+	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Forget != nil, r.Status != nil} {
+		if present {
+			set++
+		}
+	}
+	switch {
+	case set != 1:
+		return fmt.Errorf("request: %d of job, kill, forget, status are set, want one", set)
+	case r.Job != nil:
+		return r.Job.validate()
+	case r.Kill != nil:
+		if l := r.Kill.Limit; l != LimitStdout && l != LimitStderr {
+			return fmt.Errorf("kill.limit: %q is neither %q nor %q", l, LimitStdout, LimitStderr)
+		}
+	case r.Forget != nil:
+		for i, id := range r.Forget.IDs {
+			if !validID(id) {
+				return fmt.Errorf("forget.ids[%d]: not a volume id", i)
+			}
+		}
+	}
+	return nil
+}
+
+func (j *Job) validate() error {
+	if len(j.Argv) == 0 || !strings.HasPrefix(j.Argv[0], "/") {
+		return fmt.Errorf("job.argv: argv[0] must be an absolute path")
+	}
+	if err := validateWords(j.Argv, j.Env); err != nil {
+		return err
+	}
+	for _, v := range []struct {
+		field string
+		Volume
+	}{{"workspace", j.Workspace}, {"build", j.Build}} {
+		if v.ID == "" && v.New {
+			return fmt.Errorf("job.%s: new needs an id", v.field)
+		}
+		if v.ID != "" && !validID(v.ID) {
+			return fmt.Errorf("job.%s.id: not a volume id", v.field)
+		}
+	}
+	if len(j.Files) > MaxFiles {
+		return fmt.Errorf("job.files: %d files, at most %d", len(j.Files), MaxFiles)
+	}
+	if len(j.Files) > 0 && !j.HasFiles {
+		return fmt.Errorf("job.has_files: files need a descriptor of their contents")
+	}
+	for i, f := range j.Files {
+		if err := ValidateFileName(f.Name); err != nil {
+			return fmt.Errorf("job.files[%d].name: %w", i, err)
+		}
+		if f.Size < 0 {
+			return fmt.Errorf("job.files[%d].size: %d is negative", i, f.Size)
+		}
+	}
+	l := j.Limits
+	if l.WallMS < 0 || l.CPUMS < 0 || l.MemoryBytes < 0 {
+		return fmt.Errorf("job.limits: negative limit")
+	}
+	return nil
+}
+
+func validateWords(argv, env []string) error {
+	size := 0
+	for i, s := range argv {
+		if strings.IndexByte(s, 0) >= 0 {
+			return fmt.Errorf("job.argv[%d]: holds a NUL byte", i)
+		}
+		size += len(s) + 1
+	}
+	for i, s := range env {
+		if name, _, ok := strings.Cut(s, "="); !ok || name == "" || strings.IndexByte(s, 0) >= 0 {
+			return fmt.Errorf("job.env[%d]: not of the form NAME=value", i)
+		}
+		size += len(s) + 1
+	}
+	if size > MaxWords {
+		return fmt.Errorf("job.argv, job.env: %d bytes together, at most %d", size, MaxWords)
+	}
+	return nil
+}
+
+// ValidateFileName accepts a relative path of plain parts: no "", ".", "..", no NUL, at most MaxName bytes a part.
+func ValidateFileName(name string) error {
+	if name == "" {
+		return fmt.Errorf("is empty")
+	}
+	if len(name) > MaxPath {
+		return fmt.Errorf("has %d bytes, at most %d", len(name), MaxPath)
+	}
+	if strings.IndexByte(name, 0) >= 0 {
+		return fmt.Errorf("holds a NUL byte")
+	}
+	if name[0] == '/' {
+		return fmt.Errorf("%q is absolute, must be relative to the working directory", name)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case part == "":
+			return fmt.Errorf("%q has an empty part", name)
+		case part == "." || part == "..":
+			return fmt.Errorf("%q has a part %q", name, part)
+		case len(part) > MaxName:
+			return fmt.Errorf("has a part of %d bytes, at most %d", len(part), MaxName)
+		}
+	}
+	return nil
+}
+
+func validID(id string) bool {
+	if id == "" || len(id) > MaxID || id == "." || id == ".." {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Fds counts the descriptors that travel with the job.
+func (j *Job) Fds() int {
+	n := 2
+	for _, has := range []bool{j.HasStdin, j.HasFiles, j.HasEnviron} {
+		if has {
+			n++
+		}
+	}
+	return n
+}
