@@ -1,0 +1,142 @@
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// control is our end of the control socket of one process of zygote.c.
+type control struct {
+	file *os.File
+}
+
+// newControl makes a socket pair: our end, which the runtime polls, and the end to hand over, which blocks.
+func newControl() (*control, *os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("jail: socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "control")
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		unix.Close(pair[0])
+		theirs.Close()
+		return nil, nil, fmt.Errorf("jail: set nonblocking: %w", err)
+	}
+	return &control{file: os.NewFile(uintptr(pair[0]), "control")}, theirs, nil
+}
+
+func (c *control) close() { c.file.Close() }
+
+// do sends a plan and waits for the reply.
+func (c *control) do(p *plan) (reply, *os.File, error) {
+	if err := c.send(p); err != nil {
+		return reply{}, nil, err
+	}
+	r, extra, err := c.receive()
+	if err != nil {
+		return reply{}, nil, err
+	}
+	if err := p.result(r); err != nil {
+		if extra != nil {
+			extra.Close()
+		}
+		return r, nil, err
+	}
+	return r, extra, nil
+}
+
+func (c *control) send(p *plan) error {
+	packet, files, err := p.encode()
+	if err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	var oob []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		oob = unix.UnixRights(fds...)
+	}
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = raw.Write(func(fd uintptr) bool {
+		_, sendErr = unix.SendmsgN(int(fd), packet, oob, nil, unix.MSG_NOSIGNAL)
+		return sendErr != unix.EAGAIN
+	})
+	if err = errors.Join(err, sendErr); err != nil {
+		return fmt.Errorf("jail: send steps: %w", err)
+	}
+	return nil
+}
+
+// receive returns io.EOF when the process has ended or has become the program.
+func (c *control) receive() (r reply, extra *os.File, err error) {
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return r, nil, err
+	}
+	var body [sizeofReply + 1]byte
+	var oob [64]byte // one descriptor and, on the runner's socket, credentials
+	var n, oobn, flags int
+	var recvErr error
+	err = raw.Read(func(fd uintptr) bool {
+		n, oobn, flags, _, recvErr = unix.Recvmsg(int(fd), body[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+		return recvErr != unix.EAGAIN
+	})
+	if err = errors.Join(err, recvErr); err != nil {
+		return r, nil, fmt.Errorf("jail: receive reply: %w", err)
+	}
+	var cred *unix.Ucred
+	extra, cred = parseControl(oob[:oobn])
+	if n == 0 {
+		return r, nil, io.EOF
+	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		return r, extra, errors.New("jail: receive reply: control data truncated")
+	}
+	r, err = decodeReply(body[:n])
+	if cred != nil {
+		r.pid = cred.Pid // as seen from our PID namespace
+	}
+	return r, extra, err
+}
+
+func parseControl(oob []byte) (extra *os.File, cred *unix.Ucred) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, nil
+	}
+	for i := range msgs {
+		if c, err := unix.ParseUnixCredentials(&msgs[i]); err == nil {
+			cred = c
+			continue
+		}
+		if fds, err := unix.ParseUnixRights(&msgs[i]); err == nil {
+			for _, fd := range fds {
+				extra = os.NewFile(uintptr(fd), "pidfd")
+			}
+		}
+	}
+	return extra, cred
+}
+
+// passCredentials makes the kernel put the sender's PID beside each reply.
+func (c *control) passCredentials() error {
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var optErr error
+	err = raw.Control(func(fd uintptr) {
+		optErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	})
+	return errors.Join(err, optErr)
+}

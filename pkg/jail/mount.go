@@ -1,0 +1,76 @@
+package jail
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// OpenTree clones the mount at path, below dir if that is not nil, as a detached mount: readOnly or not, never honouring setuid files or
+// device nodes. With a user namespace the clone is id-mapped: an owner u on disk appears inside that namespace as u.
+//
+// The caller's thread must be in the mount namespace of the path (open_tree(2)).
+func OpenTree(path string, readOnly bool, userNS *os.File) (*os.File, error) {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if readOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	return openTree(path, attr, userNS)
+}
+
+// OpenDevices is OpenTree for a tmpfs that holds device nodes: read-only, and they work.
+func OpenDevices(path string) (*os.File, error) {
+	return openTree(path, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY}, nil)
+}
+
+func openTree(path string, attr unix.MountAttr, userNS *os.File) (*os.File, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return nil, fmt.Errorf("open_tree %s: %w", path, err)
+	}
+	if userNS != nil {
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(userNS.Fd())
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("mount_setattr %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// NewTmpfs makes a detached tmpfs of at most size bytes and inodes inodes, its root owned by uid and gid of the jail's own numbering.
+func NewTmpfs(size, inodes int64, uid int) (*os.File, error) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("fsopen tmpfs: %w", err)
+	}
+	defer unix.Close(fs)
+	id := strconv.Itoa(uid)
+	for _, option := range [][2]string{
+		{"size", strconv.FormatInt(size, 10)}, {"nr_inodes", strconv.FormatInt(inodes, 10)},
+		{"mode", "0755"}, {"uid", id}, {"gid", id},
+	} {
+		if err := unix.FsconfigSetString(fs, option[0], option[1]); err != nil {
+			return nil, fmt.Errorf("fsconfig tmpfs %s=%s: %w", option[0], option[1], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, fmt.Errorf("fsconfig tmpfs create: %w", err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return nil, fmt.Errorf("fsmount tmpfs: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "tmpfs"), nil
+}
+
+// Attach puts a detached mount on path, in the mount namespace of the caller's thread.
+func Attach(mount *os.File, path string) error {
+	if err := unix.MoveMount(int(mount.Fd()), "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("move_mount %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package jail
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A plan is the list of steps of one packet, with the descriptors they use and the words for their errors.
+type plan struct {
+	steps []step
+}
+
+// step mirrors struct zygote_step; s1 and s2 are the bytes that its offsets will point to.
+type step struct {
+	op      uint32
+	fd      *os.File
+	a, b, c uint64
+	s1, s2  []byte
+	what    string // "mount proc on /proc": the beginning of the error
+	file    int    // 1 + index of the job's file that the step places, else 0
+}
+
+func (p *plan) add(s step) { p.steps = append(p.steps, s) }
+
+// cstring ends s as C wants it. Callers have refused NUL bytes (pkg/wire for whatever a user sends).
+func cstring(s string) []byte { return append([]byte(s), 0) }
+
+func (p *plan) spawn(control *os.File, flags uint64) {
+	p.add(step{op: opSpawn, fd: control, a: flags, what: "clone"})
+}
+
+func (p *plan) setns(ns *os.File, kind uint64) {
+	p.add(step{op: opSetns, fd: ns, a: kind, what: "join network namespace"})
+}
+
+func (p *plan) setIDs(gid, uid uint64) {
+	p.add(step{op: opSetIDs, a: gid, b: uid, what: fmt.Sprintf("become uid %d", uid)})
+}
+
+func (p *plan) caps(mask uint64) {
+	p.add(step{op: opCaps, a: mask, what: "set capabilities"})
+}
+
+func (p *plan) filter(bpf []byte) {
+	p.add(step{op: opFilter, a: uint64(len(bpf)), s1: bpf, what: "load seccomp filter"})
+}
+
+func (p *plan) mount(kind, path string, flags uint64, options string) {
+	// The options ride behind the path: zygote.h has two strings a step, and b is the offset of the third.
+	p.add(step{op: opMount, a: flags, s1: cstring(kind), s2: append(cstring(path), cstring(options)...), b: uint64(len(path) + 1),
+		what: "mount " + kind + " on " + path})
+}
+
+func (p *plan) attach(mount *os.File, path string) {
+	p.add(step{op: opAttach, fd: mount, s1: cstring(path), what: "attach " + path})
+}
+
+func (p *plan) simple(op uint32, arg, what string) {
+	p.add(step{op: op, s1: cstring(arg), what: what})
+}
+
+// encode lays the plan out as zygote.h defines it.
+func (p *plan) encode() (packet []byte, files []*os.File, err error) {
+	offset := sizeofPacket + sizeofStep*len(p.steps)
+	head := make([]byte, 0, offset)
+	head = binary.NativeEndian.AppendUint32(head, uint32(len(p.steps)))
+	head = binary.NativeEndian.AppendUint32(head, 0)
+	var data []byte
+	align := func() {
+		for (offset+len(data))%8 != 0 {
+			data = append(data, 0)
+		}
+	}
+	index := map[*os.File]uint32{}
+	for _, s := range p.steps {
+		var fd uint32
+		if s.fd != nil {
+			var known bool
+			if fd, known = index[s.fd]; !known {
+				fd = uint32(len(files))
+				index[s.fd] = fd
+				files = append(files, s.fd)
+			}
+		}
+		align() // struct sock_filter must be aligned
+		s1 := offset + len(data)
+		data = append(data, s.s1...)
+		s2 := offset + len(data)
+		data = append(data, s.s2...)
+		b := s.b
+		if s.op == opMount {
+			b += uint64(s2)
+		}
+		head = binary.NativeEndian.AppendUint32(head, s.op)
+		head = binary.NativeEndian.AppendUint32(head, fd)
+		head = binary.NativeEndian.AppendUint64(head, s.a)
+		head = binary.NativeEndian.AppendUint64(head, b)
+		head = binary.NativeEndian.AppendUint64(head, s.c)
+		head = binary.NativeEndian.AppendUint32(head, uint32(s1))
+		head = binary.NativeEndian.AppendUint32(head, uint32(s2))
+	}
+	packet = append(head, data...)
+	if len(packet) > maxPacket || len(files) > maxFds {
+		return nil, nil, fmt.Errorf("%d bytes and %d descriptors of steps, at most %d and %d", len(packet), len(files), maxPacket, maxFds)
+	}
+	binary.NativeEndian.PutUint32(packet[4:], uint32(len(packet)))
+	return packet, files, nil
+}
+
+// reply mirrors struct zygote_reply.
+type reply struct {
+	index  uint32
+	errno  unix.Errno
+	pid    int32
+	status unix.WaitStatus
+	ns     uint64
+}
+
+func decodeReply(b []byte) (reply, error) {
+	if len(b) != sizeofReply {
+		return reply{}, fmt.Errorf("reply of %d bytes, want %d", len(b), sizeofReply)
+	}
+	e := binary.NativeEndian
+	return reply{
+		index:  e.Uint32(b),
+		errno:  unix.Errno(e.Uint32(b[4:])),
+		pid:    int32(e.Uint32(b[8:])),
+		status: unix.WaitStatus(e.Uint32(b[12:])),
+		ns:     e.Uint64(b[16:]),
+	}, nil
+}
+
+// StepError is a step that failed inside a jail.
+type StepError struct {
+	Step  string     // what was being done: "mount proc on /proc"
+	File  int        // index of the job's file that was being placed, else -1
+	Errno unix.Errno // why
+}
+
+func (e *StepError) Error() string { return "jail: " + e.Step + ": " + e.Errno.Error() }
+func (e *StepError) Unwrap() error { return e.Errno }
+
+// result turns a reply to this plan into an error.
+func (p *plan) result(r reply) error {
+	switch {
+	case r.errno == 0:
+		return nil
+	case int(r.index) >= len(p.steps):
+		return fmt.Errorf("jail: internal error: step %d of %d failed: %w", r.index, len(p.steps), r.errno)
+	}
+	s := p.steps[r.index]
+	return &StepError{Step: s.what, File: s.file - 1, Errno: r.errno}
+}

@@ -1,0 +1,421 @@
+/*
+ * zygote.c - the only code of ours that runs inside a jail.
+ *
+ * Theory of operation
+ *
+ *   sandboxd (Go)
+ *      | exec of its own binary with ZYGOTE_ENV set; the constructor at the end of this file takes over
+ *      v
+ *   spawner      root, host namespaces but its own small mount tree. Waits for packets; each clones one jail.
+ *      | clone(new user, pid, mount, ipc, uts namespaces; net was joined before)
+ *      v
+ *   PID 1        root of the jail's user namespace only. Builds the mounts, spawns the runner, drops everything, reaps, reports.
+ *      | clone
+ *      v
+ *   runner       uid 1000 of the jail, no capabilities, filtered, in the job's cgroup. Places files, then becomes the program.
+ *
+ * All three run the same loop: receive a packet of steps and descriptors from Go, do the steps, reply. There is no policy here, no
+ * parsing of text, no allocation and no path building: a step is one or a few system calls with the arguments that Go wrote down.
+ * Each process has a control socket of its own, whose other end only sandboxd holds. End of file on it means that sandboxd is
+ * gone, and the process ends; the end of PID 1 takes the whole jail with it.
+ *
+ * Trust: packets come from sandboxd alone. The bytes of users inside them are names of files, words of argv and env, and file
+ * contents, which are used only by the runner after it has lost every privilege, inside the jail.
+ *
+ * This code never returns into Go: a Go runtime cannot fork, and would cost each jail several MiB.
+ */
+#define _GNU_SOURCE
+#include "zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/mount.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static union {
+	struct zygote_packet head;
+	char bytes[ZYGOTE_MAX_PACKET];
+} packet;
+
+static int fds[ZYGOTE_MAX_FDS];
+static unsigned fd_count;
+
+static int control; /* our end of the control socket */
+static int child_pidfd = -1;
+static struct zygote_reply reply;
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- the control socket ---- */
+
+/* Receives one packet and its descriptors. Anything malformed means that the other side is not ours: end. */
+static void receive_packet(void)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * ZYGOTE_MAX_FDS)];
+	} cbuf;
+	struct iovec iov = { packet.bytes, sizeof packet.bytes };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cbuf, .msg_controllen = sizeof cbuf };
+	ssize_t n;
+
+	do
+		n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < (ssize_t)sizeof packet.head || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		_exit(0);
+	if (packet.head.size != (size_t)n || packet.head.count > ((size_t)n - sizeof packet.head) / sizeof(struct zygote_step))
+		_exit(0);
+
+	fd_count = 0;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		fd_count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(c), fd_count * sizeof(int));
+	}
+}
+
+/* Replies; the pidfd of a spawned child goes along. */
+static void send_reply(void)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} cbuf;
+	struct iovec iov = { &reply, sizeof reply };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (child_pidfd >= 0) {
+		memset(&cbuf, 0, sizeof cbuf);
+		msg.msg_control = &cbuf;
+		msg.msg_controllen = sizeof cbuf;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &child_pidfd, sizeof(int));
+	}
+	if (sendmsg(control, &msg, MSG_NOSIGNAL) < 0)
+		_exit(0);
+	if (child_pidfd >= 0)
+		close(child_pidfd);
+	child_pidfd = -1;
+}
+
+static void close_received(void)
+{
+	for (unsigned i = 0; i < fd_count; i++)
+		close(fds[i]);
+	fd_count = 0;
+}
+
+/* ---- steps: each returns 0 or -1 with errno ---- */
+
+static const char *str(uint32_t offset)
+{
+	return packet.bytes + offset;
+}
+
+static void serve(void);
+
+static int step_spawn(const struct zygote_step *s)
+{
+	struct clone_args args = {
+		.flags = s->a | CLONE_PIDFD,
+		.pidfd = (uint64_t)(uintptr_t)&child_pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	long pid = syscall(SYS_clone3, &args, sizeof args);
+	if (pid < 0)
+		return -1;
+	if (pid > 0) {
+		reply.pid = (int32_t)pid;
+		return 0;
+	}
+	/* The child: its own control socket, and none of its parent's. Keeping the parent's would let a jail speak as the spawner. */
+	close(control);
+	control = fds[s->fd];
+	for (unsigned i = 0; i < fd_count; i++)
+		if (i != s->fd)
+			close(fds[i]);
+	fd_count = 0;
+	child_pidfd = -1;
+	signal(SIGCHLD, SIG_DFL);
+	serve();
+	return -1; /* not reached */
+}
+
+static int step_set_ids(const struct zygote_step *s)
+{
+	if (syscall(SYS_setgroups, 0, NULL) < 0 || setresgid(s->a, s->a, s->a) < 0)
+		return -1;
+	if (setresuid(s->b, s->b, s->b) < 0)
+		return -1;
+	/* A change of uid resets this to fs.suid_dumpable, which may be 1 on a debugging machine. execve makes the program dumpable again. */
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static int step_bounding(void)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap) < 0)
+			return -1;
+	return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+}
+
+static int step_caps(const struct zygote_step *s)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	uint32_t low = (uint32_t)s->a, high = (uint32_t)(s->a >> 32);
+	struct __user_cap_data_struct data[2] = { { low, low, 0 }, { high, high, 0 } };
+	return (int)syscall(SYS_capset, &head, data);
+}
+
+static int step_filter(const struct zygote_step *s)
+{
+	struct sock_fprog prog = { .len = s->a / sizeof(struct sock_filter), .filter = (struct sock_filter *)str(s->s1) };
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog);
+}
+
+static int step_rlimit(const struct zygote_step *s)
+{
+	struct rlimit limit = { .rlim_cur = s->b, .rlim_max = s->c };
+	return setrlimit((int)s->a, &limit);
+}
+
+static int step_pivot(const struct zygote_step *s)
+{
+	/* pivot_root(".", ".") stacks the old root on the new one, where it can be detached without a folder to hold it: pivot_root(2). */
+	if (chdir(str(s->s1)) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
+		return -1;
+	return chdir("/");
+}
+
+static int copy_bytes(int from, int to, off_t offset, uint64_t left)
+{
+	static char buffer[32 << 10];
+	while (left > 0) {
+		ssize_t n = pread(from, buffer, left < sizeof buffer ? left : sizeof buffer, offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			if (n == 0)
+				errno = ENODATA; /* shorter than announced */
+			return -1;
+		}
+		for (ssize_t done = 0; done < n;) {
+			ssize_t w = write(to, buffer + done, n - done);
+			if (w < 0 && errno != EINTR)
+				return -1;
+			if (w > 0)
+				done += w;
+		}
+		offset += n;
+		left -= n;
+	}
+	return 0;
+}
+
+static int step_file(const struct zygote_step *s)
+{
+	/* The workspace may hold whatever an earlier job of the session left under this name. It is removed, not opened: a FIFO cannot
+	 * block us and a link cannot lead elsewhere. This runs as the jail's own user, so a link in an upper folder leads only where the
+	 * program itself could go. */
+	if (unlink(str(s->s1)) < 0 && errno != ENOENT)
+		return -1;
+	int fd = open(str(s->s1), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)s->a);
+	if (fd < 0)
+		return -1;
+	int result = copy_bytes(fds[s->fd], fd, (off_t)s->b, s->c);
+	int saved = errno;
+	if (close(fd) < 0 && result == 0)
+		return -1;
+	errno = saved;
+	return result;
+}
+
+static int step_copy_out(const struct zygote_step *s)
+{
+	/* Foreign code wrote this file, if it is one: never follow, never block, never trust its size. */
+	struct stat st;
+	int fd = open(str(s->s1), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
+		copy_bytes(fd, fds[s->fd], 0, (uint64_t)st.st_size < s->a ? (uint64_t)st.st_size : s->a);
+	close(fd);
+	return 0;
+}
+
+static int step_keep_only(void)
+{
+	if (control > 3 && syscall(SYS_close_range, 3, control - 1, 0) < 0)
+		return -1;
+	return (int)syscall(SYS_close_range, control + 1, ~0u, 0);
+}
+
+static int step_exec(const struct zygote_step *s)
+{
+	static char *words[ZYGOTE_MAX_WORDS + 2];
+	char *p = packet.bytes + s->s1;
+	uint64_t argc = s->a, envc = s->b;
+	char **argv = words, **env = words + argc + 1;
+
+	if (argc + envc > ZYGOTE_MAX_WORDS) {
+		errno = E2BIG;
+		return -1;
+	}
+	for (uint64_t i = 0; i < argc; i++, p += strlen(p) + 1)
+		argv[i] = p;
+	for (uint64_t i = 0; i < envc; i++, p += strlen(p) + 1)
+		env[i] = p;
+	/* Everything but 0, 1 and 2 closes when the program starts; the control socket must live until then to report a failure. */
+	if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return -1;
+	reply.ns = now_ns();
+	send_reply();
+	execve(argv[0], argv, env);
+	return -1;
+}
+
+static int step_reap(void)
+{
+	int status;
+	for (;;) {
+		pid_t pid = waitpid(-1, &status, 0);
+		if (pid < 0 && errno != EINTR)
+			return -1;
+		if (pid == reply.pid) {
+			reply.ns = now_ns();
+			reply.status = status;
+			return 0;
+		}
+	}
+}
+
+static int do_step(const struct zygote_step *s)
+{
+	switch (s->op) {
+	case ZOP_SPAWN:
+		return step_spawn(s);
+	case ZOP_SETNS:
+		return setns(fds[s->fd], (int)s->a);
+	case ZOP_UNSHARE:
+		return unshare((int)s->a);
+	case ZOP_SETIDS:
+		return step_set_ids(s);
+	case ZOP_BOUNDING:
+		return step_bounding();
+	case ZOP_CAPS:
+		return step_caps(s);
+	case ZOP_NNP:
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	case ZOP_FILTER:
+		return step_filter(s);
+	case ZOP_RLIMIT:
+		return step_rlimit(s);
+	case ZOP_MOUNT:
+		return mount(str(s->s1), str(s->s2), str(s->s1), s->a, str((uint32_t)s->b));
+	case ZOP_BIND:
+		return mount(str(s->s1), str(s->s2), NULL, MS_BIND, NULL);
+	case ZOP_PRIVATE:
+		return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	case ZOP_ATTACH:
+		return (int)syscall(SYS_move_mount, fds[s->fd], "", AT_FDCWD, str(s->s1), MOVE_MOUNT_F_EMPTY_PATH);
+	case ZOP_PIVOT:
+		return step_pivot(s);
+	case ZOP_HOSTNAME:
+		return sethostname(str(s->s1), strlen(str(s->s1)));
+	case ZOP_SESSION:
+		return setsid() < 0 ? -1 : 0;
+	case ZOP_MKDIR:
+		return mkdir(str(s->s1), (mode_t)s->a) < 0 && errno != EEXIST ? -1 : 0;
+	case ZOP_FILE:
+		return step_file(s);
+	case ZOP_CHDIR:
+		return chdir(str(s->s1));
+	case ZOP_STDIO:
+		return dup2(fds[s->fd], (int)s->a) < 0 ? -1 : 0;
+	case ZOP_KEEP_ONLY:
+		return step_keep_only();
+	case ZOP_EXEC:
+		return step_exec(s);
+	case ZOP_REAP:
+		return step_reap();
+	case ZOP_COPY_OUT:
+		return step_copy_out(s);
+	case ZOP_EXIT:
+		send_reply();
+		_exit(0);
+	}
+	errno = ENOSYS;
+	return -1;
+}
+
+/* The loop of all three processes. */
+static void serve(void)
+{
+	for (;;) {
+		receive_packet();
+		reply.index = packet.head.count;
+		reply.error = 0;
+		for (uint32_t i = 0; i < packet.head.count; i++) {
+			if (do_step(&packet.head.steps[i]) < 0) {
+				reply.index = i;
+				reply.error = errno;
+				break;
+			}
+		}
+		close_received();
+		send_reply();
+	}
+}
+
+/*
+ * Runs before Go's runtime exists, in every process that loads this binary; does nothing unless the variable is set, which
+ * sandboxd alone does, for the child it starts itself.
+ */
+__attribute__((constructor)) static void zygote_enter(void)
+{
+	const char *number = getenv(ZYGOTE_ENV);
+	if (!number)
+		return;
+	control = atoi(number);
+
+	/* A program must start with default signals, whatever sandboxd was started with (nohup, a shell's background job). */
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	/* Ended jails need no waiting for: sandboxd watches them by pidfd. */
+	signal(SIGCHLD, SIG_IGN);
+	umask(022);
+	/* No process of a jail may read our memory or attach to us, even where it shares our uid. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	prctl(PR_SET_NAME, "jail", 0, 0, 0);
+	serve();
+}

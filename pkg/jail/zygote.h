@@ -1,0 +1,72 @@
+/*
+ * The one definition of what Go may ask of the code inside a jail, and of what it answers.
+ * Go uses it through cgo (zygote_unsafe.go); zygote.c interprets it. Go decides, C does.
+ */
+#ifndef RUNTOOLS_ZYGOTE_H
+#define RUNTOOLS_ZYGOTE_H
+
+#include <stdint.h>
+
+/* Name of the environment variable that holds the number of the first control socket. */
+#define ZYGOTE_ENV "RUNTOOLS_ZYGOTE_FD"
+
+#define ZYGOTE_MAX_PACKET (192 << 10) /* bytes; below net.core.wmem_default, 212,992 */
+#define ZYGOTE_MAX_FDS 16             /* descriptors beside one packet */
+#define ZYGOTE_MAX_WORDS 8192         /* argv and env together */
+
+/*
+ * A packet is a header, `count` ops, and a data area. Ops run in order and stop at the first that fails.
+ * `fd` is an index into the descriptors beside the packet; s1 and s2 are offsets of NUL-terminated strings (or bytes) from the
+ * start of the packet. Whatever is not named below is unused.
+ */
+enum zygote_op {
+	ZOP_SPAWN = 1,   /* clone with flags a; the child interprets packets from fd, its PID and pidfd go into the reply */
+	ZOP_SETNS,       /* join namespace fd of type a */
+	ZOP_UNSHARE,     /* flags a */
+	ZOP_SETIDS,      /* no supplementary groups; gid a, uid b, all three of each */
+	ZOP_BOUNDING,    /* empty the capability bounding set */
+	ZOP_CAPS,        /* permitted and effective become a, inheritable and ambient empty */
+	ZOP_NNP,         /* no_new_privs */
+	ZOP_FILTER,      /* install the seccomp program of a bytes at s1 */
+	ZOP_RLIMIT,      /* resource a: soft b, hard c */
+	ZOP_MOUNT,       /* type s1 on path s2, flags a, options at b; the source is s1 */
+	ZOP_BIND,        /* path s1 on path s2 */
+	ZOP_PRIVATE,     /* no mount event enters or leaves this mount namespace any more */
+	ZOP_ATTACH,      /* detached mount fd on path s1 */
+	ZOP_PIVOT,       /* path s1 becomes the root, the old root is detached */
+	ZOP_HOSTNAME,    /* s1 */
+	ZOP_SESSION,     /* a new session, no controlling terminal */
+	ZOP_MKDIR,       /* path s1, mode a; one that exists is fine */
+	ZOP_FILE,        /* new file s1, mode a: c bytes of fd from offset b. An old one is unlinked, never opened */
+	ZOP_CHDIR,       /* path s1 */
+	ZOP_STDIO,       /* fd becomes descriptor a */
+	ZOP_KEEP_ONLY,   /* close every descriptor but 0, 1, 2 and the control socket */
+	ZOP_EXEC,        /* a words of argv then b words of env, one after the other at s1; replies just before it starts */
+	ZOP_REAP,        /* reap everything until the child of the last ZOP_SPAWN ends */
+	ZOP_COPY_OUT,    /* at most a bytes of regular file s1 to fd; a missing or odd file is skipped */
+	ZOP_EXIT,        /* reply, then end */
+};
+
+struct zygote_step {
+	uint32_t op;
+	uint32_t fd;
+	uint64_t a, b, c;
+	uint32_t s1, s2;
+};
+
+struct zygote_packet {
+	uint32_t count;
+	uint32_t size; /* of the whole packet, bytes */
+	struct zygote_step steps[];
+};
+
+/* One reply per packet. ZOP_EXEC replies before it starts and, only if it failed, again. */
+struct zygote_reply {
+	uint32_t index; /* of the step that failed; else the number of steps */
+	int32_t error;  /* errno, 0: all went well */
+	int32_t pid;    /* of ZOP_SPAWN, in the PID namespace of the spawner */
+	int32_t status; /* of ZOP_REAP, as wait(2) gives it */
+	uint64_t ns;    /* CLOCK_MONOTONIC: when ZOP_EXEC started or ZOP_REAP saw the end */
+};
+
+#endif

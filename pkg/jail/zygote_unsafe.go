@@ -1,0 +1,41 @@
+package jail
+
+// #cgo CFLAGS: -std=gnu11 -O2 -Wall -Wextra -fstack-protector-strong -D_FORTIFY_SOURCE=2
+// #include "zygote.h"
+import "C"
+
+// The numbers of zygote.h, defined there once.
+const (
+	zygoteEnv    = C.ZYGOTE_ENV
+	maxPacket    = C.ZYGOTE_MAX_PACKET
+	maxFds       = C.ZYGOTE_MAX_FDS
+	maxWords     = C.ZYGOTE_MAX_WORDS
+	sizeofPacket = C.sizeof_struct_zygote_packet
+	sizeofStep   = C.sizeof_struct_zygote_step
+	sizeofReply  = C.sizeof_struct_zygote_reply
+	opSpawn      = C.ZOP_SPAWN
+	opSetns      = C.ZOP_SETNS
+	opUnshare    = C.ZOP_UNSHARE
+	opSetIDs     = C.ZOP_SETIDS
+	opBounding   = C.ZOP_BOUNDING
+	opCaps       = C.ZOP_CAPS
+	opNoNewPrivs = C.ZOP_NNP
+	opFilter     = C.ZOP_FILTER
+	opRlimit     = C.ZOP_RLIMIT
+	opMount      = C.ZOP_MOUNT
+	opBind       = C.ZOP_BIND
+	opPrivate    = C.ZOP_PRIVATE
+	opAttach     = C.ZOP_ATTACH
+	opPivot      = C.ZOP_PIVOT
+	opHostname   = C.ZOP_HOSTNAME
+	opSession    = C.ZOP_SESSION
+	opMkdir      = C.ZOP_MKDIR
+	opFile       = C.ZOP_FILE
+	opChdir      = C.ZOP_CHDIR
+	opStdio      = C.ZOP_STDIO
+	opKeepOnly   = C.ZOP_KEEP_ONLY
+	opExec       = C.ZOP_EXEC
+	opReap       = C.ZOP_REAP
+	opCopyOut    = C.ZOP_COPY_OUT
+	opExit       = C.ZOP_EXIT
+)
