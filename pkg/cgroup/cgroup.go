@@ -1,0 +1,199 @@
+// Package cgroup bounds and accounts for the processes of one job: a leaf with limits, its usage, its end.
+// It works on cgroup v2 and on v1, over containerd/cgroups; [Open] finds out which the host has.
+//
+// Layout, the same in each hierarchy:
+//
+//	<parent>/init      what belongs to no job: the spawner and the PID 1 of every jail
+//	<parent>/<leaf>    the processes of one job
+package cgroup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/containerd/cgroups/v3"
+	"golang.org/x/sys/unix"
+)
+
+// root is where every distribution mounts cgroups.
+const root = "/sys/fs/cgroup"
+
+// Limits of a leaf.
+type Limits struct {
+	MemoryBytes int64   // hard limit, tmpfs pages and kernel memory included; swap is off
+	Pids        int64   // processes and threads
+	CPUWeight   uint64  // 1..10000, as cpu.weight of v2; 100 is the kernel's default
+	CPUs        float64 // quota in CPUs; 0 means none
+}
+
+// Usage of a leaf since it was made.
+type Usage struct {
+	CPU        time.Duration // user + system
+	MemoryPeak int64         // bytes
+	OOMKills   int64         // processes that the kernel killed because of MemoryBytes
+}
+
+// Leaf is the cgroup of one job.
+type Leaf interface {
+	// Add moves a process into the leaf, by its PID in our own namespace.
+	Add(pid int) error
+	// SetMemory changes the memory limit, bytes.
+	SetMemory(bytes int64) error
+	// Usage reads the counters.
+	Usage() (Usage, error)
+	// WatchOOM calls kill once if the leaf runs out of memory where the kernel ends only one of its processes (v1), so that
+	// an OOM ends the job on both versions. It returns at once; Delete ends the watch.
+	WatchOOM(kill func()) error
+	// Delete removes the leaf, whose processes must be dead. It retries for a while: the kernel may still be busy with them.
+	Delete() error
+}
+
+// Parent is the cgroup under which all of ours live.
+type Parent interface {
+	// Version is 1 or 2.
+	Version() int
+	// NewLeaf makes a leaf.
+	NewLeaf(name string, limits Limits) (Leaf, error)
+	// AddInit moves a process into the init leaf.
+	AddInit(pid int) error
+	// Delete removes the parent and whatever leaves are left, killing their processes first.
+	Delete() error
+}
+
+// Open makes the parent cgroup at a path below the root of the hierarchies. What a crashed predecessor left there is killed and
+// removed first, so the path must be ours alone.
+func Open(parent string) (Parent, error) {
+	parent = path.Clean("/" + parent)
+	if parent == "/" {
+		return nil, errors.New("cgroup: the parent must not be the root: choose a name for cgroup_parent")
+	}
+	switch cgroups.Mode() {
+	case cgroups.Unified:
+		return openV2(parent)
+	case cgroups.Legacy, cgroups.Hybrid:
+		return openV1(parent)
+	}
+	return nil, errors.New("cgroup: nothing is mounted on " + root + ": mount cgroup2 there")
+}
+
+// counters are the files of a leaf that are read for every job, opened when the leaf is made. The library's Stat opens and parses
+// every file of every controller (0.3 ms on v1, measured), which would be on the way of each answer.
+type counters struct {
+	cpu, peak, oom *os.File
+}
+
+func openCounters(cpu, peak, oom string) (counters, error) {
+	var c counters
+	var err error
+	if c.cpu, err = os.Open(cpu); err == nil {
+		if c.peak, err = os.Open(peak); err == nil {
+			c.oom, err = os.Open(oom)
+		}
+	}
+	if err != nil {
+		c.close()
+	}
+	return c, err
+}
+
+func (c *counters) close() {
+	for _, f := range []*os.File{c.cpu, c.peak, c.oom} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// field reads the number behind name in a file of "name number" lines, or the whole file's number if name is "".
+func field(f *os.File, name string) (int64, error) {
+	var buf [4096]byte
+	n, err := f.ReadAt(buf[:], 0)
+	if n == 0 {
+		return 0, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	for line := range bytes.Lines(buf[:n]) {
+		key, value, found := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
+		if !found {
+			key, value = nil, key
+		}
+		if string(key) == name {
+			return strconv.ParseInt(string(value), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("read %s: no field %q", f.Name(), name)
+}
+
+// removeAll kills what runs in a cgroup folder and below, and removes the folders. The path is ours and holds nothing that
+// foreign code could have made: no jail sees a cgroup filesystem.
+func removeAll(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeAll(path.Join(folder, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	const tries = 200 // x 10 ms: longer than the kernel takes to tear a killed process down
+	for range tries {
+		if err = killAll(folder); err != nil {
+			return err
+		}
+		if err = os.Remove(folder); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
+}
+
+// killAll kills each process of a cgroup. It need not be atomic: the first round ends the PID 1 of every jail, and with it the jail.
+func killAll(folder string) error {
+	procs, err := os.ReadFile(path.Join(folder, "cgroup.procs"))
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	for _, word := range bytes.Fields(procs) {
+		pid, err := strconv.Atoi(string(word))
+		if err != nil || pid <= 1 || pid == os.Getpid() {
+			continue
+		}
+		// A PID just read from our own cgroup; it can be another process by now only if the one we wanted dead is dead.
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			if inCgroup(folder, pid) {
+				_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			}
+			unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+// inCgroup asks again, after the process was pinned by a pidfd, so that a reused PID is never killed.
+func inCgroup(folder string, pid int) bool {
+	procs, err := os.ReadFile(path.Join(folder, "cgroup.procs"))
+	if err != nil {
+		return false
+	}
+	for _, word := range bytes.Fields(procs) {
+		if string(word) == strconv.Itoa(pid) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,174 @@
+package cgroup
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+	"time"
+)
+
+// These tests need root and a cgroup filesystem; without them they fail.
+
+func openTest(t *testing.T) Parent {
+	t.Helper()
+	name := fmt.Sprintf("runtools-test-%d", os.Getpid())
+	p, err := Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Delete(); err != nil {
+			t.Error(err)
+		}
+		for _, h := range append([]string{""}, controllersV1...) {
+			if _, err := os.Stat(path.Join(root, h, name)); err == nil {
+				t.Errorf("%s/%s is left over", h, name)
+			}
+		}
+	})
+	t.Logf("cgroup v%d", p.Version())
+	return p
+}
+
+// child runs a shell in the leaf; script starts once the shell is there.
+func child(t *testing.T, l Leaf, script string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", "-c", "read go; "+script)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Add(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(in, "go\n"); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	return cmd, bufio.NewReader(out)
+}
+
+func newLeaf(t *testing.T, p Parent, limits Limits) Leaf {
+	t.Helper()
+	l, err := p.NewLeaf("job", limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Delete(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+var roomy = Limits{MemoryBytes: 64 << 20, Pids: 10, CPUWeight: 100}
+
+func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
+	p := openTest(t)
+	l := newLeaf(t, p, roomy)
+	// tail buffers its whole input: 200 MB of it.
+	cmd, _ := child(t, l, "head -c 200000000 /dev/zero | tail >/dev/null; sleep 60")
+	killed := make(chan struct{})
+	if err := l.WatchOOM(func() { cmd.Process.Kill(); close(killed) }); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case <-done: // the OOM ended the whole group, not only tail: else sleep would still run
+	case <-time.After(30 * time.Second):
+		cmd.Process.Kill()
+		t.Fatal("an OOM of one process did not end the job")
+	}
+	u, err := l.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.OOMKills < 1 || u.MemoryPeak < 60<<20 || u.MemoryPeak > 64<<20 {
+		t.Errorf("usage %+v, want an OOM kill at a peak of about 64 MiB", u)
+	}
+}
+
+func TestSetMemoryRaisesAndLowers(t *testing.T) {
+	p := openTest(t)
+	l := newLeaf(t, p, roomy)
+	for _, bytes := range []int64{512 << 20, 32 << 20, 600 << 20} {
+		if err := l.SetMemory(bytes); err != nil {
+			t.Fatalf("%d: %v", bytes, err)
+		}
+	}
+	cmd, out := child(t, l, "head -c 200000000 /dev/zero | tail | wc -c")
+	line, _ := out.ReadString('\n')
+	if cmd.Wait(); strings.TrimSpace(line) != "200000000" {
+		t.Errorf("a program within the raised limit printed %q", line)
+	}
+}
+
+func TestPidsLimit(t *testing.T) {
+	p := openTest(t)
+	l := newLeaf(t, p, Limits{MemoryBytes: 64 << 20, Pids: 3, CPUWeight: 100})
+	cmd, out := child(t, l, "for i in 1 2 3 4 5 6; do sleep 1 & done 2>/dev/null; wait; echo end")
+	all, _ := io.ReadAll(out)
+	cmd.Wait()
+	// dash gives up at the first fork that fails.
+	if strings.Contains(string(all), "end") {
+		t.Errorf("six processes started under a limit of 3: %q", all)
+	}
+}
+
+func TestCPUIsCountedAndQuotaHolds(t *testing.T) {
+	p := openTest(t)
+	l := newLeaf(t, p, Limits{MemoryBytes: 64 << 20, Pids: 10, CPUWeight: 100, CPUs: 0.2})
+	start := time.Now()
+	cmd, _ := child(t, l, "timeout 1 sh -c 'while :; do :; done'")
+	cmd.Wait()
+	wall := time.Since(start)
+	u, err := l.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.CPU < 50*time.Millisecond || u.CPU > wall/2 {
+		t.Errorf("a busy loop used %v of CPU in %v under a quota of 0.2 CPUs", u.CPU, wall)
+	}
+}
+
+func TestOpenSweepsWhatACrashLeft(t *testing.T) {
+	p := openTest(t)
+	l, err := p.NewLeaf("left", roomy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, _ := child(t, l, "sleep 600")
+	defer cmd.Process.Kill()
+	go func() { // as init would reap it
+		cmd.Wait()
+	}()
+	again, err := Open(fmt.Sprintf("runtools-test-%d", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.NewLeaf("left", roomy); err != nil {
+		t.Errorf("after the sweep: %v", err)
+	}
+}
+
+func TestParentMustNotBeTheRoot(t *testing.T) {
+	for _, name := range []string{"", "/", "a/.."} {
+		if _, err := Open(name); err == nil {
+			t.Errorf("Open(%q) succeeded", name)
+		}
+	}
+}
