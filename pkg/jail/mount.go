@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenTree clones the mount at path, below dir if that is not nil, as a detached mount: readOnly or not, never honouring setuid files or
-// device nodes. With a user namespace the clone is id-mapped: an owner u on disk appears inside that namespace as u.
+// OpenTree clones the mount at path as a detached mount: readOnly or not, never honouring setuid files or
+// device nodes. The clone is id-mapped: an owner u on disk appears inside that namespace as u.
 //
 // The caller's thread must be in the mount namespace of the path (open_tree(2)).
 func OpenTree(path string, readOnly bool, userNS *os.File) (*os.File, error) {
@@ -21,8 +21,8 @@ func OpenTree(path string, readOnly bool, userNS *os.File) (*os.File, error) {
 }
 
 // OpenDevices is OpenTree for a tmpfs that holds device nodes: read-only, and they work.
-func OpenDevices(path string) (*os.File, error) {
-	return openTree(path, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY}, nil)
+func OpenDevices(path string, userNS *os.File) (*os.File, error) {
+	return openTree(path, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY}, userNS)
 }
 
 func openTree(path string, attr unix.MountAttr, userNS *os.File) (*os.File, error) {
@@ -30,10 +30,8 @@ func openTree(path string, attr unix.MountAttr, userNS *os.File) (*os.File, erro
 	if err != nil {
 		return nil, fmt.Errorf("open_tree %s: %w", path, err)
 	}
-	if userNS != nil {
-		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
-		attr.Userns_fd = uint64(userNS.Fd())
-	}
+	attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+	attr.Userns_fd = uint64(userNS.Fd())
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("mount_setattr %s: %w", path, err)
