@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+)
+
+// call is one HTTP request and what the log will say of it. It ends with the request, like everything that ctx lends out.
+type call struct {
+	ctx     *fasthttp.RequestCtx
+	id      string
+	started time.Time
+	route   string // "": none
+	key     *key   // nil: no key was needed or none was valid
+	timing  timing
+
+	language, version string // once known
+	outcome           string // status of the run stage, or code of the error
+	failure           *apiError
+	bodyBytes         int
+}
+
+// timing is where the time went, for Server-Timing, the log and the metrics.
+type timing struct {
+	auth, queue, checkout, files, compile, run, collect time.Duration
+}
+
+// add takes over what sandboxd and the pipes measured for one job.
+func (t *timing) add(out *jobOutput) {
+	t.checkout += time.Duration(out.result.CheckoutNS)
+	t.files += time.Duration(out.result.FilesNS)
+	t.collect += out.collect
+}
+
+// phase is one part of the timing under its public name.
+type phase struct {
+	name string
+	took time.Duration
+}
+
+func (t *timing) phases() [7]phase {
+	return [...]phase{
+		{"auth", t.auth}, {"queue", t.queue}, {"checkout", t.checkout}, {"files", t.files},
+		{"compile", t.compile}, {"run", t.run}, {"collect", t.collect},
+	}
+}
+
+// serverTiming is the value of the header.
+func (t *timing) serverTiming() []byte {
+	b := make([]byte, 0, 160)
+	for i, p := range t.phases() {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, p.name...)
+		b = append(b, ";dur="...)
+		b = appendMilliseconds(b, p.took)
+	}
+	return b
+}
+
+// maxRequestID bounds the callers' own ids, in bytes.
+const maxRequestID = 64
+
+func newCall(ctx *fasthttp.RequestCtx) *call {
+	c := &call{ctx: ctx, started: time.Now()}
+	if id := ctx.Request.Header.Peek("X-Request-Id"); validRequestID(id) {
+		c.id = string(id)
+	} else {
+		c.id = uuid.NewString()
+	}
+	ctx.Response.Header.Set("X-Request-Id", c.id)
+	return c
+}
+
+// validRequestID lets a caller trace a request through its own systems and keeps everything else out of our log.
+func validRequestID(id []byte) bool {
+	if len(id) == 0 || len(id) > maxRequestID {
+		return false
+	}
+	for _, c := range id {
+		if !isNameByte(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// reply answers 200 with a JSON body that nobody changes any more.
+func (c *call) reply(body []byte) {
+	h := &c.ctx.Response.Header
+	h.SetContentType("application/json")
+	if c.timing.run > 0 || c.timing.compile > 0 {
+		h.SetBytesV("Server-Timing", c.timing.serverTiming())
+	}
+	c.ctx.Response.SetBodyRaw(body)
+}
+
+// refuse answers with an error.
+func (c *call) refuse(err *apiError) {
+	c.failure, c.outcome = err, string(err.code)
+	type body struct {
+		Code      errCode `json:"code"`
+		Message   string  `json:"message"`
+		Field     string  `json:"field,omitempty"`
+		RequestID string  `json:"request_id"`
+	}
+	encoded, _ := json.Marshal(map[string]body{"error": {err.code, err.message, err.field, c.id}})
+	r := &c.ctx.Response
+	r.SetStatusCode(httpStatus[err.code])
+	r.Header.SetContentType("application/json")
+	switch err.code {
+	case errUnauthorized:
+		r.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+	case errRateLimited, errOverloaded:
+		r.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+	case errGone, errTooLarge:
+		c.ctx.SetConnectionClose()
+	}
+	r.SetBodyRaw(append(encoded, '\n'))
+}
+
+// finish writes the one line of the log and counts. Never code, never output, never a key.
+func (s *server) finish(c *call) {
+	status := c.ctx.Response.StatusCode()
+	s.metrics.count(c)
+	level := slog.LevelInfo
+	switch {
+	case c.failure != nil && c.failure.code == errInternal:
+		level = slog.LevelError
+	case c.route == "/healthz" || c.route == "/readyz":
+		level = slog.LevelDebug // a line for every probe would drown the rest
+	}
+	if !s.log.Enabled(c.ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 16)
+	attrs = append(attrs, slog.String("id", c.id), slog.String("method", string(c.ctx.Method())), slog.String("route", c.route),
+		slog.Int("status", status), slog.Duration("took", time.Since(c.started)))
+	if c.key != nil {
+		attrs = append(attrs, slog.String("key", c.key.ID))
+	}
+	if c.language != "" {
+		attrs = append(attrs, slog.String("language", c.language), slog.String("version", c.version))
+	}
+	if c.outcome != "" {
+		attrs = append(attrs, slog.String("outcome", c.outcome))
+	}
+	if c.timing.run > 0 || c.timing.compile > 0 {
+		attrs = append(attrs, slog.String("phases", string(c.timing.serverTiming())))
+	}
+	attrs = append(attrs, slog.String("bytes", strconv.Itoa(c.bodyBytes)+"/"+strconv.Itoa(len(c.ctx.Response.Body()))))
+	if c.failure != nil {
+		attrs = append(attrs, slog.String("field", c.failure.field))
+		if c.failure.cause != nil {
+			attrs = append(attrs, slog.String("cause", c.failure.cause.Error()))
+		}
+	}
+	s.log.LogAttrs(c.ctx, level, "request", attrs...)
+}

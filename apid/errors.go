@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// errCode is what a caller can act on. The message beside it is for people, and safe to show.
+type errCode string
+
+const (
+	errInvalidJSON     errCode = "invalid_json"
+	errInvalidField    errCode = "invalid_field"
+	errUnknownLanguage errCode = "unknown_language"
+	errUnknownVersion  errCode = "unknown_version"
+	errUnauthorized    errCode = "unauthorized"
+	errNotFound        errCode = "not_found"
+	errMethod          errCode = "method_not_allowed"
+	errTooLarge        errCode = "payload_too_large"
+	errMediaType       errCode = "unsupported_media_type"
+	errRateLimited     errCode = "rate_limited"
+	errOverloaded      errCode = "overloaded"
+	errInternal        errCode = "internal"
+	// errGone is never sent: the caller hung up. It is what the log and the metrics say.
+	errGone errCode = "gone"
+)
+
+// httpStatus is the one place where a code becomes a status.
+var httpStatus = map[errCode]int{
+	errInvalidJSON:     http.StatusBadRequest,
+	errInvalidField:    http.StatusBadRequest,
+	errUnknownLanguage: http.StatusBadRequest,
+	errUnknownVersion:  http.StatusBadRequest,
+	errUnauthorized:    http.StatusUnauthorized,
+	errNotFound:        http.StatusNotFound,
+	errMethod:          http.StatusMethodNotAllowed,
+	errTooLarge:        http.StatusRequestEntityTooLarge,
+	errMediaType:       http.StatusUnsupportedMediaType,
+	errRateLimited:     http.StatusTooManyRequests,
+	errOverloaded:      http.StatusServiceUnavailable,
+	errInternal:        http.StatusInternalServerError,
+	errGone:            499, // as other servers log it
+}
+
+// retryAfter is what rate_limited and overloaded answer, in seconds. Jobs are short, and a refused caller costs little.
+const retryAfter = "1"
+
+// apiError is a refused request. What a program did is never one.
+type apiError struct {
+	code    errCode
+	field   string // of the request, or ""
+	message string
+	cause   error // for the log only
+}
+
+func (e *apiError) Error() string { return string(e.code) + ": " + e.message }
+
+func refuse(code errCode, format string, args ...any) *apiError {
+	return &apiError{code: code, message: fmt.Sprintf(format, args...)}
+}
+
+func invalidField(field, format string, args ...any) *apiError {
+	return &apiError{code: errInvalidField, field: field, message: field + ": " + fmt.Sprintf(format, args...)}
+}
+
+// internal hides the cause from the caller; the request id leads the operator to it.
+func internal(cause error) *apiError {
+	return &apiError{code: errInternal, message: "internal error; the operator finds the details in the log under this request_id", cause: cause}
+}
+
+// shown quotes a value of a request in a message about it, at a bounded length.
+func shown(value string) string {
+	const most = 64 // bytes
+	if len(value) <= most {
+		return strconv.Quote(value)
+	}
+	return strconv.Quote(value[:most]) + "..."
+}

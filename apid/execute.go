@@ -1,0 +1,393 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/runtools/runtools/pkg/lang"
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// execution is one request being carried out.
+type execution struct {
+	*server
+	call *call
+	plan *plan
+
+	session *session // nil: ephemeral
+	name    string   // of the session
+	fresh   bool     // this request made the session
+	created bool     // ... under a name that the caller chose
+	changes []string // to the base environment: the session's and the request's
+
+	scratch     string // workspace of an ephemeral request with two jobs
+	scratchLive bool
+	build       string // volume of the artifact
+
+	compiled *stageAnswer
+	ran      stageAnswer
+}
+
+// execute is POST /v1/execute.
+func (s *server) execute(c *call) *apiError {
+	body, release, err := s.readBody(c)
+	if err != nil {
+		return err
+	}
+	defer release() // the request points into the body
+	x := &execution{server: s, call: c}
+	if x.plan, err = s.understand(c, body); err != nil {
+		return err
+	}
+	ctx, done := s.whileWanted(c)
+	defer done()
+
+	ticket, err := s.queue.enter(c.key.ID, c.key.Concurrency)
+	if err != nil {
+		return err
+	}
+	defer ticket.leave()
+	if err := x.inSession(ctx, ticket); err != nil {
+		return err
+	}
+	x.reply()
+	return nil
+}
+
+// inSession carries the request out when it is its turn in its session and in the queue, in this order: what waits for a session must
+// not hold a slot.
+func (x *execution) inSession(ctx context.Context, ticket *ticket) *apiError {
+	waiting := time.Now()
+	if err := x.openSession(ctx); err != nil {
+		return err
+	}
+	failed := internal(errors.New("panic")) // unless what follows returns
+	defer func() { x.closeSession(failed) }()
+	failed = ticket.wait(ctx)
+	x.call.timing.queue = time.Since(waiting)
+	if failed == nil {
+		failed = x.carryOut(ctx)
+	}
+	return failed
+}
+
+// understand turns a body into a plan.
+func (s *server) understand(c *call, body []byte) (*plan, *apiError) {
+	q, err := decodeRequest(body)
+	if err != nil {
+		return nil, err
+	}
+	p, err := makePlan(q, s.langs, &s.cfg.Limits)
+	if err != nil {
+		return nil, err
+	}
+	c.language, c.version = p.runtime.Name, p.runtime.Version
+	return p, nil
+}
+
+// openSession waits for the requests of the session that came before.
+func (x *execution) openSession(ctx context.Context) *apiError {
+	if x.plan.ephemeral {
+		return nil
+	}
+	x.name = x.plan.sessionID
+	named := x.name != ""
+	if !named {
+		x.name = uuid.NewString()
+	}
+	var err *apiError
+	if x.session, err = x.sessions.acquire(ctx, x.call.key.ID, x.name, named); err != nil {
+		return err
+	}
+	x.fresh = !x.session.live
+	x.created = x.fresh && named
+	return nil
+}
+
+// closeSession lets the next request of the session go on. A session that a refused request made is none: its caller does not know it.
+func (x *execution) closeSession(err *apiError) {
+	if x.build != "" {
+		x.drop(x.build, err)
+	}
+	if x.scratch != "" {
+		x.drop(x.scratch, err)
+	}
+	if x.session == nil {
+		return
+	}
+	if err != nil && x.fresh {
+		if err.code == errGone {
+			x.forgetter.addLater(volumeName(x.session.volume))
+		}
+		x.sessions.restart(x.session)
+	}
+	x.sessions.release(x.session)
+}
+
+func (x *execution) drop(volume string, err *apiError) {
+	x.forgetter.add(volume)
+	if err != nil && err.code == errGone {
+		x.forgetter.addLater(volume)
+	}
+}
+
+// carryOut runs the jobs. A session whose workspace sandboxd has lost, most likely because it was restarted, begins again, empty.
+func (x *execution) carryOut(ctx context.Context) *apiError {
+	err := x.jobs(ctx)
+	lost := new(wire.Error)
+	if err != nil && errors.As(err.cause, &lost) && lost.Code == wire.CodeUnknownVolume && x.session != nil && x.session.live {
+		if x.build != "" {
+			x.drop(x.build, nil)
+		}
+		x.sessions.restart(x.session)
+		x.fresh, x.created = true, true
+		err = x.jobs(ctx)
+	}
+	return err
+}
+
+// jobs is compile, where the language has it, and run.
+func (x *execution) jobs(ctx context.Context) *apiError {
+	if err := x.mergeEnvironment(); err != nil {
+		return err
+	}
+	compile, run, err := x.prepare()
+	if err != nil {
+		return err
+	}
+	if compile != nil {
+		done, err := x.compile(ctx, compile)
+		if err != nil || !done {
+			return err
+		}
+	}
+	return x.run(ctx, run)
+}
+
+// mergeEnvironment lays the request's variables over the session's.
+func (x *execution) mergeEnvironment() *apiError {
+	x.changes = nil
+	if x.session != nil {
+		x.changes = x.session.env
+	}
+	x.changes = mergeChanges(x.changes, x.plan.env)
+	if size := changesSize(x.changes); size > maxSessionEnv {
+		return invalidField("env", "the environment would have %d bytes, at most %d", size, maxSessionEnv)
+	}
+	return nil
+}
+
+// prepare makes both jobs, and so refuses what cannot be sent before anything has run.
+func (x *execution) prepare() (compile, run *preparedJob, err *apiError) {
+	p := x.plan
+	if stage := p.runtime.Compile; stage != nil {
+		if compile, err = x.prepareStage(stage, &p.compile); err != nil {
+			return nil, nil, err
+		}
+		x.build = volumeName(newVolume())
+		compile.job.Build = wire.Volume{ID: x.build, New: true}
+		if p.ephemeral {
+			x.scratch = volumeName(newVolume())
+		}
+	}
+	if run, err = x.prepareStage(p.runtime.Run, &p.run); err != nil {
+		return nil, nil, err
+	}
+	run.stdin = p.stdin
+	if compile == nil {
+		run.takeFiles(p.files)
+		return nil, run, nil
+	}
+	compile.takeFiles(p.files)
+	run.job.Build = wire.Volume{ID: x.build}
+	return compile, run, nil
+}
+
+// preparedJob is a job without the workspace, which is known when it is sent.
+type preparedJob struct {
+	jobInput
+	limits *stageLimits
+	base   environment // before sessions and requests added to it
+}
+
+func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*preparedJob, *apiError) {
+	p := x.plan
+	argv := p.runtime.ExpandArgv(stage, lang.Inputs{Args: p.args, Files: p.names, Memory: limits.memory})
+	base := p.baseEnvironment(stage, limits)
+	env := maps.Clone(base).change(x.changes)
+	keepEnviron := stage.KeepEnv && x.session != nil
+	if keepEnviron {
+		preloadEnvkeep(env)
+	}
+	if err := p.checkWords(argv, env); err != nil {
+		return nil, err
+	}
+	return &preparedJob{
+		jobInput: jobInput{
+			job: &wire.Job{
+				Template: stage.Template,
+				Argv:     argv,
+				Env:      env.words(),
+				Limits:   wire.Limits{WallMS: limits.wall, CPUMS: limits.cpu, MemoryBytes: limits.memory},
+			},
+			keepEnviron: keepEnviron,
+			outputLimit: p.outputLimit,
+		},
+		limits: limits,
+		base:   base,
+	}, nil
+}
+
+func (j *preparedJob) takeFiles(files []requestFile) {
+	j.files = files
+	j.job.Files = make([]wire.File, len(files))
+	for i, f := range files {
+		j.job.Files[i] = wire.File{Name: f.name, Size: int64(len(f.content))}
+	}
+}
+
+// compile makes the artifact. It returns false when the program cannot be run.
+func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiError) {
+	out, err := x.send(ctx, j)
+	if err != nil {
+		return false, err
+	}
+	x.settle(out, x.changes)
+	x.call.timing.compile = time.Duration(out.result.WallNS)
+	a := describe(j.limits, out)
+	a.asCompile()
+	x.compiled = &a
+	if a.status != statusOK {
+		x.ran = a.afterFailedCompile()
+		return false, nil
+	}
+	return true, nil
+}
+
+// run runs the program.
+func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
+	out, err := x.send(ctx, j)
+	if err != nil {
+		return err
+	}
+	x.call.timing.run = time.Duration(out.result.WallNS)
+	x.ran = describe(j.limits, out)
+	x.settle(out, x.environmentAfter(j, out))
+	return nil
+}
+
+// environmentAfter is what the session keeps of the environment. Only a program that ended by itself has had its say.
+func (x *execution) environmentAfter(j *preparedJob, out *jobOutput) []string {
+	if out.environSize == 0 || x.ran.limit != nil || x.ran.signal != "" {
+		return x.changes
+	}
+	size := out.environSize
+	if out.environ != nil {
+		left := leftBehind(out.environ, j.base, x.changes)
+		if size = int64(changesSize(left)); size <= maxSessionEnv {
+			return left
+		}
+	}
+	if x.ran.message == "" {
+		x.ran.message = tooMuchEnvironment(size)
+	}
+	return x.changes
+}
+
+// settle records what a job left in the workspace and the environment.
+func (x *execution) settle(out *jobOutput, changes []string) {
+	x.scratchLive = true
+	if x.session != nil {
+		x.sessions.settle(x.session, out.result.WorkspaceBytes, changes)
+	}
+}
+
+func (x *execution) workspace() wire.Volume {
+	switch {
+	case x.session != nil:
+		return wire.Volume{ID: volumeName(x.session.volume), New: !x.session.live}
+	case x.scratch != "":
+		return wire.Volume{ID: x.scratch, New: !x.scratchLive}
+	}
+	return wire.Volume{}
+}
+
+// A job whose caller hung up may still hold the session's volume when the next request of the session comes.
+const (
+	inUseRetry    = 10 * time.Millisecond
+	inUsePatience = 3 * time.Second
+)
+
+// send has one job carried out and says in the caller's terms what went wrong.
+func (x *execution) send(ctx context.Context, j *preparedJob) (*jobOutput, *apiError) {
+	j.job.Workspace = x.workspace()
+	giveUp := time.Now().Add(inUsePatience)
+	for {
+		out, err := x.runJob(ctx, j.jobInput)
+		if err == nil {
+			x.call.timing.add(out)
+			return out, nil
+		}
+		var theirs *wire.Error
+		if errors.As(err, &theirs) && theirs.Code == wire.CodeVolumeInUse && time.Now().Before(giveUp) {
+			select {
+			case <-time.After(inUseRetry):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return nil, x.explain(ctx, err)
+	}
+}
+
+// explain turns a failure of ours into what the caller may know.
+func (x *execution) explain(ctx context.Context, err error) *apiError {
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	var theirs *wire.Error
+	if !errors.As(err, &theirs) {
+		if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" {
+			return &apiError{code: errOverloaded, message: "the sandbox service cannot be reached", cause: err}
+		}
+		return internal(err)
+	}
+	switch theirs.Code {
+	case wire.CodeFile:
+		return x.explainFile(theirs)
+	case wire.CodeOverloaded:
+		return &apiError{code: errOverloaded, message: "no room for another sandbox", cause: err}
+	case wire.CodeVolumeInUse:
+		return &apiError{code: errOverloaded, message: "an earlier program of this session is still being ended", cause: err}
+	}
+	return internal(err)
+}
+
+// explainFile names the file as the caller counts them.
+func (x *execution) explainFile(theirs *wire.Error) *apiError {
+	index := theirs.Index
+	if index < 0 || index >= len(x.plan.files) {
+		return internal(theirs)
+	}
+	field := "code"
+	if index -= x.plan.codeFiles; index >= 0 {
+		field = fieldIndex("files", index) + ".name"
+	}
+	refused := invalidField(field, "%s", theirs.Message)
+	refused.cause = theirs
+	return refused
+}
+
+// reply writes the 200.
+func (x *execution) reply() {
+	a := answer{
+		language: x.plan.runtime.Name, version: x.plan.runtime.Version,
+		sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
+	}
+	x.call.outcome = x.ran.status
+	x.call.reply(a.encode())
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/runtools/runtools/pkg/lang"
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// probeInputs are placeholders' values for a program that looks at none.
+var probeInputs = lang.Inputs{Files: []string{"none"}, Memory: 256 << 20}
+
+// healthz says that the process lives.
+func (s *server) healthz(c *call) *apiError {
+	c.reply([]byte(`{"status":"ok"}` + "\n"))
+	return nil
+}
+
+// readiness remembers the last probe: a jail for every question of every load balancer would be a load of its own.
+type readiness struct {
+	mu     sync.Mutex
+	probed time.Time
+	err    error
+}
+
+const (
+	readyFor     = 5 * time.Second // an answer holds, good
+	unreadyFor   = time.Second     // or bad
+	probeTimeout = 5 * time.Second
+)
+
+// readyz says that a jail was made and a program ran in it, moments ago.
+func (s *server) readyz(c *call) *apiError {
+	if s.draining.Load() {
+		return errShuttingDown
+	}
+	s.readiness.mu.Lock()
+	defer s.readiness.mu.Unlock()
+	age := readyFor
+	if s.readiness.err != nil {
+		age = unreadyFor
+	}
+	if time.Since(s.readiness.probed) > age {
+		s.readiness.err = s.probe()
+		s.readiness.probed = time.Now()
+	}
+	if s.readiness.err != nil {
+		return &apiError{code: errOverloaded, message: "no program can be run at present", cause: s.readiness.err}
+	}
+	c.reply([]byte(`{"status":"ready"}` + "\n"))
+	return nil
+}
+
+// probe runs true in the first language's jail.
+func (s *server) probe() error {
+	installed := s.langs.Installed()
+	if len(installed) == 0 {
+		return errors.New("no language is installed")
+	}
+	ctx, cancel := context.WithTimeout(s.jobs, probeTimeout)
+	defer cancel()
+	stage := installed[0].Run
+	out, err := s.runJob(ctx, jobInput{outputLimit: 4 << 10, job: &wire.Job{
+		Template: stage.Template,
+		Argv:     []string{"/usr/bin/true"},
+		Env:      environment(installed[0].ExpandEnv(stage, probeInputs)).words(),
+		Limits:   wire.Limits{WallMS: probeTimeout.Milliseconds(), MemoryBytes: probeInputs.Memory},
+	}})
+	if err != nil {
+		return err
+	}
+	if r := out.result; r.Code != 0 || r.Signal != 0 || r.Limit != "" {
+		return fmt.Errorf("/usr/bin/true in %s: code %d, signal %d, limit %q, stderr %q", stage.Template, r.Code, r.Signal, r.Limit, out.stderr.data)
+	}
+	return nil
+}

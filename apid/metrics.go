@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are served on a listener of their own, which needs no key and is not for callers.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	phases   *prometheus.HistogramVec
+	whole    prometheus.Histogram
+}
+
+// Labels are bounded: language is a name that the image has, outcome one of our statuses and codes.
+func newMetrics(s *server) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "runtools_requests_total", Help: "Requests to execute, by language and by status of the run stage or code of the error.",
+		}, []string{"language", "outcome"}),
+		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "runtools_phase_seconds", Help: "Where the time of a carried out request went.",
+			Buckets: prometheus.ExponentialBuckets(0.000_05, 3, 15), // 50 us to 4 min
+		}, []string{"phase"}),
+		whole: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "runtools_request_seconds", Help: "Time from the headers of a carried out request to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.000_25, 2, 21), // 250 us to 4 min
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.phases, m.whole, &sandboxdCollector{server: s},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, g := range []struct {
+		name, help string
+		value      func() float64
+	}{
+		{"runtools_jobs_running", "Requests being carried out.", func() float64 { n, _ := s.queue.counts(); return float64(n) }},
+		{"runtools_queue_length", "Requests waiting for a slot or for their session.", func() float64 { _, n := s.queue.counts(); return float64(n) }},
+		{"runtools_sessions", "Sessions held.", func() float64 { return float64(s.sessions.counts().sessions) }},
+		{"runtools_sessions_evictable", "Of these, idle ones that no request has named or come back to.", func() float64 { return float64(s.sessions.counts().evictable) }},
+		{"runtools_session_bytes", "Memory held by sessions.", func() float64 { return float64(s.sessions.counts().bytes) }},
+		{"runtools_body_bytes", "Memory held by requests' bodies.", func() float64 { return float64(s.bodies.Load()) }},
+		{"runtools_keys", "Valid keys.", func() float64 { return float64(s.keys.count()) }},
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value))
+	}
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "runtools_session_evictions_total", Help: "Sessions dropped early because the number or bytes allowed were used up.",
+	}, func() float64 { return float64(s.sessions.counts().evicted) }))
+	return m
+}
+
+// count records a finished call.
+func (m *metrics) count(c *call) {
+	if c.route != "/v1/execute" || c.outcome == "" {
+		return
+	}
+	m.requests.WithLabelValues(c.language, c.outcome).Inc()
+	if c.failure != nil {
+		return
+	}
+	m.whole.Observe(time.Since(c.started).Seconds())
+	for _, p := range c.timing.phases() {
+		if p.name != "compile" || p.took > 0 {
+			m.phases.WithLabelValues(p.name).Observe(p.took.Seconds())
+		}
+	}
+}
+
+// sandboxdCollector asks sandboxd when somebody looks, and not otherwise.
+type sandboxdCollector struct{ server *server }
+
+var (
+	upDesc     = prometheus.NewDesc("runtools_sandboxd_up", "1 if sandboxd answered.", nil, nil)
+	jailsDesc  = prometheus.NewDesc("runtools_jails_live", "Jails that exist.", nil, nil)
+	volumeDesc = prometheus.NewDesc("runtools_volumes", "Volumes that sandboxd holds.", nil, nil)
+	hitsDesc   = prometheus.NewDesc("runtools_pool_hits_total", "Jobs that found a jail ready.", nil, nil)
+	missesDesc = prometheus.NewDesc("runtools_pool_misses_total", "Jobs that had to wait for a jail to be built.", nil, nil)
+	builtDesc  = prometheus.NewDesc("runtools_jails_built_total", "Jails built.", nil, nil)
+	failedDesc = prometheus.NewDesc("runtools_jails_failed_total", "Jails that could not be built.", nil, nil)
+	readyDesc  = prometheus.NewDesc("runtools_pool_ready", "Jails ready in a pool.", []string{"template"}, nil)
+	sizeDesc   = prometheus.NewDesc("runtools_pool_size", "Jails that a pool is to hold.", []string{"template"}, nil)
+)
+
+func (k *sandboxdCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, builtDesc, failedDesc, readyDesc, sizeDesc} {
+		ch <- d
+	}
+}
+
+// statusWait bounds how long a scrape waits for sandboxd.
+const statusWait = 2 * time.Second
+
+func (k *sandboxdCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(k.server.jobs, statusWait)
+	defer cancel()
+	status, err := k.server.sandbox.Status(ctx)
+	if err != nil {
+		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 0)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	gauge(upDesc, 1)
+	gauge(jailsDesc, status.LiveJails)
+	gauge(volumeDesc, status.Volumes)
+	counter(hitsDesc, status.PoolHits)
+	counter(missesDesc, status.PoolMisses)
+	counter(builtDesc, status.Built)
+	counter(failedDesc, status.Failed)
+	for _, t := range status.Templates {
+		gauge(readyDesc, t.Ready, t.Name)
+		gauge(sizeDesc, t.Size, t.Name)
+	}
+}
+
+// serve works until the listener is closed.
+func (m *metrics) serve(ln net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	return server.Serve(ln)
+}

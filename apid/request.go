@@ -1,0 +1,291 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"strconv"
+	"strings"
+)
+
+// request is the body of POST /v1/execute as it was sent. Byte slices point into the body.
+type request struct {
+	language  string
+	version   string
+	code      []byte // nil: not sent
+	files     []requestFile
+	stdin     []byte
+	args      []string
+	env       map[string]string
+	sessionID string
+	ephemeral bool
+
+	runTimeout, compileTimeout         *int64
+	runCPUTime, compileCPUTime         *int64
+	runMemoryLimit, compileMemoryLimit *int64
+	outputLimit                        *int64
+}
+
+type requestFile struct {
+	name    string
+	content []byte
+}
+
+// decodeRequest reads a body. null stands for a field that was not sent, as many clients write it.
+func decodeRequest(body []byte) (*request, *apiError) {
+	var q request
+	var stdinEncoding string
+	r := &jsonReader{buf: body}
+	seen := make(map[string]bool, 8)
+	err := r.document(func(name string) *apiError {
+		if seen[name] {
+			return invalidField(shownField(name), "is given twice")
+		}
+		seen[name] = true
+		return q.field(r, name, &stdinEncoding)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if q.stdin, err = decodeContent("stdin", "stdin_encoding", q.stdin, stdinEncoding, "utf8", "base64"); err != nil {
+		return nil, err
+	}
+	return &q, nil
+}
+
+// field reads one field of the request.
+func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiError {
+	var err *apiError
+	switch name {
+	case "language":
+		return r.stringInto(name, &q.language)
+	case "version":
+		return r.stringInto(name, &q.version)
+	case "code":
+		if !r.null() {
+			q.code, err = r.text(name)
+		}
+	case "files":
+		if !r.null() {
+			err = q.readFiles(r)
+		}
+	case "stdin":
+		if !r.null() {
+			q.stdin, err = r.text(name)
+		}
+	case "stdin_encoding":
+		return r.stringInto(name, stdinEncoding)
+	case "args":
+		if !r.null() {
+			err = q.readArgs(r)
+		}
+	case "env":
+		if !r.null() {
+			err = q.readEnv(r)
+		}
+	case "session_id":
+		return q.readSessionID(r)
+	case "ephemeral":
+		if !r.null() {
+			q.ephemeral, err = r.boolean(name)
+		}
+	default:
+		limit := q.limitField(name)
+		if limit == nil {
+			return invalidField(shownField(name), "unknown field; known are %s", knownFields)
+		}
+		if !r.null() {
+			*limit = new(int64)
+			**limit, err = r.integer(name)
+		}
+	}
+	return err
+}
+
+const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, run_timeout, compile_timeout, " +
+	"run_cpu_time, compile_cpu_time, run_memory_limit, compile_memory_limit, output_limit"
+
+func (q *request) limitField(name string) **int64 {
+	switch name {
+	case "run_timeout":
+		return &q.runTimeout
+	case "compile_timeout":
+		return &q.compileTimeout
+	case "run_cpu_time":
+		return &q.runCPUTime
+	case "compile_cpu_time":
+		return &q.compileCPUTime
+	case "run_memory_limit":
+		return &q.runMemoryLimit
+	case "compile_memory_limit":
+		return &q.compileMemoryLimit
+	case "output_limit":
+		return &q.outputLimit
+	}
+	return nil
+}
+
+func (q *request) readSessionID(r *jsonReader) *apiError {
+	if r.null() {
+		return nil
+	}
+	id, err := r.text("session_id")
+	if err != nil {
+		return err
+	}
+	q.sessionID = string(id)
+	return checkSessionID(q.sessionID)
+}
+
+const maxSessionID = 128 // bytes
+
+func checkSessionID(id string) *apiError {
+	if id == "" || len(id) > maxSessionID {
+		return invalidField("session_id", "has %d characters, want 1 to %d", len(id), maxSessionID)
+	}
+	for i := range len(id) {
+		if !isNameByte(id[i]) {
+			return invalidField("session_id", "%s: want only A-Z a-z 0-9 . _ -", shown(id))
+		}
+	}
+	return nil
+}
+
+func isNameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
+}
+
+func (q *request) readFiles(r *jsonReader) *apiError {
+	q.files = []requestFile{}
+	return r.array("files", func(i int) *apiError {
+		path := "files[" + strconv.Itoa(i) + "]"
+		if i >= maxFiles {
+			return invalidField("files", "more than %d files", maxFiles)
+		}
+		f, err := readFile(r, path)
+		q.files = append(q.files, f)
+		return err
+	})
+}
+
+func readFile(r *jsonReader, path string) (f requestFile, err *apiError) {
+	var encoding string
+	var seen struct{ name, content, encoding bool }
+	err = r.object(path, func(name string) *apiError {
+		var twice *bool
+		var err *apiError
+		switch name {
+		case "name":
+			twice = &seen.name
+			err = r.stringInto(path+".name", &f.name)
+		case "content":
+			twice = &seen.content
+			f.content, err = r.text(path + ".content")
+		case "encoding":
+			twice = &seen.encoding
+			err = r.stringInto(path+".encoding", &encoding)
+		default:
+			return invalidField(path+"."+shownField(name), "unknown field; known are name, content, encoding")
+		}
+		if *twice && err == nil {
+			err = invalidField(path+"."+name, "is given twice")
+		}
+		*twice = true
+		return err
+	})
+	switch {
+	case err != nil:
+		return f, err
+	case !seen.name:
+		return f, invalidField(path+".name", "is missing")
+	case !seen.content:
+		return f, invalidField(path+".content", "is missing")
+	}
+	f.content, err = decodeContent(path+".content", path+".encoding", f.content, encoding, "utf8", "base64", "hex")
+	return f, err
+}
+
+func (q *request) readArgs(r *jsonReader) *apiError {
+	return r.array("args", func(i int) *apiError {
+		path := "args[" + strconv.Itoa(i) + "]"
+		arg, err := r.text(path)
+		if err != nil {
+			return err
+		}
+		q.args = append(q.args, string(arg))
+		if strings.IndexByte(q.args[i], 0) >= 0 {
+			return invalidField(path, "holds a NUL byte")
+		}
+		return nil
+	})
+}
+
+func (q *request) readEnv(r *jsonReader) *apiError {
+	q.env = map[string]string{}
+	return r.object("env", func(name string) *apiError {
+		path := "env." + shownField(name)
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return invalidField("env", "%s is not the name of a variable", shown(name))
+		}
+		if _, twice := q.env[name]; twice {
+			return invalidField(path, "is given twice")
+		}
+		value, err := r.text(path)
+		if err != nil {
+			return err
+		}
+		q.env[name] = string(value)
+		if strings.IndexByte(q.env[name], 0) >= 0 {
+			return invalidField(path, "holds a NUL byte")
+		}
+		return nil
+	})
+}
+
+// stringInto reads a short string that outlives the body.
+func (r *jsonReader) stringInto(path string, to *string) *apiError {
+	if r.null() {
+		return nil
+	}
+	text, err := r.text(path)
+	*to = string(text)
+	return err
+}
+
+// decodeContent applies an encoding that a request names.
+func decodeContent(path, encodingPath string, content []byte, encoding string, known ...string) ([]byte, *apiError) {
+	if encoding == "" {
+		return content, nil
+	}
+	for _, name := range known {
+		if name != encoding {
+			continue
+		}
+		var decoded []byte
+		var err error
+		switch encoding {
+		case "utf8":
+			return content, nil
+		case "base64":
+			decoded = make([]byte, base64.StdEncoding.DecodedLen(len(content)))
+			var n int
+			n, err = base64.StdEncoding.Decode(decoded, content)
+			decoded = decoded[:n]
+		case "hex":
+			decoded = make([]byte, hex.DecodedLen(len(content)))
+			_, err = hex.Decode(decoded, content)
+		}
+		if err != nil {
+			return nil, invalidField(path, "is not %s: %v", encoding, err)
+		}
+		return decoded, nil
+	}
+	return nil, invalidField(encodingPath, "%s is unknown; known are %s", shown(encoding), strings.Join(known, ", "))
+}
+
+// shownField keeps a name that a caller made up readable and short.
+func shownField(name string) string {
+	if quoted := shown(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/runtools/runtools/pkg/lang"
+	"github.com/runtools/runtools/pkg/wire"
+	"github.com/valyala/fasthttp"
+)
+
+// server is one apid.
+type server struct {
+	cfg       *config
+	log       *slog.Logger
+	langs     *lang.Set
+	keys      *keyring
+	sandbox   *wire.Client
+	queue     *queue
+	sessions  *sessions
+	forgetter *forgetter
+	hangups   *hangups
+	metrics   *metrics
+	readiness readiness
+	http      *fasthttp.Server
+
+	runtimes []byte       // the answer to GET /v1/execute/runtimes
+	bodies   atomic.Int64 // bytes of all bodies held
+	draining atomic.Bool
+
+	jobs    context.Context // ends when running jobs must
+	endJobs context.CancelCauseFunc
+}
+
+func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) {
+	hangups, err := newHangups()
+	if err != nil {
+		return nil, fmt.Errorf("watch connections: %w", err)
+	}
+	s := &server{
+		cfg: cfg, log: log, langs: langs, hangups: hangups,
+		keys:    newKeyring(cfg.Keys, log),
+		sandbox: &wire.Client{Path: cfg.SandboxdSocket},
+		queue:   newQueue(cfg.Queue),
+	}
+	s.jobs, s.endJobs = context.WithCancelCause(context.Background())
+	s.forgetter = newForgetter(s.sandbox, log)
+	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
+	s.metrics = newMetrics(s)
+	if s.runtimes, err = encodeRuntimes(langs); err != nil {
+		return nil, err
+	}
+	s.http = &fasthttp.Server{
+		Handler:      s.serve,
+		ErrorHandler: s.serveUnreadable,
+		Logger:       quietLogger{log},
+		// The key is checked before the body is read: a stranger can make us hold 8 KiB and no more.
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		MaxRequestBodySize:           int(cfg.HTTP.MaxBodyBytes),
+		Concurrency:                  cfg.HTTP.MaxConnections,
+		ReadTimeout:                  time.Duration(cfg.HTTP.ReadTimeout),
+		WriteTimeout:                 time.Duration(cfg.HTTP.WriteTimeout),
+		IdleTimeout:                  time.Duration(cfg.HTTP.IdleTimeout),
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		CloseOnShutdown:              true,
+	}
+	return s, nil
+}
+
+// route is one resource.
+type route struct {
+	path     string // one that ends with a slash stands for everything below it
+	methods  string // the Allow header
+	keyless  bool
+	serve    func(*server, *call) *apiError
+	readable bool // GET, and with it HEAD
+}
+
+var routes = []route{
+	{path: "/v1/execute", methods: "POST, OPTIONS", serve: (*server).execute},
+	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", readable: true, serve: (*server).listRuntimes},
+	{path: "/v1/sessions/", methods: "DELETE, OPTIONS", serve: (*server).deleteSession},
+	{path: "/healthz", methods: "GET, HEAD, OPTIONS", readable: true, keyless: true, serve: (*server).healthz},
+	{path: "/readyz", methods: "GET, HEAD, OPTIONS", readable: true, keyless: true, serve: (*server).readyz},
+}
+
+// serve answers one request, whatever happens in it.
+func (s *server) serve(ctx *fasthttp.RequestCtx) {
+	c := newCall(ctx)
+	defer s.finish(c)
+	defer func() {
+		if p := recover(); p != nil {
+			c.refuse(internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack())))
+		}
+	}()
+	if err := s.dispatch(c); err != nil {
+		c.refuse(err)
+	}
+}
+
+// dispatch finds the route and goes through what all routes have in common: method, then key.
+func (s *server) dispatch(c *call) *apiError {
+	path := string(c.ctx.Path())
+	for i := range routes {
+		r := &routes[i]
+		if path != r.path && !(strings.HasSuffix(r.path, "/") && strings.HasPrefix(path, r.path) && len(path) > len(r.path)) {
+			continue
+		}
+		c.route = r.path
+		method := string(c.ctx.Method())
+		switch {
+		case method == fasthttp.MethodOptions:
+			c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
+			c.ctx.SetStatusCode(fasthttp.StatusNoContent)
+			return nil
+		case r.readable && method == fasthttp.MethodHead:
+		case !strings.HasPrefix(r.methods, method+","):
+			c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
+			return refuse(errMethod, "%s is not allowed here, want %s", shown(method), r.methods)
+		}
+		if !r.keyless {
+			if err := s.authenticate(c); err != nil {
+				return err
+			}
+		}
+		return r.serve(s, c)
+	}
+	return refuse(errNotFound, "there is nothing at %s", shown(path))
+}
+
+// authenticate finds the key of the request.
+func (s *server) authenticate(c *call) *apiError {
+	const scheme = "bearer "
+	header := c.ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)
+	defer func() { c.timing.auth = time.Since(c.started) }()
+	if len(header) > len(scheme) && strings.EqualFold(string(header[:len(scheme)]), scheme) {
+		if c.key = s.keys.find(header[len(scheme):]); c.key != nil {
+			return nil
+		}
+	}
+	if len(header) == 0 {
+		return refuse(errUnauthorized, "want the header Authorization: Bearer <key>")
+	}
+	return refuse(errUnauthorized, "the key is not valid")
+}
+
+// whileWanted ends when the caller hangs up, or when running jobs must end.
+func (s *server) whileWanted(c *call) (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(s.jobs)
+	stop := s.hangups.watch(c.ctx.Conn(), cancel)
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// serveUnreadable answers what is not a request. The codes have no word for most of it; the message does.
+func (s *server) serveUnreadable(ctx *fasthttp.RequestCtx, err error) {
+	c := newCall(ctx)
+	refused := refuse(errInvalidJSON, "this is not an HTTP request that can be read")
+	var netErr net.Error
+	switch {
+	case errors.As(err, new(*fasthttp.ErrSmallBuffer)):
+		refused = refuse(errTooLarge, "the request's headers are too large")
+	case errors.As(err, &netErr) && netErr.Timeout():
+		refused = refuse(errInvalidJSON, "the request did not arrive in time")
+	}
+	refused.cause = err
+	c.refuse(refused)
+	s.finish(c)
+}
+
+func (s *server) deleteSession(c *call) *apiError {
+	name := strings.TrimPrefix(string(c.ctx.Path()), "/v1/sessions/")
+	if err := checkSessionID(name); err != nil {
+		return err
+	}
+	if !s.sessions.delete(c.key.ID, name) {
+		return refuse(errNotFound, "this key has no session %s", shown(name))
+	}
+	c.ctx.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}
+
+// encodeRuntimes makes the answer to GET /v1/execute/runtimes. It cannot change while we run.
+func encodeRuntimes(langs *lang.Set) ([]byte, error) {
+	type row struct {
+		Language string   `json:"language"`
+		Version  string   `json:"version"`
+		Aliases  []string `json:"aliases"`
+		Compiled bool     `json:"compiled"`
+	}
+	rows := []row{}
+	for _, r := range langs.Installed() {
+		rows = append(rows, row{r.Name, r.Version, r.Aliases, r.Compile != nil})
+	}
+	body, err := json.Marshal(rows)
+	return append(body, '\n'), err
+}
+
+func (s *server) listRuntimes(c *call) *apiError {
+	c.reply(s.runtimes)
+	return nil
+}
+
+// quietLogger passes on what fasthttp has to say about connections, which is about its peers and rarely about us.
+type quietLogger struct{ log *slog.Logger }
+
+func (q quietLogger) Printf(format string, args ...any) {
+	q.log.Debug("http", "msg", fmt.Sprintf(format, args...))
+}

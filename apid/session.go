@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"time"
+)
+
+// sessions is the table of all sessions. A request without a session id makes one as well, and most of those are never returned to, so
+// an entry is small, and adding, taking and expiring one costs the same however many there are.
+//
+//	          acquire                release
+//	(none) ----------> busy, not live ------> idle, live ----> gone: idle too long, evicted, deleted
+//	                     | job failed   <-----      |
+//	                     v              acquire     +--- sandboxd lost the volume: busy, not live again
+//	                   (none)
+//
+// Idle sessions are in one of two lists, each in order of last use: evictable ones, which no caller has named or come back to, and
+// kept ones, which stay until they have been idle for the full time. Busy sessions are in neither.
+type sessions struct {
+	cfg    sessionConfig
+	forget func(volumes ...string) // must not block
+
+	mu        sync.Mutex
+	byID      map[sessionKey]*session
+	owners    map[string]*owner // by key id: those with any session
+	evictable sessionList
+	kept      sessionList
+	bytes     int64
+	evicted   uint64 // since start
+	closed    bool
+}
+
+// sessionKey is a hash of the key's id and the session's name: two keys that use one name have two sessions, and a long name costs an
+// idle session nothing.
+type sessionKey [16]byte
+
+// owner sums up the sessions of one key.
+type owner struct {
+	keyID     string
+	count     int
+	bytes     int64
+	evictable sessionList
+}
+
+// session is one entry.
+type session struct {
+	key     sessionKey
+	volume  [16]byte // random, new for each life: the old volume of a name may still be on its way out
+	owner   *owner
+	env     []string // changes to the base environment, see environ.go; nil for most
+	waiting []chan bool
+	idle    time.Duration // since the table's epoch: when it was last used
+	size    int64         // bytes held in memory: workspace and env
+	links   [2]sessionLinks
+	list    *sessionList // idle: the global list that it is in
+	busy    bool
+	live    bool // sandboxd has the volume
+	keep    bool // named or returned to: never evicted
+}
+
+// epoch makes a last use a plain number: a session holds 8 bytes and not a time.Time of 24.
+var epoch = time.Now()
+
+func newSessions(cfg sessionConfig, forget func(...string)) *sessions {
+	t := &sessions{cfg: cfg, forget: forget, byID: map[sessionKey]*session{}, owners: map[string]*owner{}}
+	t.evictable.slot, t.kept.slot = globalSlot, globalSlot
+	return t
+}
+
+func keyOf(keyID, name string) sessionKey {
+	sum := sha256.Sum256([]byte(keyID + "\x00" + name))
+	return sessionKey(sum[:16])
+}
+
+// newVolume names a volume that nobody has used before.
+func newVolume() (id [16]byte) {
+	rand.Read(id[:])
+	return id
+}
+
+func volumeName(id [16]byte) string { return hex.EncodeToString(id[:]) }
+
+// acquire takes the session of that name for one request, making it if it is not there, after the requests that came before.
+// named says that the caller chose the name, or sent back the one that we chose.
+func (t *sessions) acquire(ctx context.Context, keyID, name string, named bool) (*session, *apiError) {
+	id := keyOf(keyID, name)
+	for {
+		t.mu.Lock()
+		s := t.byID[id]
+		if s == nil {
+			s, err := t.createLocked(id, keyID, named)
+			t.mu.Unlock()
+			return s, err
+		}
+		s.keep = true
+		if !s.busy {
+			t.unlistLocked(s)
+			s.busy = true
+			t.mu.Unlock()
+			return s, nil
+		}
+		turn := make(chan bool, 1)
+		s.waiting = append(s.waiting, turn)
+		t.mu.Unlock()
+		if mine, err := t.await(ctx, s, turn); mine || err != nil {
+			return s, err
+		}
+		// The session ended while we waited. Look again.
+	}
+}
+
+// await returns when the session was handed to us, or is gone.
+func (t *sessions) await(ctx context.Context, s *session, turn chan bool) (mine bool, err *apiError) {
+	select {
+	case mine = <-turn:
+		return mine, nil
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	if i := slices.Index(s.waiting, turn); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		t.mu.Unlock()
+		return false, contextError(ctx)
+	}
+	t.mu.Unlock()
+	if <-turn { // it was handed to us all the same: pass it on
+		t.release(s)
+	}
+	return false, contextError(ctx)
+}
+
+// createLocked makes room and a busy, empty session.
+func (t *sessions) createLocked(id sessionKey, keyID string, named bool) (*session, *apiError) {
+	o := t.owners[keyID]
+	if o == nil {
+		o = &owner{keyID: keyID}
+		o.evictable.slot = ownerSlot
+	}
+	if err := t.makeRoomLocked(o); err != nil {
+		return nil, err
+	}
+	t.owners[keyID] = o
+	o.count++
+	s := &session{key: id, volume: newVolume(), owner: o, busy: true, keep: named}
+	t.byID[id] = s
+	return s, nil
+}
+
+// makeRoomLocked evicts, longest idle first, until one more session is within the bounds.
+func (t *sessions) makeRoomLocked(o *owner) *apiError {
+	for o.count >= t.cfg.MaxPerKey || o.bytes >= t.cfg.MaxBytesPerKey {
+		victim := o.evictable.front()
+		if victim == nil {
+			return refuse(errOverloaded, "this key has %d sessions of %d bytes in use, which is its share, and none that may be dropped; "+
+				"delete some, or send \"ephemeral\": true", o.count, o.bytes)
+		}
+		t.evictLocked(victim)
+	}
+	for len(t.byID) >= t.cfg.Max || t.bytes >= t.cfg.MaxBytes {
+		victim := t.evictable.front()
+		if victim == nil {
+			return refuse(errOverloaded, "%d sessions of %d bytes are in use and none may be dropped; send \"ephemeral\": true if you need none",
+				len(t.byID), t.bytes)
+		}
+		t.evictLocked(victim)
+	}
+	return nil
+}
+
+func (t *sessions) evictLocked(s *session) {
+	t.evicted++
+	t.unlistLocked(s)
+	t.dropLocked(s)
+}
+
+// release ends a request's turn. A session whose volume was never made is dropped; its name may come again.
+func (t *sessions) release(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.byID[s.key] != s: // deleted while it was busy
+		t.forget(volumeName(s.volume))
+	case len(s.waiting) > 0:
+		turn := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		turn <- true
+	case !s.live || t.closed:
+		t.dropLocked(s)
+	default:
+		s.busy = false
+		s.waiting = nil
+		s.idle = time.Since(epoch)
+		if s.keep {
+			s.list = &t.kept
+		} else {
+			s.list = &t.evictable
+			s.owner.evictable.pushBack(s)
+		}
+		s.list.pushBack(s)
+		t.shrinkLocked()
+	}
+}
+
+// shrinkLocked evicts while the workspaces together are too large, as they may be after a job.
+func (t *sessions) shrinkLocked() {
+	for t.bytes > t.cfg.MaxBytes && t.evictable.front() != nil {
+		t.evictLocked(t.evictable.front())
+	}
+}
+
+// settle records what a job left behind. The caller has acquired s.
+func (t *sessions) settle(s *session, workspace int64, env []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.live = true
+	s.env = env
+	t.resizeLocked(s, workspace+int64(changesSize(env)))
+}
+
+// restart gives an acquired session a new and empty life, when its volume is lost or was never made.
+func (t *sessions) restart(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(volumeName(s.volume))
+	s.volume = newVolume()
+	s.live = false
+	s.env = nil
+	t.resizeLocked(s, 0)
+}
+
+func (t *sessions) resizeLocked(s *session, size int64) {
+	if t.byID[s.key] == s {
+		t.bytes += size - s.size
+		s.owner.bytes += size - s.size
+	}
+	s.size = size
+}
+
+// delete ends a session at a caller's wish. One that is busy ends with its request.
+func (t *sessions) delete(keyID, name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.byID[keyOf(keyID, name)]
+	if s == nil {
+		return false
+	}
+	if !s.busy {
+		t.unlistLocked(s)
+	}
+	t.dropLocked(s)
+	return true
+}
+
+// expire drops the sessions that nobody has used for the idle time.
+func (t *sessions) expire(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	limit := now.Sub(epoch) - time.Duration(t.cfg.Idle)
+	for _, list := range []*sessionList{&t.evictable, &t.kept} {
+		for s := list.front(); s != nil && s.idle <= limit; s = list.front() {
+			t.unlistLocked(s)
+			t.dropLocked(s)
+		}
+	}
+}
+
+// close drops all sessions: their owner is going away. Busy ones follow when they are released.
+func (t *sessions) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.expire(time.Now().Add(2 * time.Duration(t.cfg.Idle)))
+}
+
+// dropLocked takes a session out of the table. Its waiters look for another of that name.
+func (t *sessions) dropLocked(s *session) {
+	delete(t.byID, s.key)
+	t.bytes -= s.size
+	s.owner.bytes -= s.size
+	if s.owner.count--; s.owner.count == 0 {
+		delete(t.owners, s.owner.keyID)
+	}
+	for _, turn := range s.waiting {
+		turn <- false
+	}
+	s.waiting = nil
+	if s.live {
+		t.forget(volumeName(s.volume))
+	}
+}
+
+// sessionCounts are for the metrics.
+type sessionCounts struct {
+	sessions, evictable int
+	bytes               int64
+	evicted             uint64
+}
+
+func (t *sessions) counts() sessionCounts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return sessionCounts{sessions: len(t.byID), evictable: t.evictable.len, bytes: t.bytes, evicted: t.evicted}
+}
