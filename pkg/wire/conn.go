@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,9 @@ func Dial(path string) (*Conn, error) {
 
 // Close hangs up.
 func (c *Conn) Close() error { return c.uc.Close() }
+
+// SetReadDeadline bounds the next Recv; the zero time means for ever.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.uc.SetReadDeadline(t) }
 
 // Peer returns the credentials that the kernel recorded when the other side connected.
 func (c *Conn) Peer() (*unix.Ucred, error) {
@@ -164,6 +168,12 @@ func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*
 // Forget drops volumes.
 func (c *Client) Forget(ctx context.Context, ids ...string) error {
 	_, err := c.exchange(ctx, &Request{Forget: &Forget{IDs: ids}}, nil)
+	return err
+}
+
+// ForgetAll drops every volume.
+func (c *Client) ForgetAll(ctx context.Context) error {
+	_, err := c.exchange(ctx, &Request{Forget: &Forget{All: true}}, nil)
 	return err
 }
 

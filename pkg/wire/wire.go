@@ -70,6 +70,7 @@ type Kill struct {
 // Forget drops volumes, also those that do not exist. A volume in use is dropped when its job ends.
 type Forget struct {
 	IDs []string `json:"ids"`
+	All bool     `json:"all,omitempty"` // every volume: the client that knew them is new, or about to end
 }
 
 // Reply is what the server sends: exactly one field is set, or none in answer to Forget.
