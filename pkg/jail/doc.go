@@ -7,16 +7,16 @@
 //
 //	Spawn   the spawner joins a network namespace made ahead and clones PID 1 into new user, pid, mount, ipc and uts
 //	        namespaces; we write its id maps. The jail exists, nothing in it is set up.
-//	Build   PID 1 attaches the image, /dev, /proc, /tmp and /dev/shm, pivots, and keeps CAP_SYS_ADMIN of its own user
-//	        namespace alone, to attach the workspace later. It spawns the runner, which joins the job's cgroup, loses
+//	Build   PID 1 attaches the image, /dev, /proc, /tmp and /dev/shm, pivots, and keeps three capabilities of its own
+//	        user namespace to attach the workspace later. It spawns the runner, which joins the job's cgroup, loses
 //	        every privilege and loads the filter. The jail is parked: it waits for a job.
-//	Run     PID 1 attaches workspace and build volume and drops its last capability. Only then the runner places the
-//	        files and becomes the program. PID 1 reaps, and reports how the program ended.
+//	Run     PID 1 attaches workspace and build volume, drops its last capabilities, and only then places the files.
+//	        The runner becomes the program. PID 1 reaps, and reports how the program ended.
 //	Kill    SIGKILL to PID 1: the kernel forbids new processes in its PID namespace and kills all that are there, stopped or
 //	        forking. Nothing can outlive it.
 //
 // Order inside the runner: cgroup, cgroup namespace, session, rlimits, bounding set, uid and gid, capabilities, no_new_privs,
-// close_range, seccomp, files, exec. If any step fails the jail is useless and [Jail.Close] destroys it; the error names the step.
+// close_range, seccomp, exec. If any step fails the jail is useless and [Jail.Close] destroys it; the error names the step.
 //
 // # What this package does not know
 //

@@ -46,10 +46,10 @@ type Tmpfs struct {
 	Inodes int64
 }
 
-// Rlimit is one resource limit, soft and hard alike.
+// Rlimit is one resource limit.
 type Rlimit struct {
-	Resource int // unix.RLIMIT_*
-	Value    uint64
+	Resource   int // unix.RLIMIT_*
+	Soft, Hard uint64
 }
 
 // Spec is everything that is decided before a job is known. Every field is used; each has a test that fails when it is not.
@@ -99,8 +99,8 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	p.simple(opHostname, s.Hostname, "set host name")
 	p.spawn(runner, 0)
 	p.add(step{op: opBounding, what: "empty bounding set"})
-	// Of its own user namespace only: it may attach the mounts that we hand it, in its own mount namespace.
-	p.caps(1 << unix.CAP_SYS_ADMIN)
+	// Of its own user namespace only: it may attach the mounts that we hand it, and take the file access of the jail's user.
+	p.caps(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID)
 	p.add(step{op: opNoNewPrivs, what: "set no_new_privs"})
 	p.filter(s.InitFilter)
 	_, _, err := j.init.do(&p)
@@ -123,7 +123,7 @@ func (j *Jail) buildRunner(s *Spec) error {
 	p.add(step{op: opUnshare, a: unix.CLONE_NEWCGROUP, what: "unshare cgroup namespace"})
 	p.add(step{op: opSession, what: "setsid"})
 	for _, l := range s.Rlimits {
-		p.add(step{op: opRlimit, a: uint64(l.Resource), b: l.Value, c: l.Value, what: fmt.Sprintf("set rlimit %d", l.Resource)})
+		p.add(step{op: opRlimit, a: uint64(l.Resource), b: l.Soft, c: l.Hard, what: fmt.Sprintf("set rlimit %d", l.Resource)})
 	}
 	p.add(step{op: opBounding, what: "empty bounding set"})
 	p.setIDs(UserID, UserID)
@@ -157,7 +157,11 @@ type Job struct {
 
 // Run starts the job. On an error nothing foreign has run, but the jail is used up all the same.
 func (j *Jail) Run(job *Job) (started time.Duration, err error) {
-	if err := j.attach(job); err != nil {
+	words := len(job.Argv) + len(job.Env)
+	if words > maxWords {
+		return 0, fmt.Errorf("jail: %d words of argv and env, at most %d: %w", words, maxWords, unix.E2BIG)
+	}
+	if err := j.prepare(job); err != nil {
 		return 0, err
 	}
 	if err := j.awaitEnd(job); err != nil {
@@ -165,13 +169,8 @@ func (j *Jail) Run(job *Job) (started time.Duration, err error) {
 	}
 	var p plan
 	p.simple(opChdir, WorkDir, "chdir "+WorkDir)
-	placeFiles(&p, job)
 	for target, f := range []*os.File{job.Stdin, job.Stdout, job.Stderr} {
 		p.add(step{op: opStdio, fd: f, a: uint64(target), what: fmt.Sprintf("set descriptor %d", target)})
-	}
-	words := len(job.Argv) + len(job.Env)
-	if words > maxWords {
-		return 0, fmt.Errorf("jail: %d words of argv and env, at most %d: %w", words, maxWords, unix.E2BIG)
 	}
 	p.add(step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), what: "exec " + job.Argv[0]})
 	r, _, err := j.runner.do(&p)
@@ -182,15 +181,21 @@ func (j *Jail) Run(job *Job) (started time.Duration, err error) {
 	return time.Duration(r.ns), nil
 }
 
-// attach brings the volumes in. Afterwards PID 1 can do nothing that the program could not: the last capability is gone before any
-// foreign byte is read.
-func (j *Jail) attach(job *Job) error {
+// prepare brings the volumes in and the files. The last capability is gone before any foreign byte is read, and PID 1 touches files
+// only with the access of the jail's user. It is PID 1 that places them, not the runner, because PID 1 is outside the job's cgroup: pages of a
+// session's files would keep the memory cgroup of an ended job alive in the kernel for as long as the session lives.
+func (j *Jail) prepare(job *Job) error {
 	var p plan
 	p.attach(job.Workspace, WorkDir)
 	if job.Build != nil {
 		p.attach(job.Build, BuildDir)
 	}
+	p.add(step{op: opFSIDs, a: UserID, b: UserID, what: "take the file access of the user"})
 	p.caps(0)
+	if len(job.Files) > 0 {
+		p.simple(opChdir, WorkDir, "chdir "+WorkDir)
+		placeFiles(&p, job)
+	}
 	_, _, err := j.init.do(&p)
 	return err
 }

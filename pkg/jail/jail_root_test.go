@@ -288,7 +288,7 @@ func TestKillEndsEverything(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := b.run(t, script, func(s *Spec, _ *Job, j *Jail) {
-				s.Rlimits = []Rlimit{{unix.RLIMIT_NPROC, 100}} // the storm must not reach the test machine
+				s.Rlimits = []Rlimit{{unix.RLIMIT_NPROC, 100, 100}} // the storm must not reach the test machine
 				time.AfterFunc(300*time.Millisecond, j.Kill)
 			})
 			if !errors.Is(o.err, ErrKilled) {
@@ -311,9 +311,9 @@ func TestWhatIsLeftBehindDies(t *testing.T) {
 func TestSpecFields(t *testing.T) {
 	b := newBench(t)
 	b.run(t, "hostname", func(s *Spec, _ *Job, _ *Jail) { s.Hostname = "other" }).want(t, "other\n")
-	b.run(t, "ulimit -n", func(s *Spec, _ *Job, _ *Jail) {
-		s.Rlimits = []Rlimit{{unix.RLIMIT_NOFILE, 77}}
-	}).want(t, "77\n")
+	b.run(t, "ulimit -n; ulimit -Hn", func(s *Spec, _ *Job, _ *Jail) {
+		s.Rlimits = []Rlimit{{unix.RLIMIT_NOFILE, 77, 99}}
+	}).want(t, "77\n99\n")
 	b.run(t, "for f in /tmp/f /dev/shm/f; do yes | head -c 300000 2>/dev/null >$f; stat -c %s $f; done",
 		func(s *Spec, _ *Job, _ *Jail) { s.Tmp.Bytes = 256 << 10 }).want(t, "262144\n262144\n")
 	b.run(t, "touch /tmp/1 /tmp/2 /tmp/3 /tmp/4 /tmp/5 2>/dev/null; ls /tmp | wc -l",

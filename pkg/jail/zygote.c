@@ -9,10 +9,11 @@
  *   spawner      root, host namespaces but its own small mount tree. Waits for packets; each clones one jail.
  *      | clone(new user, pid, mount, ipc, uts namespaces; net was joined before)
  *      v
- *   PID 1        root of the jail's user namespace only. Builds the mounts, spawns the runner, drops everything, reaps, reports.
+ *   PID 1        root of the jail's user namespace only. Builds the mounts, spawns the runner; when a job comes it attaches the
+ *      |         volumes, drops everything, places files, reaps, reports.
  *      | clone
  *      v
- *   runner       uid 1000 of the jail, no capabilities, filtered, in the job's cgroup. Places files, then becomes the program.
+ *   runner       uid 1000 of the jail, no capabilities, filtered, in the job's cgroup. Becomes the program.
  *
  * All three run the same loop: receive a packet of steps and descriptors from Go, do the steps, reply. There is no policy here, no
  * parsing of text, no allocation and no path building: a step is one or a few system calls with the arguments that Go wrote down.
@@ -20,7 +21,7 @@
  * gone, and the process ends; the end of PID 1 takes the whole jail with it.
  *
  * Trust: packets come from sandboxd alone. The bytes of users inside them are names of files, words of argv and env, and file
- * contents, which are used only by the runner after it has lost every privilege, inside the jail.
+ * contents. They are used inside the jail, by processes that have lost every privilege before.
  *
  * This code never returns into Go: a Go runtime cannot fork, and would cost each jail several MiB.
  */
@@ -39,6 +40,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -178,6 +180,17 @@ static int step_set_ids(const struct zygote_step *s)
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+static int step_fs_ids(const struct zygote_step *s)
+{
+	/* These two report no errors: they return the value before. */
+	setfsgid(s->a);
+	setfsuid(s->b);
+	if (setfsgid(s->a) == (int)s->a && setfsuid(s->b) == (int)s->b)
+		return 0;
+	errno = EPERM;
+	return -1;
+}
+
 static int step_bounding(void)
 {
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
@@ -242,8 +255,8 @@ static int copy_bytes(int from, int to, off_t offset, uint64_t left)
 static int step_file(const struct zygote_step *s)
 {
 	/* The workspace may hold whatever an earlier job of the session left under this name. It is removed, not opened: a FIFO cannot
-	 * block us and a link cannot lead elsewhere. This runs as the jail's own user, so a link in an upper folder leads only where the
-	 * program itself could go. */
+	 * block us and a link cannot lead elsewhere. This runs with the file access of the jail's own user (ZOP_FSIDS), so a link in an
+	 * upper folder leads only where the program itself could go. */
 	if (unlink(str(s->s1)) < 0 && errno != ENOENT)
 		return -1;
 	int fd = open(str(s->s1), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)s->a);
@@ -327,6 +340,8 @@ static int do_step(const struct zygote_step *s)
 		return unshare((int)s->a);
 	case ZOP_SETIDS:
 		return step_set_ids(s);
+	case ZOP_FSIDS:
+		return step_fs_ids(s);
 	case ZOP_BOUNDING:
 		return step_bounding();
 	case ZOP_CAPS:

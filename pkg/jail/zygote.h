@@ -24,6 +24,7 @@ enum zygote_op {
 	ZOP_SETNS,       /* join namespace fd of type a */
 	ZOP_UNSHARE,     /* flags a */
 	ZOP_SETIDS,      /* no supplementary groups; gid a, uid b, all three of each */
+	ZOP_FSIDS,       /* from now on files are made and opened as gid a, uid b */
 	ZOP_BOUNDING,    /* empty the capability bounding set */
 	ZOP_CAPS,        /* permitted and effective become a, inheritable and ambient empty */
 	ZOP_NNP,         /* no_new_privs */

@@ -17,6 +17,7 @@ const (
 	opSetns      = C.ZOP_SETNS
 	opUnshare    = C.ZOP_UNSHARE
 	opSetIDs     = C.ZOP_SETIDS
+	opFSIDs      = C.ZOP_FSIDS
 	opBounding   = C.ZOP_BOUNDING
 	opCaps       = C.ZOP_CAPS
 	opNoNewPrivs = C.ZOP_NNP

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/cgroup"
+	"github.com/runtools/runtools/pkg/jail"
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+const (
+	hostname = "sandbox" // of every jail; the image's /etc/hosts knows it
+
+	// idsPerJail is the length of a jail's uid and gid range; one extent, so that the kernel maps by an addition.
+	idsPerJail = 65536
+)
+
+// readyJail is a parked jail and all that belongs to it.
+type readyJail struct {
+	template  *template
+	jail      *jail.Jail
+	leaf      cgroup.Leaf
+	oom       chan struct{} // closed when the kernel runs out of the leaf's memory
+	slot      int
+	workspace *volume  // empty, held
+	mount     *os.File // of workspace, mapped for this jail
+}
+
+// builder makes jails from templates and destroys them: the one place that brings pkg/jail, pkg/cgroup and volumes together.
+type builder struct {
+	spawner    *jail.Spawner
+	cgroups    cgroup.Parent
+	volumes    *volumes
+	slots      *slots
+	root       string // the image's rootfs
+	devices    *vault
+	deviceDir  string
+	initFilter []byte
+	limits     cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
+	log        *slog.Logger
+
+	serial  atomic.Uint64  // names of leaves
+	live    atomic.Int64   // jails that exist
+	built   atomic.Uint64  // since start
+	failed  atomic.Uint64  // since start
+	destroy sync.WaitGroup // jails being destroyed
+}
+
+// build makes one jail and parks it, in these phases. What a failed phase leaves is released.
+func (b *builder) build(t *template) (*readyJail, error) {
+	r := &readyJail{template: t, slot: -1, oom: make(chan struct{})}
+	b.live.Add(1)
+	for _, phase := range []func(*readyJail) error{
+		b.reserveIDs, b.makeLeaf, b.spawn, b.makeWorkspace, b.park,
+	} {
+		if err := phase(r); err != nil {
+			b.failed.Add(1)
+			b.release(r)
+			return nil, fmt.Errorf("build %s: %w", t.name, err)
+		}
+	}
+	b.built.Add(1)
+	return r, nil
+}
+
+func (b *builder) reserveIDs(r *readyJail) (err error) {
+	r.slot, err = b.slots.take()
+	return err
+}
+
+func (b *builder) makeLeaf(r *readyJail) (err error) {
+	limits := b.limits
+	limits.Pids = r.template.spec.Pids
+	if r.leaf, err = b.cgroups.NewLeaf(fmt.Sprintf("job-%d", b.serial.Add(1)), limits); err != nil {
+		return err
+	}
+	return r.leaf.WatchOOM(func() { close(r.oom) })
+}
+
+func (b *builder) spawn(r *readyJail) (err error) {
+	r.jail, err = b.spawner.Spawn(b.slots.ids(r.slot))
+	return err
+}
+
+func (b *builder) makeWorkspace(r *readyJail) (err error) {
+	if r.workspace, err = b.volumes.create(workspaceVolume); err != nil {
+		return err
+	}
+	r.mount, err = b.volumes.open(r.workspace, false, r.jail.UserNS())
+	return err
+}
+
+func (b *builder) park(r *readyJail) error {
+	root, err := jail.OpenTree(b.root, true, r.jail.UserNS())
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	var dev *os.File
+	err = b.devices.do(func() error {
+		dev, err = jail.OpenDevices(b.deviceDir, r.jail.UserNS())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	return r.jail.Build(&jail.Spec{
+		Root:       root,
+		Dev:        dev,
+		Tmp:        jail.Tmpfs{Bytes: r.template.spec.TmpBytes, Inodes: r.template.spec.TmpFiles},
+		Hostname:   hostname,
+		Rlimits:    r.template.rlimits(),
+		InitFilter: b.initFilter,
+		Filter:     r.template.filter,
+		Join:       r.leaf.Add,
+	})
+}
+
+// destroyLater ends a jail in the background; after runs when its last process is dead.
+func (b *builder) destroyLater(r *readyJail, after func()) {
+	b.destroy.Go(func() {
+		r.jail.Close()
+		after()
+		b.release(r)
+	})
+}
+
+// release gives back whatever of a jail exists. Order: processes, then what they used, then the ids, which the next jail may get.
+func (b *builder) release(r *readyJail) {
+	var errs []error
+	if r.jail != nil {
+		r.jail.Close()
+	}
+	if r.mount != nil {
+		r.mount.Close()
+	}
+	if r.workspace != nil {
+		errs = append(errs, b.volumes.release(r.workspace, false))
+	}
+	if r.leaf != nil {
+		errs = append(errs, r.leaf.Delete())
+	}
+	if r.slot >= 0 {
+		b.slots.put(r.slot)
+	}
+	b.live.Add(-1)
+	if err := errors.Join(errs...); err != nil {
+		b.log.Error("destroy jail", "template", r.template.name, "error", err)
+	}
+}
+
+// slots are the uid ranges: no two live jails share one, so a jail's user can do nothing to another jail's processes, whose
+// limits and keys the kernel counts by uid.
+type slots struct {
+	first uint32
+	mu    sync.Mutex
+	free  []int
+}
+
+func newSlots(first uint32, count int) *slots {
+	s := &slots{first: first}
+	for i := count - 1; i >= 0; i-- {
+		s.free = append(s.free, i)
+	}
+	return s
+}
+
+func (s *slots) take() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.free) == 0 {
+		return -1, wire.Errorf(wire.CodeOverloaded, "max_jails reached")
+	}
+	slot := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	return slot, nil
+}
+
+func (s *slots) put(slot int) {
+	s.mu.Lock()
+	s.free = append(s.free, slot)
+	s.mu.Unlock()
+}
+
+func (s *slots) ids(slot int) jail.IDs {
+	return jail.IDs{First: s.first + uint32(slot)*idsPerJail, Count: idsPerJail}
+}
+
+// device is one character device node.
+type device struct {
+	name         string
+	major, minor uint32
+}
+
+// devices of a jail, with the numbers of the kernel's admin-guide/devices.txt. Nothing among them holds state.
+var devices = []device{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}
+
+// deviceLinks are what programs expect beside them.
+var deviceLinks = map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+
+// makeDevices fills the folder that every jail's /dev is a read-only clone of. It runs on the vault's thread: the nodes exist
+// in no namespace of the host.
+func makeDevices(dir string) error {
+	if err := unix.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("dev", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=64k"); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	for _, d := range devices {
+		path := filepath.Join(dir, d.name)
+		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
+			return fmt.Errorf("mknod %s: %w", path, err)
+		}
+		if err := unix.Chmod(path, 0o666); err != nil { // whatever our umask is
+			return err
+		}
+	}
+	for name, target := range deviceLinks {
+		if err := unix.Symlink(target, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return unix.Mkdir(filepath.Join(dir, "shm"), 0o755)
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/cgroups/v3"
+	"golang.org/x/sys/unix"
+)
+
+// minKernel is the first Linux whose tmpfs can be id-mapped; everything else we need is older (move_mount 5.2, close_range 5.9,
+// mount_setattr 5.12, cgroup.kill 5.14).
+var minKernel = [2]int{6, 3}
+
+// A requirement of the host. problem returns what is missing and the remedy, or "".
+type requirement struct {
+	name    string
+	problem func(*config) string
+}
+
+var requirements = []requirement{
+	{"root", needRoot},
+	{"kernel", needKernel},
+	{"cgroups", needCgroups},
+	{"namespaces", needNamespaces},
+	{"seccomp", needSeccomp},
+	{"image", needImage},
+	{"profiles", needProfiles},
+	{"user", needUser},
+	{"descriptors", needDescriptors},
+}
+
+// checkHost returns a line for each thing that is missing.
+func checkHost(c *config) (problems []string) {
+	for _, r := range requirements {
+		if p := r.problem(c); p != "" {
+			problems = append(problems, r.name+": "+p)
+		}
+	}
+	return problems
+}
+
+// capabilities that sandboxd uses itself: namespaces and mounts, id maps, other users' /proc folders and files, device nodes, loopback.
+var capabilities = map[int]string{
+	unix.CAP_SYS_ADMIN: "SYS_ADMIN", unix.CAP_SETUID: "SETUID", unix.CAP_SETGID: "SETGID", unix.CAP_SYS_PTRACE: "SYS_PTRACE",
+	unix.CAP_DAC_OVERRIDE: "DAC_OVERRIDE", unix.CAP_MKNOD: "MKNOD", unix.CAP_NET_ADMIN: "NET_ADMIN", unix.CAP_KILL: "KILL",
+	unix.CAP_CHOWN: "CHOWN", unix.CAP_SETPCAP: "SETPCAP",
+}
+
+func needRoot(*config) string {
+	if os.Geteuid() != 0 {
+		return fmt.Sprintf("running as uid %d: start sandboxd as root", os.Geteuid())
+	}
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return "capget: " + err.Error()
+	}
+	var missing []string
+	for number, name := range capabilities {
+		if data[number/32].Effective&(1<<(number%32)) == 0 {
+			missing = append(missing, "CAP_"+name)
+		}
+	}
+	if len(missing) > 0 {
+		return "lacks " + strings.Join(missing, ", ") + ": grant them (docker: --privileged; systemd: CapabilityBoundingSet)"
+	}
+	return ""
+}
+
+func needKernel(*config) string {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return "uname: " + err.Error()
+	}
+	release := unix.ByteSliceToString(uts.Release[:])
+	major, minor := kernelVersion(release)
+	if major < minKernel[0] || major == minKernel[0] && minor < minKernel[1] {
+		return fmt.Sprintf("Linux %s is older than %d.%d (id-mapped tmpfs): upgrade the kernel", release, minKernel[0], minKernel[1])
+	}
+	return ""
+}
+
+func kernelVersion(release string) (major, minor int) {
+	parts := strings.SplitN(release, ".", 3)
+	if len(parts) < 2 {
+		return 0, 0
+	}
+	major, _ = strconv.Atoi(parts[0])
+	digits := strings.IndexFunc(parts[1]+" ", func(r rune) bool { return r < '0' || r > '9' })
+	minor, _ = strconv.Atoi(parts[1][:digits])
+	return major, minor
+}
+
+func needCgroups(*config) string {
+	switch cgroups.Mode() {
+	case cgroups.Unified:
+		have, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+		if err != nil {
+			return err.Error()
+		}
+		for _, want := range []string{"cpu", "memory", "pids"} {
+			if !strings.Contains(" "+strings.TrimSpace(string(have))+" ", " "+want+" ") {
+				return "controller " + want + " is off: boot without cgroup_disable, or let the container have it"
+			}
+		}
+	case cgroups.Legacy, cgroups.Hybrid:
+		for _, want := range []string{"cpu", "cpuacct", "memory", "pids"} {
+			if _, err := os.Stat("/sys/fs/cgroup/" + want); err != nil {
+				return "cgroup v1 controller " + want + " is not mounted: mount -t cgroup -o " + want + " cgroup /sys/fs/cgroup/" + want
+			}
+		}
+	default:
+		return "nothing is mounted on /sys/fs/cgroup: mount -t cgroup2 none /sys/fs/cgroup"
+	}
+	return ""
+}
+
+func needNamespaces(*config) string {
+	for _, kind := range []string{"user", "pid", "net", "mnt", "ipc", "uts", "cgroup"} {
+		if _, err := os.Stat("/proc/self/ns/" + kind); err != nil {
+			return kind + " namespaces are not in this kernel: enable CONFIG_NAMESPACES and its parts"
+		}
+		max, err := os.ReadFile("/proc/sys/user/max_" + kind + "_namespaces")
+		if err == nil && strings.TrimSpace(string(max)) == "0" {
+			return fmt.Sprintf("%s namespaces are turned off: sysctl user.max_%s_namespaces=10000", kind, kind)
+		}
+	}
+	return ""
+}
+
+func needSeccomp(*config) string {
+	if _, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil {
+		return "not in this kernel: enable CONFIG_SECCOMP_FILTER"
+	}
+	return ""
+}
+
+func needImage(c *config) string {
+	if _, err := os.Stat(filepath.Join(c.Image, "image.json")); err != nil {
+		return fmt.Sprintf("%v: build one with `make rootfs`, or set image", err)
+	}
+	return ""
+}
+
+func needProfiles(c *config) string {
+	if _, err := loadProfile(c.Profiles, initProfile); err != nil {
+		return err.Error() + ": set profiles to the folder seccomp-profiles"
+	}
+	return ""
+}
+
+func needUser(c *config) string {
+	if _, _, err := lookupUser(c.User); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// descriptorsPerJail: pidfd, two control sockets, user namespace, four of the cgroup, a mount; and those of its job.
+const descriptorsPerJail = 16
+
+func needDescriptors(c *config) string {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err.Error()
+	}
+	if need := uint64(c.MaxJails*descriptorsPerJail + 100); limit.Max < need {
+		return fmt.Sprintf("hard limit %d is too low for max_jails %d: ulimit -Hn %d (systemd: LimitNOFILE), or lower max_jails", limit.Max, c.MaxJails, need)
+	}
+	return ""
+}
+
+// errHost is what checkHost found, in one error.
+func errHost(problems []string) error {
+	return errors.New("this host is not ready:\n  " + strings.Join(problems, "\n  "))
+}

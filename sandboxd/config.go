@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// config is sandboxd.toml. Every key is optional; sandboxd.example.toml explains each and shows the default.
+type config struct {
+	Socket   string `toml:"socket"`
+	User     string `toml:"user"`
+	Image    string `toml:"image"`
+	Profiles string `toml:"profiles"`
+
+	CgroupParent string  `toml:"cgroup_parent"`
+	CPUWeight    uint64  `toml:"cpu_weight"`
+	CPUsPerJob   float64 `toml:"cpus_per_job"`
+	MemoryBytes  int64   `toml:"memory_bytes"`
+
+	FirstUID       uint32 `toml:"first_uid"`
+	MaxJails       int    `toml:"max_jails"`
+	MaxVolumes     int    `toml:"max_volumes"`
+	WorkspaceBytes int64  `toml:"workspace_bytes"`
+	WorkspaceFiles int64  `toml:"workspace_files"`
+	BuildBytes     int64  `toml:"build_bytes"`
+	BuildFiles     int64  `toml:"build_files"`
+
+	VolumeIdle duration `toml:"volume_idle"`
+	Drain      duration `toml:"drain"`
+	Networks   int      `toml:"networks"`
+}
+
+// duration reads "10m".
+type duration time.Duration
+
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = duration(parsed)
+	return err
+}
+
+func defaultConfig() config {
+	return config{
+		Socket:   "/run/runtools/sandboxd.sock",
+		User:     "runtools",
+		Image:    "/var/lib/runtools/current",
+		Profiles: "/usr/share/runtools/seccomp-profiles",
+
+		CgroupParent: "runtools",
+		CPUWeight:    100,
+		MemoryBytes:  512 << 20,
+
+		FirstUID:       0x70000000,
+		MaxJails:       1000,
+		MaxVolumes:     200_000,
+		WorkspaceBytes: 256 << 20,
+		WorkspaceFiles: 65536,
+		BuildBytes:     512 << 20,
+		BuildFiles:     65536,
+
+		VolumeIdle: duration(30 * time.Minute),
+		Drain:      duration(10 * time.Second),
+		Networks:   16,
+	}
+}
+
+// loadConfig reads a file over the defaults; path "" means the defaults alone. An unknown key is an error that shows its line.
+func loadConfig(path string) (config, error) {
+	c := defaultConfig()
+	if path == "" {
+		return c, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	dec := toml.NewDecoder(f)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&c); err != nil {
+		var strict *toml.StrictMissingError
+		if errors.As(err, &strict) {
+			return c, fmt.Errorf("%s: unknown key:\n%s", path, strict.String())
+		}
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// validate names the key that is out of bounds.
+func (c *config) validate() error {
+	for _, f := range []struct {
+		key      string
+		value    int64
+		min, max int64
+	}{
+		{"cpu_weight", int64(c.CPUWeight), 1, 10000},
+		{"memory_bytes", c.MemoryBytes, 1 << 20, 1 << 50},
+		// The ranges of all jails must end below 2^31: some programs keep uids in an int.
+		{"max_jails", int64(c.MaxJails), 1, (1<<31 - int64(c.FirstUID)) / idsPerJail},
+		{"max_volumes", int64(c.MaxVolumes), 1, 100_000_000},
+		{"workspace_bytes", c.WorkspaceBytes, 4096, 1 << 50},
+		{"workspace_files", c.WorkspaceFiles, 2, 1 << 40},
+		{"build_bytes", c.BuildBytes, 4096, 1 << 50},
+		{"build_files", c.BuildFiles, 2, 1 << 40},
+		{"first_uid", int64(c.FirstUID), 65536, 1 << 31},
+		{"networks", int64(c.Networks), 1, 10000},
+	} {
+		if f.value < f.min || f.value > f.max {
+			return fmt.Errorf("%s is %d, must be %d to %d", f.key, f.value, f.min, f.max)
+		}
+	}
+	if c.CPUsPerJob < 0 {
+		return fmt.Errorf("cpus_per_job is %g, must not be negative", c.CPUsPerJob)
+	}
+	return nil
+}
+
+// lookupUser accepts a name or a number.
+func lookupUser(name string) (uid, gid int, err error) {
+	if n, err := strconv.Atoi(name); err == nil {
+		return n, n, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, 0, fmt.Errorf("user: %w: create it (useradd --system %s), or set user", err, name)
+	}
+	uid, _ = strconv.Atoi(u.Uid) // numeric on Unix: os/user
+	gid, _ = strconv.Atoi(u.Gid)
+	return uid, gid, nil
+}

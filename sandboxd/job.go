@@ -1,0 +1,354 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/jail"
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// job is one request on its way through a jail. This file is the one place where pool, volumes, cgroup and jail meet.
+type job struct {
+	server *server
+	req    *wire.Job
+	fds    jobFiles
+
+	ready     *readyJail
+	hit       bool
+	workspace *volume  // what is attached at /home/user; the jail's own or a kept one
+	mount     *os.File // of workspace
+	build     *volume  // what is attached at /build, or nil
+	buildMnt  *os.File
+
+	killed chan<- string // reasons to kill it
+	cause  cause
+}
+
+// jobFiles are the descriptors that came with the request.
+type jobFiles struct {
+	stdout, stderr, stdin, contents, environ *os.File
+	all                                      []*os.File
+}
+
+func sortFiles(j *wire.Job, files []*os.File) (jobFiles, error) {
+	if len(files) != j.Fds() {
+		return jobFiles{}, wire.Errorf(wire.CodeInvalid, "%d descriptors came with a job that needs %d", len(files), j.Fds())
+	}
+	f := jobFiles{all: files, stdout: files[0], stderr: files[1]}
+	rest := files[2:]
+	for _, want := range []struct {
+		has  bool
+		into **os.File
+	}{{j.HasStdin, &f.stdin}, {j.HasFiles, &f.contents}, {j.HasEnviron, &f.environ}} {
+		if want.has {
+			*want.into, rest = rest[0], rest[1:]
+		}
+	}
+	for _, stdio := range []*os.File{f.stdin, f.stdout, f.stderr} {
+		if stdio == nil {
+			continue
+		}
+		// Programs expect descriptors that block; the client's runtime may have made its pipes non-blocking, and the flag
+		// belongs to what both sides share.
+		if err := unix.SetNonblock(int(stdio.Fd()), false); err != nil {
+			return jobFiles{}, wire.Errorf(wire.CodeInvalid, "descriptor for the program: %v", err)
+		}
+	}
+	return f, nil
+}
+
+// cause is why a job was killed: the first reason counts.
+type cause struct {
+	mu     sync.Mutex
+	limit  string // of wire.Limit*, or hangUp
+	killed time.Duration
+}
+
+// hangUp is the cause when the client is gone or we shut down: nobody reads the result.
+const hangUp = "hang up"
+
+// kill ends the job for a reason. Safe from any goroutine, at any moment after the jail exists.
+func (j *job) kill(limit string) {
+	j.cause.mu.Lock()
+	if j.cause.limit == "" {
+		j.cause.limit, j.cause.killed = limit, monotonic()
+	}
+	j.cause.mu.Unlock()
+	j.ready.jail.Kill()
+}
+
+// monotonic is the clock that zygote.c stamps with.
+func monotonic() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic("sandboxd: internal error: CLOCK_MONOTONIC: " + err.Error())
+	}
+	return time.Duration(ts.Nano())
+}
+
+// run carries the job out, in these phases. Everything that a phase took is given back by finish, whatever happened.
+func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
+	defer func() { j.finish(result) }()
+	start := monotonic()
+	if err := j.takeJail(); err != nil {
+		return nil, err
+	}
+	if err := j.takeVolumes(); err != nil {
+		return nil, err
+	}
+	if err := j.setLimits(); err != nil {
+		return nil, err
+	}
+	before, err := j.ready.leaf.Usage()
+	if err != nil {
+		return nil, err
+	}
+	taken := monotonic()
+	started, err := j.ready.jail.Run(j.jailJob())
+	if err != nil {
+		return nil, j.startError(err)
+	}
+	stop := j.watch(kills, before.CPU)
+	exit, err := j.ready.jail.Wait()
+	stop()
+	if err != nil && !errors.Is(err, jail.ErrKilled) {
+		return nil, j.startError(err)
+	}
+	result, err = j.result(exit, err, started, before.CPU)
+	if result != nil {
+		result.CheckoutNS, result.FilesNS = int64(taken-start), int64(started-taken)
+	}
+	return result, err
+}
+
+func (j *job) takeJail() (err error) {
+	p := j.server.pools.all[j.req.Template]
+	if p == nil {
+		return wire.Errorf(wire.CodeUnknownTemplate, "no template %q", j.req.Template)
+	}
+	j.ready, j.hit, err = j.server.pools.take(p)
+	return err
+}
+
+// takeVolumes decides what is attached where. The jail came with an empty workspace: it becomes the session's, or is left unused.
+func (j *job) takeVolumes() error {
+	vs := j.server.volumes
+	switch w := j.req.Workspace; {
+	case w.ID == "" || w.New:
+		if w.New {
+			if err := vs.name(j.ready.workspace, w.ID); err != nil {
+				return err
+			}
+		}
+		j.workspace, j.mount = j.ready.workspace, j.ready.mount
+		j.ready.workspace, j.ready.mount = nil, nil
+	default:
+		var err error
+		if j.workspace, err = vs.acquire(w.ID); err != nil {
+			return err
+		}
+		if j.mount, err = vs.open(j.workspace, false, j.ready.jail.UserNS()); err != nil {
+			return err
+		}
+	}
+	return j.takeBuild()
+}
+
+func (j *job) takeBuild() (err error) {
+	vs := j.server.volumes
+	switch b := j.req.Build; {
+	case b.ID == "":
+		return nil
+	case b.New:
+		if j.build, err = vs.create(buildVolume); err != nil {
+			return err
+		}
+		if err = vs.name(j.build, b.ID); err != nil {
+			return err
+		}
+	default:
+		if j.build, err = vs.acquire(b.ID); err != nil {
+			return err
+		}
+	}
+	j.buildMnt, err = vs.open(j.build, !j.req.Build.New, j.ready.jail.UserNS())
+	return err
+}
+
+// setLimits changes the leaf where the job wants something else than what the filler set.
+func (j *job) setLimits() error {
+	if m := j.memoryLimit(); m != j.server.builder.limits.MemoryBytes {
+		return j.ready.leaf.SetMemory(m)
+	}
+	return nil
+}
+
+func (j *job) memoryLimit() int64 {
+	if m := j.req.Limits.MemoryBytes; m > 0 {
+		return m
+	}
+	return j.server.builder.limits.MemoryBytes
+}
+
+func (j *job) jailJob() *jail.Job {
+	files := make([]jail.File, len(j.req.Files))
+	for i, f := range j.req.Files {
+		files[i] = jail.File{Name: f.Name, Size: f.Size}
+	}
+	stdin := j.fds.stdin
+	if stdin == nil {
+		stdin = j.server.null
+	}
+	return &jail.Job{
+		Workspace: j.mount, Build: j.buildMnt,
+		Files: files, Contents: j.fds.contents,
+		Argv: j.req.Argv, Env: j.req.Env,
+		Stdin: stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
+		Environ: j.fds.environ,
+	}
+}
+
+// startError tells the caller's mistakes from ours.
+func (j *job) startError(err error) error {
+	var step *jail.StepError
+	if !errors.As(err, &step) {
+		return err
+	}
+	switch {
+	case step.File >= 0:
+		return &wire.Error{Code: wire.CodeFile, Index: step.File, Message: fmt.Sprintf("%s: %s", step.Step, step.Errno)}
+	case step.Step == "exec "+j.req.Argv[0]:
+		return wire.Errorf(wire.CodeExec, "%v", err)
+	}
+	return err
+}
+
+// watch enforces what the kernel does not: wall and CPU time, and the client's wishes. The timers are outside the jail, so
+// nothing that the program does to itself stops them. The returned function ends the watch.
+func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) {
+	done := make(chan struct{})
+	var wall <-chan time.Time
+	var timer *time.Timer
+	if ms := j.req.Limits.WallMS; ms > 0 {
+		timer = time.NewTimer(time.Duration(ms) * time.Millisecond)
+		wall = timer.C
+	}
+	go func() {
+		select {
+		case limit := <-kills:
+			j.kill(limit)
+		case <-wall:
+			j.kill(wire.LimitWall)
+		case <-j.ready.oom:
+			j.kill(wire.LimitMemory)
+		case <-done:
+		}
+	}()
+	if limit := time.Duration(j.req.Limits.CPUMS) * time.Millisecond; limit > 0 {
+		go j.watchCPU(limit, cpuBefore, done)
+	}
+	return func() {
+		close(done)
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+// cpuTick bounds how far a job can go past its CPU limit: by this much on every CPU.
+const cpuTick = 5 * time.Millisecond
+
+func (j *job) watchCPU(limit, before time.Duration, done <-chan struct{}) {
+	for {
+		u, err := j.ready.leaf.Usage()
+		if err != nil {
+			return // the leaf is gone: the job has ended
+		}
+		left := limit - (u.CPU - before)
+		if left <= 0 {
+			j.kill(wire.LimitCPU)
+			return
+		}
+		select {
+		// It cannot use the rest any sooner than on all CPUs at once.
+		case <-time.After(max(cpuTick, left/time.Duration(j.server.cpus))):
+		case <-done:
+			return
+		}
+	}
+}
+
+func (j *job) result(exit jail.Exit, waitErr error, started, cpuBefore time.Duration) (*wire.Result, error) {
+	u, err := j.ready.leaf.Usage()
+	if err != nil {
+		return nil, err
+	}
+	j.cause.mu.Lock()
+	limit, ended := j.cause.limit, j.cause.killed
+	j.cause.mu.Unlock()
+	r := &wire.Result{
+		Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit,
+	}
+	switch {
+	case waitErr != nil && limit == "":
+		// PID 1 died and none of us killed it: the kernel did, for want of memory on the host.
+		return nil, fmt.Errorf("job lost: %w", waitErr)
+	case waitErr != nil:
+		r.Signal = int(unix.SIGKILL)
+	case exit.Status.Signaled():
+		r.Signal, ended = int(exit.Status.Signal()), exit.At
+	default:
+		r.Code, ended = exit.Status.ExitStatus(), exit.At
+	}
+	if u.OOMKills > 0 && limit == "" {
+		r.Limit = wire.LimitMemory
+	}
+	r.WallNS = int64(ended - started)
+	if r.WorkspaceBytes, r.WorkspaceFiles, err = usage(j.mount); err != nil {
+		return nil, err
+	}
+	if j.buildMnt != nil {
+		if r.BuildBytes, _, err = usage(j.buildMnt); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// finish gives everything back, in the background: the answer does not wait for it. result is nil if there is none.
+func (j *job) finish(result *wire.Result) {
+	vs := j.server.volumes
+	for _, v := range []*volume{j.workspace, j.build} {
+		if v != nil {
+			vs.end(v)
+		}
+	}
+	for _, f := range []*os.File{j.mount, j.buildMnt} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	keepWorkspace := j.req.Workspace.ID != "" && (result != nil || !j.req.Workspace.New)
+	keepBuild := !j.req.Build.New || result != nil && result.Limit == "" && result.Signal == 0 && result.Code == 0
+	letGo := func() {
+		for v, keep := range map[*volume]bool{j.workspace: keepWorkspace, j.build: keepBuild} {
+			if v == nil {
+				continue
+			}
+			if err := vs.release(v, keep); err != nil {
+				j.server.log.Error("release volume", "error", err)
+			}
+		}
+	}
+	if j.ready == nil {
+		letGo()
+		return
+	}
+	j.server.builder.destroyLater(j.ready, letGo)
+}

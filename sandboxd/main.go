@@ -1,0 +1,273 @@
+// Sandboxd runs jobs in jails. It is the one part of runtools that is root.
+//
+// # Theory of operation
+//
+//	apid --unixpacket--> server ---> job ---> pools ---> builder ---> jail, cgroup leaf, volume
+//	                     (one goroutine a connection)     ^
+//	                                          fillers ----+  (one goroutine a template)
+//
+// A builder makes a jail in the order of builder.build: ids, cgroup leaf, namespaces, workspace, mounts and filter. A filler keeps
+// some of each template ready. A job takes one, or builds one if there is none; attaches volumes; starts the program; waits; reports;
+// and destroys the jail in the background. A jail runs one job, ever.
+//
+// Volumes are tmpfs mounts in mount namespaces of their own (vault.go). A session's workspace is one, a compile job's result is
+// another. No path inside a volume is ever opened from here.
+//
+// # Privileges
+//
+// All Go code here runs as root with the host's namespaces, except the vaults' threads. The spawner, PID 1 of each jail and the runner
+// are zygote.c (see pkg/jail). Bytes of users that pass through this process: file names, argv and env inside one packet, which
+// pkg/wire validates and pkg/jail copies. File contents, input and output pass as descriptors only.
+//
+// # Start and end
+//
+// start does what its phases say, in order, and on an error undoes those that were done. SIGTERM or SIGINT: no new jobs, running ones
+// may end within `drain`, then everything is undone in reverse. After a crash the kernel ends every jail (their control sockets
+// close), and the next start sweeps the cgroups.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/cgroup"
+	"github.com/runtools/runtools/pkg/jail"
+	"github.com/runtools/runtools/pkg/seccomp"
+)
+
+// initProfile is the seccomp profile of every PID 1.
+const initProfile = "init"
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			os.Exit(2)
+		}
+		fmt.Fprintln(os.Stderr, "sandboxd:", err)
+		os.Exit(1)
+	}
+}
+
+const usageText = `usage: sandboxd [flags]         serve jobs
+       sandboxd [flags] check   say what this host lacks, if anything
+`
+
+func run(args []string) error {
+	flags := flag.NewFlagSet("sandboxd", flag.ContinueOnError)
+	flags.Usage = func() { fmt.Fprint(flags.Output(), usageText); flags.PrintDefaults() }
+	path := flags.String("config", "", "configuration `file`; without it the defaults of sandboxd.example.toml hold")
+	socket := flags.String("socket", "", "overrides socket")
+	user := flags.String("user", "", "overrides user")
+	image := flags.String("image", "", "overrides image")
+	profiles := flags.String("profiles", "", "overrides profiles")
+	parent := flags.String("cgroup-parent", "", "overrides cgroup_parent")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	c, err := loadConfig(*path)
+	if err != nil {
+		return err
+	}
+	for flag, key := range map[*string]*string{socket: &c.Socket, user: &c.User, image: &c.Image, profiles: &c.Profiles, parent: &c.CgroupParent} {
+		if *flag != "" {
+			*key = *flag
+		}
+	}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	switch flags.Arg(0) {
+	case "check":
+		if problems := checkHost(&c); len(problems) > 0 {
+			return errHost(problems)
+		}
+		fmt.Println("sandboxd: this host has everything")
+		return nil
+	case "":
+		return serve(&c, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	}
+	return fmt.Errorf("unknown command %q: run sandboxd -h", flags.Arg(0))
+}
+
+// serve runs until SIGTERM or SIGINT.
+func serve(c *config, log *slog.Logger) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
+	if problems := checkHost(c); len(problems) > 0 {
+		return errHost(problems)
+	}
+	d, err := start(c, log)
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- d.server.serve() }()
+	log.Info("serving", "socket", c.Socket, "templates", len(d.server.pools.all), "cgroup", d.cgroups.Version())
+	select {
+	case s := <-signals:
+		log.Info("draining", "signal", s.String())
+	case err = <-served:
+	}
+	d.server.drain(time.Duration(c.Drain))
+	return errors.Join(err, d.close())
+}
+
+// daemon is what start has made. close undoes it in reverse.
+type daemon struct {
+	server  *server
+	cgroups cgroup.Parent
+	undo    []func() error
+}
+
+func (d *daemon) close() error {
+	var errs []error
+	for i := len(d.undo) - 1; i >= 0; i-- {
+		errs = append(errs, d.undo[i]())
+	}
+	d.undo = nil
+	return errors.Join(errs...)
+}
+
+func (d *daemon) onClose(f func() error) { d.undo = append(d.undo, f) }
+
+// start makes everything and begins to fill the pools; serve then accepts. Whatever fails undoes what was done before.
+func start(c *config, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	// A lock, not a PID file: it cannot be stale, and two daemons on one socket or cgroup would kill each other's jails.
+	if err := d.lock(c.Socket); err != nil {
+		return nil, err
+	}
+	templates, err := loadTemplates(c.Image, c.Profiles)
+	if err != nil {
+		return nil, err
+	}
+	initFilter, err := seccomp.Load(filepath.Join(c.Profiles, initProfile+".json"))
+	if err != nil {
+		return nil, err
+	}
+	if d.cgroups, err = cgroup.Open(c.CgroupParent); err != nil {
+		return nil, err
+	}
+	d.onClose(d.cgroups.Delete)
+	b, err := d.newBuilder(c, initFilter, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.newServer(c, b, log); err != nil {
+		return nil, err
+	}
+	d.server.pools = startPools(b, templates, log)
+	d.onClose(func() error { d.server.pools.close(); return nil })
+	stop := make(chan struct{})
+	go sweepIdle(b.volumes, time.Duration(c.VolumeIdle), stop, log)
+	d.onClose(func() error { close(stop); return nil })
+	return d, nil
+}
+
+func (d *daemon) lock(socket string) error {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+		return err
+	}
+	fd, err := unix.Open(socket+".lock", unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("%s.lock: %w", socket, err)
+	}
+	f := os.NewFile(uintptr(fd), socket+".lock")
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return fmt.Errorf("%s.lock: %w: another sandboxd serves this socket", socket, err)
+	}
+	d.onClose(f.Close)
+	return nil
+}
+
+func (d *daemon) newBuilder(c *config, initFilter []byte, log *slog.Logger) (*builder, error) {
+	rootfs, err := filepath.EvalSymlinks(filepath.Join(c.Image, "rootfs"))
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{
+		cgroups: d.cgroups, root: rootfs, initFilter: initFilter, log: log,
+		slots:   newSlots(c.FirstUID, c.MaxJails),
+		limits:  cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob},
+		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}),
+	}
+	d.onClose(func() error { b.volumes.vaults.close(); return nil })
+	if b.devices, err = newVault(); err != nil {
+		return nil, err
+	}
+	d.onClose(func() error { b.devices.close(); return nil })
+	b.deviceDir = "/dev"
+	if err := b.devices.do(func() error { return makeDevices(b.deviceDir) }); err != nil {
+		return nil, fmt.Errorf("devices: %w", err)
+	}
+	if b.spawner, err = jail.Start(c.Networks); err != nil {
+		return nil, err
+	}
+	d.onClose(b.spawner.Close)
+	return b, d.cgroups.AddInit(b.spawner.PID())
+}
+
+func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
+	uid, gid, err := lookupUser(c.User)
+	if err != nil {
+		return err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	d.onClose(null.Close)
+	// We hold the lock, so whatever is there is a dead daemon's.
+	if err := os.Remove(c.Socket); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: c.Socket, Net: "unixpacket"})
+	if err != nil {
+		return err
+	}
+	d.onClose(func() error { listener.Close(); return nil }) // closed by drain already, as a rule
+	if err := errors.Join(os.Chown(c.Socket, 0, gid), os.Chmod(c.Socket, 0o660)); err != nil {
+		return err
+	}
+	d.server = &server{
+		builder: b, volumes: b.volumes, log: log, null: null, cpus: runtime.NumCPU(), uid: uint32(uid),
+		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), running: map[*job]struct{}{},
+	}
+	return nil
+}
+
+// sweepIdle drops volumes that nobody came back to.
+func sweepIdle(vs *volumes, idle time.Duration, stop <-chan struct{}, log *slog.Logger) {
+	ticker := time.NewTicker(max(idle/10, time.Second))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			n, err := vs.forgetIdle(time.Now().Add(-idle))
+			if err != nil {
+				log.Error("sweep volumes", "error", err)
+			}
+			if n > 0 {
+				log.Info("swept volumes", "count", n)
+			}
+		case <-stop:
+			return
+		}
+	}
+}

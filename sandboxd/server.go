@@ -1,0 +1,236 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// firstPacket is how long a client may take to say what it wants.
+const firstPacket = 10 * time.Second
+
+// server accepts connections and carries out one request on each.
+type server struct {
+	pools   *pools
+	builder *builder
+	volumes *volumes
+	log     *slog.Logger
+	null    *os.File // stdin of jobs that have none
+	cpus    int
+	uid     uint32 // may connect, besides root
+
+	listener *net.UnixListener
+	slots    chan struct{} // one for each connection
+	conns    sync.WaitGroup
+	jobs     atomic.Int64
+
+	mu       sync.Mutex
+	draining bool
+	running  map[*job]struct{}
+}
+
+// serve accepts until the listener is closed.
+func (s *server) serve() error {
+	for {
+		uc, err := s.listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			// Out of descriptors, most likely: those in use come back, the listener stays good.
+			s.log.Error("accept", "error", err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		select {
+		case s.slots <- struct{}{}:
+		default:
+			conn := wire.NewConn(uc)
+			_ = conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "max_connections reached")})
+			conn.Close()
+			continue
+		}
+		s.conns.Go(func() {
+			defer func() { <-s.slots }()
+			s.handle(wire.NewConn(uc))
+		})
+	}
+}
+
+// handle serves one connection.
+func (s *server) handle(conn *wire.Conn) {
+	defer conn.Close()
+	if err := s.checkPeer(conn); err != nil {
+		s.log.Warn("refuse connection", "error", err)
+		return
+	}
+	var req wire.Request
+	_ = conn.SetReadDeadline(time.Now().Add(firstPacket))
+	files, err := conn.Recv(&req)
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "%v", err)})
+		}
+		return
+	}
+	defer wire.CloseAll(files)
+	_ = conn.SetReadDeadline(time.Time{})
+	if err := req.Validate(); err != nil {
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "%v", err)})
+		return
+	}
+	switch {
+	case req.Job != nil:
+		s.handleJob(conn, req.Job, files)
+	case req.Forget != nil:
+		s.reply(conn, s.forget(req.Forget.IDs))
+	case req.Status != nil:
+		s.reply(conn, &wire.Reply{Status: s.status()})
+	default:
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "kill before a job")})
+	}
+}
+
+// checkPeer lets root and the configured user in. The socket's mode says the same; this does not depend on it.
+func (s *server) checkPeer(conn *wire.Conn) error {
+	cred, err := conn.Peer()
+	if err != nil {
+		return fmt.Errorf("peer credentials: %w", err)
+	}
+	if cred.Uid != 0 && cred.Uid != s.uid {
+		return fmt.Errorf("uid %d (pid %d) is neither root nor the user of apid: set user in sandboxd.toml if it should be", cred.Uid, cred.Pid)
+	}
+	return nil
+}
+
+func (s *server) reply(conn *wire.Conn, r *wire.Reply) {
+	// The client may be gone, which is its right.
+	_ = conn.Send(r)
+}
+
+func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
+	fds, err := sortFiles(req, files)
+	if err != nil {
+		s.reply(conn, &wire.Reply{Error: s.wireError(err)})
+		return
+	}
+	j := &job{server: s, req: req, fds: fds}
+	if !s.begin(j) {
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "%v", errDraining)})
+		return
+	}
+	kills := make(chan string, 2)
+	j.killed = kills
+	go listen(conn, kills)
+	result, err := j.run(kills)
+	s.end(j)
+	if err != nil {
+		s.reply(conn, &wire.Reply{Error: s.wireError(err)})
+		return
+	}
+	if result.Limit != hangUp {
+		s.reply(conn, &wire.Reply{Result: result})
+	}
+}
+
+// listen turns what the client says during a job into reasons to kill it. It ends when handle closes the connection.
+func listen(conn *wire.Conn, kills chan<- string) {
+	for {
+		var req wire.Request
+		files, err := conn.Recv(&req)
+		wire.CloseAll(files)
+		reason := hangUp // also for whatever breaks the contract
+		if err == nil && req.Kill != nil && req.Validate() == nil {
+			reason = req.Kill.Limit
+		}
+		select {
+		case kills <- reason:
+		default: // two reasons wait already
+		}
+		if reason == hangUp {
+			return
+		}
+	}
+}
+
+// wireError tells the client what it may know; the rest goes to the log.
+func (s *server) wireError(err error) *wire.Error {
+	var known *wire.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	s.log.Error("job", "error", err)
+	return wire.Errorf(wire.CodeInternal, "see the log of sandboxd")
+}
+
+func (s *server) forget(ids []string) *wire.Reply {
+	for _, id := range ids {
+		if err := s.volumes.forget(id); err != nil {
+			s.log.Error("forget", "error", err)
+		}
+	}
+	return &wire.Reply{}
+}
+
+func (s *server) status() *wire.Status {
+	st := &wire.Status{
+		LiveJails: int(s.builder.live.Load()), Jobs: int(s.jobs.Load()), Volumes: s.volumes.len(),
+		PoolHits: s.pools.hits.Load(), PoolMisses: s.pools.misses.Load(),
+		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(),
+	}
+	for name, p := range s.pools.all {
+		st.Templates = append(st.Templates, wire.Template{Name: name, Ready: len(p.ready), Size: p.template.spec.Pool})
+	}
+	return st
+}
+
+func (s *server) begin(j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.running[j] = struct{}{}
+	s.jobs.Add(1)
+	return true
+}
+
+func (s *server) end(j *job) {
+	s.mu.Lock()
+	delete(s.running, j)
+	s.mu.Unlock()
+	s.jobs.Add(-1)
+}
+
+// drain refuses new jobs, waits for the running ones, and ends those that are not done in time.
+func (s *server) drain(patience time.Duration) {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	s.listener.Close()
+	done := make(chan struct{})
+	go func() { s.conns.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-time.After(patience):
+	}
+	s.mu.Lock()
+	s.log.Warn("end running jobs", "jobs", len(s.running))
+	for j := range s.running {
+		select {
+		case j.killed <- hangUp:
+		default:
+		}
+	}
+	s.mu.Unlock()
+	<-done
+}

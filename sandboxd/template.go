@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/jail"
+	"github.com/runtools/runtools/pkg/seccomp"
+)
+
+// templateSpec, one entry of a jail.json (docs/languages.md), bounds the jails of one kind. The defaults are in defaultTemplate.
+type templateSpec struct {
+	Seccomp   string `json:"seccomp"`    // name of a profile
+	Pool      int    `json:"pool"`       // jails kept ready
+	Pids      int64  `json:"pids"`       // processes and threads
+	OpenFiles uint64 `json:"open_files"` // RLIMIT_NOFILE
+	FileBytes uint64 `json:"file_bytes"` // RLIMIT_FSIZE
+	TmpBytes  int64  `json:"tmp_bytes"`  // size of /tmp, and of /dev/shm
+	TmpFiles  int64  `json:"tmp_files"`  // inodes of each
+}
+
+var defaultTemplate = templateSpec{
+	Seccomp:   "base",
+	Pool:      1,
+	Pids:      64,
+	OpenFiles: 1024, // what a login shell gets
+	FileBytes: 256 << 20,
+	TmpBytes:  256 << 20,
+	TmpFiles:  65536,
+}
+
+// template is a templateSpec made ready: what is the same in all of its jails.
+type template struct {
+	name   string // "<folder>/<template>"
+	spec   templateSpec
+	filter []byte
+}
+
+// parseTemplates reads a jail.json strictly.
+func parseTemplates(data []byte) (map[string]templateSpec, error) {
+	var raw struct {
+		Templates map[string]json.RawMessage `json:"templates"`
+	}
+	if err := decodeStrict(data, &raw); err != nil {
+		return nil, err
+	}
+	if len(raw.Templates) == 0 {
+		return nil, errors.New(`"templates" is empty`)
+	}
+	specs := map[string]templateSpec{}
+	for name, body := range raw.Templates {
+		spec := defaultTemplate
+		if err := decodeStrict(body, &spec); err != nil {
+			return nil, fmt.Errorf("template %q: %w", name, err)
+		}
+		if err := spec.validate(); err != nil {
+			return nil, fmt.Errorf("template %q: %w", name, err)
+		}
+		specs[name] = spec
+	}
+	return specs, nil
+}
+
+func decodeStrict(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("data after the object")
+	}
+	return nil
+}
+
+func (s *templateSpec) validate() error {
+	for _, f := range []struct {
+		name     string
+		value    int64
+		min, max int64
+	}{
+		{"pool", int64(s.Pool), 0, 1000},
+		{"pids", s.Pids, 1, 32768},
+		{"open_files", int64(s.OpenFiles), 16, 1 << 20},
+		{"file_bytes", int64(s.FileBytes), 0, 1 << 40},
+		{"tmp_bytes", s.TmpBytes, 4096, 1 << 40},
+		{"tmp_files", s.TmpFiles, 2, 1 << 30},
+	} {
+		if f.value < f.min || f.value > f.max {
+			return fmt.Errorf("%s is %d, must be %d to %d", f.name, f.value, f.min, f.max)
+		}
+	}
+	return nil
+}
+
+// loadTemplates reads every jail.json of an image and compiles the profiles they name.
+func loadTemplates(image, profiles string) (map[string]*template, error) {
+	paths, err := filepath.Glob(filepath.Join(image, "languages", "*", "jail.json"))
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("%s holds no languages: build an image with `make rootfs`, or set image", image)
+	}
+	filters := map[string][]byte{}
+	templates := map[string]*template{}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		specs, err := parseTemplates(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		for name, spec := range specs {
+			if filters[spec.Seccomp] == nil {
+				if filters[spec.Seccomp], err = loadProfile(profiles, spec.Seccomp); err != nil {
+					return nil, fmt.Errorf("%s: template %q: %w", path, name, err)
+				}
+			}
+			full := filepath.Base(filepath.Dir(path)) + "/" + name
+			templates[full] = &template{name: full, spec: spec, filter: filters[spec.Seccomp]}
+		}
+	}
+	return templates, nil
+}
+
+func loadProfile(profiles, name string) ([]byte, error) {
+	if name == "" || name != filepath.Base(name) {
+		return nil, fmt.Errorf("seccomp: %q is not the name of a profile", name)
+	}
+	return seccomp.Load(filepath.Join(profiles, name+".json"))
+}
+
+// rlimits of the program. Memory is never bounded here (RLIMIT_AS): the JVM, V8 and the CLR reserve far more than they use.
+func (t *template) rlimits() []jail.Rlimit {
+	same := func(resource int, value uint64) jail.Rlimit {
+		return jail.Rlimit{Resource: resource, Soft: value, Hard: value}
+	}
+	return []jail.Rlimit{
+		same(unix.RLIMIT_NOFILE, t.spec.OpenFiles),
+		same(unix.RLIMIT_FSIZE, t.spec.FileBytes),
+		same(unix.RLIMIT_CORE, 0),                                              // a core file would be written by the kernel, to where the host's core_pattern says
+		{Resource: unix.RLIMIT_STACK, Soft: 8 << 20, Hard: unix.RLIM_INFINITY}, // what a login shell gets, whatever we were started with
+		same(unix.RLIMIT_MEMLOCK, 8<<20),                                       // the kernel's default
+	}
+}
+
+// sortedTemplates orders templates by name, for logs and status.
+func sortedTemplates(m map[string]*template) []*template {
+	var all []*template
+	for _, t := range m {
+		all = append(all, t)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
+	return all
+}

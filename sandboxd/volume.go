@@ -1,0 +1,254 @@
+package main
+
+import (
+	"container/list"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// A volume is a tmpfs that can outlive a job: the workspace of a session, or the artifact of a compile job.
+//
+//	spare --take--> held by a job --release--> kept under its id --acquire--> held ...
+//	                     |                         |
+//	                     +------- drop ------------+--> gone
+//
+// Nothing in sandboxd ever opens a path inside a volume.
+type volume struct {
+	id    string // "" until a client names it
+	vault *vault
+	path  string // in the vault
+
+	// Guarded by volumes.mu.
+	held    bool          // a job has it
+	ending  bool          // that job has been answered; its jail is being torn down
+	doomed  bool          // to be dropped when the job ends
+	freed   chan struct{} // closed when held becomes false; made by those who wait
+	idle    *list.Element // in volumes.idle, when not held
+	lastUse time.Time
+}
+
+// volumes is every volume there is.
+type volumes struct {
+	vaults vaults
+	max    int
+	quota  map[volumeKind]quota
+
+	mu    sync.Mutex
+	byID  map[string]*volume
+	count int        // all volumes, spares and unnamed ones included
+	idle  *list.List // named volumes that no job holds, longest idle first
+}
+
+type volumeKind int
+
+const (
+	workspaceVolume volumeKind = iota
+	buildVolume
+)
+
+// quota bounds one volume.
+type quota struct{ bytes, files int64 }
+
+func newVolumes(max int, workspace, build quota) *volumes {
+	return &volumes{
+		max:   max,
+		quota: map[volumeKind]quota{workspaceVolume: workspace, buildVolume: build},
+		byID:  map[string]*volume{},
+		idle:  list.New(),
+	}
+}
+
+// create makes an empty volume that the caller holds. It has no id yet.
+func (vs *volumes) create(kind volumeKind) (*volume, error) {
+	vs.mu.Lock()
+	full := vs.count >= vs.max
+	if !full {
+		vs.count++
+	}
+	vs.mu.Unlock()
+	if full {
+		return nil, wire.Errorf(wire.CodeOverloaded, "max_volumes %d reached", vs.max)
+	}
+	v, err := vs.mount(vs.quota[kind])
+	if err != nil {
+		vs.mu.Lock()
+		vs.count--
+		vs.mu.Unlock()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (vs *volumes) mount(q quota) (*volume, error) {
+	vault, err := vs.vaults.pick()
+	if err != nil {
+		return nil, err
+	}
+	path, err := vault.add(q.bytes, q.files)
+	if err != nil {
+		vs.vaults.release(vault)
+		return nil, err
+	}
+	return &volume{vault: vault, path: path, held: true}, nil
+}
+
+// name gives a volume that the caller holds its id.
+func (vs *volumes) name(v *volume, id string) error {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if vs.byID[id] != nil {
+		return wire.Errorf(wire.CodeVolumeInUse, "volume %s exists", id)
+	}
+	v.id = id
+	vs.byID[id] = v
+	return nil
+}
+
+// teardownWait bounds the wait for the jail of a job that was answered; it takes well under a millisecond unless the machine is starved.
+const teardownWait = 5 * time.Second
+
+// acquire takes hold of the volume of this id. The next job of a session may come before the jail of the last one is gone: it waits for
+// that.
+func (vs *volumes) acquire(id string) (*volume, error) {
+	deadline := time.Now().Add(teardownWait)
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	for {
+		v := vs.byID[id]
+		switch {
+		case v == nil || v.doomed:
+			return nil, wire.Errorf(wire.CodeUnknownVolume, "no volume %s", id)
+		case !v.held:
+			v.held = true
+			vs.idle.Remove(v.idle)
+			v.idle = nil
+			return v, nil
+		case !v.ending || time.Now().After(deadline):
+			return nil, wire.Errorf(wire.CodeVolumeInUse, "volume %s is in use", id)
+		}
+		if v.freed == nil {
+			v.freed = make(chan struct{})
+		}
+		freed := v.freed
+		vs.mu.Unlock()
+		select {
+		case <-freed:
+		case <-time.After(time.Until(deadline)):
+		}
+		vs.mu.Lock()
+	}
+}
+
+// end says that the job has been answered and its jail will be gone in a moment.
+func (vs *volumes) end(v *volume) {
+	vs.mu.Lock()
+	v.ending = true
+	vs.mu.Unlock()
+}
+
+// release lets go of a volume after the jail is gone. Without an id, or if the client gave it up meanwhile, it is dropped.
+func (vs *volumes) release(v *volume, keep bool) error {
+	vs.mu.Lock()
+	v.held, v.ending = false, false
+	drop := !keep || v.id == "" || v.doomed
+	if drop {
+		vs.forgetLocked(v)
+	} else {
+		v.lastUse = time.Now()
+		v.idle = vs.idle.PushBack(v)
+	}
+	if v.freed != nil {
+		close(v.freed)
+		v.freed = nil
+	}
+	vs.mu.Unlock()
+	if drop {
+		return vs.unmount(v)
+	}
+	return nil
+}
+
+// forgetLocked makes the id free again.
+func (vs *volumes) forgetLocked(v *volume) {
+	if v.id != "" && vs.byID[v.id] == v {
+		delete(vs.byID, v.id)
+	}
+	if v.idle != nil {
+		vs.idle.Remove(v.idle)
+		v.idle = nil
+	}
+	v.doomed = true
+}
+
+// forget drops the volume of this id now, or when its job ends.
+func (vs *volumes) forget(id string) error {
+	vs.mu.Lock()
+	v := vs.byID[id]
+	if v == nil {
+		vs.mu.Unlock()
+		return nil
+	}
+	vs.forgetLocked(v)
+	held := v.held
+	vs.mu.Unlock()
+	if held {
+		return nil // release sees doomed
+	}
+	return vs.unmount(v)
+}
+
+// forgetIdle drops every volume that was last used before the given time: those of a client that died without a word.
+func (vs *volumes) forgetIdle(before time.Time) (dropped int, err error) {
+	for {
+		vs.mu.Lock()
+		front := vs.idle.Front()
+		if front == nil || front.Value.(*volume).lastUse.After(before) {
+			vs.mu.Unlock()
+			return dropped, err
+		}
+		v := front.Value.(*volume)
+		vs.forgetLocked(v)
+		vs.mu.Unlock()
+		dropped++
+		if e := vs.unmount(v); e != nil {
+			err = e
+		}
+	}
+}
+
+func (vs *volumes) unmount(v *volume) error {
+	err := v.vault.remove(v.path)
+	vs.vaults.release(v.vault)
+	vs.mu.Lock()
+	vs.count--
+	vs.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("drop volume: %w", err)
+	}
+	return nil
+}
+
+func (vs *volumes) open(v *volume, readOnly bool, userNS *os.File) (*os.File, error) {
+	return v.vault.open(v.path, readOnly, userNS)
+}
+
+func (vs *volumes) len() int {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return vs.count
+}
+
+// usage of the filesystem that a mount belongs to: bytes and inodes.
+func usage(mount *os.File) (bytes, files int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(mount.Fd()), &st); err != nil {
+		return 0, 0, fmt.Errorf("statfs volume: %w", err)
+	}
+	return int64(st.Blocks-st.Bfree) * st.Bsize, int64(st.Files - st.Ffree), nil
+}
