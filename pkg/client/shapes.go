@@ -1,0 +1,142 @@
+package client
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Request is a program and what it gets. Language, and Code or Files, are required; a zero field is not sent, and the
+// server's default applies. The server refuses what is out of its bounds, it clamps nothing.
+type Request struct {
+	Language string `json:"language"`          // name or alias, such as "python" or "py"
+	Version  string `json:"version,omitempty"` // "3", "3.12" or ">=3.11 <3.14"; default the newest
+
+	// Code is written as the language's main file. It may stand beside Files; it then is the entry.
+	Code string `json:"code,omitempty"`
+	// Files are written to the working directory. Without Code the first is the entry.
+	Files []File `json:"files,omitempty"`
+
+	Stdin         string            `json:"stdin,omitempty"`          // delivered byte for byte
+	StdinEncoding string            `json:"stdin_encoding,omitempty"` // "utf8" (default) or "base64"
+	Args          []string          `json:"args,omitempty"`
+	Env           map[string]string `json:"env,omitempty"` // persists with the session
+
+	// SessionID names the session to use: 1 to 128 of A-Z a-z 0-9 . _ -, scoped to the key. An unknown one is created.
+	// When empty the server makes a session and names it in the result.
+	SessionID string `json:"session_id,omitempty"`
+	// Ephemeral keeps no session. Not beside SessionID.
+	Ephemeral bool `json:"ephemeral,omitempty"`
+
+	RunTimeout         int64 `json:"run_timeout,omitempty"`          // wall time, milliseconds
+	CompileTimeout     int64 `json:"compile_timeout,omitempty"`      // wall time, milliseconds
+	RunCPUTime         int64 `json:"run_cpu_time,omitempty"`         // CPU time of all processes, milliseconds
+	CompileCPUTime     int64 `json:"compile_cpu_time,omitempty"`     // CPU time of all processes, milliseconds
+	RunMemoryLimit     int64 `json:"run_memory_limit,omitempty"`     // bytes
+	CompileMemoryLimit int64 `json:"compile_memory_limit,omitempty"` // bytes
+	OutputLimit        int64 `json:"output_limit,omitempty"`         // bytes a stream
+}
+
+// SetStdin sets Stdin to b, whatever bytes it holds.
+func (r *Request) SetStdin(b []byte) {
+	r.Stdin, r.StdinEncoding = textOrBase64(b)
+}
+
+// File is one file of a program.
+type File struct {
+	Name     string `json:"name"` // relative, with / between folders
+	Content  string `json:"content"`
+	Encoding string `json:"encoding,omitempty"` // of Content: "utf8" (default), "base64" or "hex"
+}
+
+// NewFile returns a file that holds b, whatever bytes these are.
+func NewFile(name string, b []byte) File {
+	content, encoding := textOrBase64(b)
+	return File{Name: name, Content: content, Encoding: encoding}
+}
+
+func textOrBase64(b []byte) (text, encoding string) {
+	if utf8.Valid(b) {
+		return string(b), ""
+	}
+	return base64.StdEncoding.EncodeToString(b), "base64"
+}
+
+// Result is what became of a program.
+type Result struct {
+	Language       string `json:"language"` // canonical name
+	Version        string `json:"version"`  // as the tool prints it, such as "3.12.3"
+	SessionID      string `json:"session_id"`
+	SessionCreated bool   `json:"session_created"`
+	Compile        *Stage `json:"compile"` // nil for languages without a compile stage
+	Run            Stage  `json:"run"`
+
+	// Raw is the server's answer as it came.
+	Raw json.RawMessage `json:"-"`
+}
+
+// Status says how a stage ended.
+type Status string
+
+const (
+	OK                 Status = "OK"
+	RuntimeError       Status = "RE" // exit code other than 0
+	Signaled           Status = "SG" // died of a signal
+	TimeLimit          Status = "TO" // wall or CPU time
+	MemoryLimit        Status = "ML"
+	StdoutLimit        Status = "OL"
+	StderrLimit        Status = "EL"
+	SyscallViolation   Status = "SV" // killed by the syscall filter
+	CompilationFailure Status = "CE" // of the run stage: Compile tells why
+)
+
+// Stage is the compilation or the run.
+type Stage struct {
+	// Stdout and Stderr are text: bytes that are not UTF-8 appear as U+FFFD. StdoutBytes and StderrBytes are exact.
+	Stdout       string `json:"stdout"`
+	Stderr       string `json:"stderr"`
+	StdoutBase64 string `json:"stdout_base64"` // only when Stdout is not exact
+	StderrBase64 string `json:"stderr_base64"` // only when Stderr is not exact
+
+	Code       *int    `json:"code"`        // nil when a signal ended it
+	Signal     string  `json:"signal"`      // "SIGSEGV"; empty when it exited
+	TimeMS     float64 `json:"time_ms"`     // wall time, milliseconds
+	CPUTimeMS  float64 `json:"cpu_time_ms"` // user and system time of all processes, milliseconds
+	MemoryKB   int64   `json:"memory_kb"`   // peak, KiB
+	Status     Status  `json:"status"`      // how it ended
+	Message    string  `json:"message"`     // one sentence with figures, or empty
+	LimitFired *Limit  `json:"limit"`       // nil when none did
+}
+
+// Limit is the limit that ended a stage, in the unit of the request field it is called after.
+type Limit struct {
+	Name  string  `json:"name"`
+	Limit float64 `json:"limit"`
+	Used  float64 `json:"used"`
+}
+
+// StdoutBytes returns what was written to standard output, byte for byte.
+func (s *Stage) StdoutBytes() ([]byte, error) { return exact("stdout", s.Stdout, s.StdoutBase64) }
+
+// StderrBytes returns what was written to standard error, byte for byte.
+func (s *Stage) StderrBytes() ([]byte, error) { return exact("stderr", s.Stderr, s.StderrBase64) }
+
+func exact(field, text, encoded string) ([]byte, error) {
+	if encoded == "" {
+		return []byte(text), nil
+	}
+	b, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s_base64: %w", field, err)
+	}
+	return b, nil
+}
+
+// Runtime is one installed version of a language.
+type Runtime struct {
+	Language string   `json:"language"` // canonical name
+	Version  string   `json:"version"`
+	Aliases  []string `json:"aliases"`
+	Compiled bool     `json:"compiled"` // has a compile stage
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/runtools/runtools/pkg/client"
+)
+
+// usageError is a mistake on our command line. Its text says what to do instead.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// explain makes the message for a failure of ours: what happened, and the remedy where there is one.
+func (a *app) explain(err error) string {
+	var refused *client.Error
+	if errors.As(err, &refused) {
+		return a.explainRefusal(refused)
+	}
+	var lost *url.Error
+	if !errors.As(err, &lost) {
+		return err.Error()
+	}
+	if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" {
+		return fmt.Sprintf("cannot reach %s: %v\n"+
+			"  start a server with `make run` in the runtools repository, or name one with RUNTOOLS_URL or --url",
+			a.serverURL(), dial.Err)
+	}
+	return fmt.Sprintf("no answer from %s: %v (was the server stopped? its log says more)", a.serverURL(), lost.Err)
+}
+
+func (a *app) explainRefusal(e *client.Error) string {
+	switch {
+	case e.Status == http.StatusUnauthorized && a.key() == "":
+		return "no API key: set RUNTOOLS_API_KEY, or pass --api-key"
+	case e.Status == http.StatusUnauthorized:
+		from := "RUNTOOLS_API_KEY"
+		if a.apiKey != "" {
+			from = "--api-key"
+		}
+		return fmt.Sprintf("%s did not accept the API key of %s (%v)", a.serverURL(), from, e)
+	case e.Code == "":
+		return fmt.Sprintf("%s is no Code Execution API: %v\n  name the server with RUNTOOLS_URL or --url", a.serverURL(), e)
+	case e.RetryAfter > 0:
+		return fmt.Sprintf("%v; try again in %d s", e, int(e.RetryAfter/time.Second))
+	case e.Status >= http.StatusInternalServerError && e.RequestID != "":
+		return fmt.Sprintf("%v (request %s in the log of %s)", e, e.RequestID, a.serverURL())
+	}
+	return e.Error()
+}

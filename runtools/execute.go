@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/runtools/runtools/pkg/client"
+)
+
+// executeFlags are the flags of `runtools execute`, as given.
+type executeFlags struct {
+	lang    string
+	version string
+	code    string
+	files   []string
+	stdin   string
+	args    []string
+	env     []string
+
+	session   string
+	ephemeral bool
+
+	timeout        millis
+	compileTimeout millis
+	memory         byteSize
+
+	form outputForm
+}
+
+const executeExamples = `  runtools execute --lang python --code 'print(42)'
+  runtools execute --file script.py -- first second
+  runtools execute --file main.py --file utils.py
+  runtools execute --lang python --file - < script.py
+  runtools execute --lang python --code 'print(input())' --stdin hello
+  sort names.txt | runtools execute --file count.rb --stdin -
+  runtools execute --lang bash --code 'export A=1' --session abc-123`
+
+func (a *app) executeCommand() *cobra.Command {
+	f := new(executeFlags)
+	cmd := &cobra.Command{
+		Use:   "execute (--code CODE | --file FILE...) [-- ARG...]",
+		Short: "Run a program in a sandbox",
+		Long: `Run a program in a sandbox. Its output goes to stdout and stderr byte for byte.
+
+Exit status: the program's own, or 128+n when it died of signal n; 1 compilation failed,
+124 time limit, 137 memory limit, 153 output limit, 159 forbidden system call,
+125 the program was not run (see the message), 130 interrupted.`,
+		Example: executeExamples,
+		Args:    argsAfterDash,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.execute(cmd, f, args)
+		},
+	}
+	f.define(cmd.Flags())
+	_ = cmd.RegisterFlagCompletionFunc("lang", a.completeLanguage)
+	cmd.AddCommand(a.runtimesCommand())
+	return cmd
+}
+
+func (f *executeFlags) define(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVarP(&f.lang, "lang", "l", "", "`LANGUAGE`, name or alias (default: by the extension of the first file)")
+	flags.StringVar(&f.version, "runtime-version", "", "`VERSION` of the language: 3, 3.12 or '>=3.11 <3.14' (default newest)")
+	flags.StringVarP(&f.code, "code", "c", "", "the program: `CODE` in the language")
+	flags.StringArrayVarP(&f.files, "file", "f", nil, "`FILE` of the program, repeatable: the first is run; - is standard input")
+	flags.StringVar(&f.stdin, "stdin", "", "`TEXT` of the program's standard input; - passes on that of runtools (default empty)")
+	flags.StringArrayVar(&f.args, "arg", nil, "argument `ARG` of the program, repeatable; what follows -- is appended")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `NAME=VALUE`, or NAME to pass on its value; repeatable")
+	flags.StringVarP(&f.session, "session", "s", "", "session `ID` to use, made when new: its files and environment persist")
+	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep no session")
+	flags.Var(&f.timeout, "timeout", "wall time of the run: 5s, 1m30s, or a number of milliseconds")
+	flags.Var(&f.compileTimeout, "compile-timeout", "wall time of the compilation")
+	flags.Var(&f.memory, "memory", "memory of the run: bytes, or 512K, 256M, 2G (powers of 1024)")
+	flags.BoolVar(&f.form.json, "json", false, "print the server's answer, JSON on one line")
+	flags.BoolVarP(&f.form.quiet, "quiet", "q", false, "print the program's stdout and nothing else")
+	flags.BoolVarP(&f.form.verbose, "verbose", "v", false, "say session, time and memory on stderr")
+}
+
+// argsAfterDash lets through what stands behind --. A word before it is most likely a forgotten flag.
+func argsAfterDash(cmd *cobra.Command, args []string) error {
+	if n := cmd.ArgsLenAtDash(); len(args) > 0 && n != 0 {
+		return usagef("unexpected argument %q: a program is given with --code or --file, its arguments follow --", args[0])
+	}
+	return nil
+}
+
+func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) error {
+	if err := f.check(cmd.Flags()); err != nil {
+		return err
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	req, err := f.request(a.stdin, afterDash)
+	if err != nil {
+		return err
+	}
+	if req.Language == "" {
+		if req.Language, err = languageOf(cmd.Context(), c, f.files[0]); err != nil {
+			return err
+		}
+	}
+	res, err := c.Execute(cmd.Context(), req)
+	if err != nil {
+		return err
+	}
+	if err := a.print(f.form, res); err != nil {
+		return err
+	}
+	status := statusOf(res)
+	if status != 0 && !f.form.json && !f.form.quiet && !f.readsStdin() {
+		hintUnreadStdin(a.stdin, a.stderr)
+	}
+	if status != 0 {
+		return exitStatus(status)
+	}
+	return nil
+}
+
+// check finds combinations that cannot be meant.
+func (f *executeFlags) check(flags *pflag.FlagSet) error {
+	hasCode := flags.Changed("code")
+	switch {
+	case !hasCode && len(f.files) == 0:
+		return usagef("no program: give --code CODE or --file FILE (--file - reads standard input)")
+	case f.form.json && f.form.quiet:
+		return usagef("--json and --quiet exclude each other")
+	case f.session != "" && f.ephemeral:
+		return usagef("--session and --ephemeral exclude each other")
+	case f.lang == "" && (hasCode || f.files[0] == "-"):
+		return usagef("which language? add --lang, such as --lang python (list: runtools execute runtimes)")
+	}
+	for i, name := range f.files {
+		if name == "-" && (i > 0 || hasCode) {
+			return usagef("--file - is the program that is run: it must be the first file, without --code")
+		}
+	}
+	if f.stdin == "-" && len(f.files) > 0 && f.files[0] == "-" {
+		return usagef("--file - and --stdin - both want standard input: put the program into a file")
+	}
+	return nil
+}
+
+func (f *executeFlags) readsStdin() bool {
+	return f.stdin != "" || len(f.files) > 0 && f.files[0] == "-"
+}
+
+func (f *executeFlags) request(stdin *os.File, afterDash []string) (*client.Request, error) {
+	req := &client.Request{
+		Language:       f.lang,
+		Version:        f.version,
+		Code:           f.code,
+		Args:           append(f.args, afterDash...),
+		SessionID:      f.session,
+		Ephemeral:      f.ephemeral,
+		RunTimeout:     int64(f.timeout),
+		CompileTimeout: int64(f.compileTimeout),
+		RunMemoryLimit: int64(f.memory),
+	}
+	var err error
+	if req.Env, err = environment(f.env); err != nil {
+		return nil, err
+	}
+	if err := addProgram(req, f.files, stdin); err != nil {
+		return nil, err
+	}
+	if err := addStdin(req, f.stdin, stdin); err != nil {
+		return nil, err
+	}
+	return req, checkText(req)
+}
+
+func environment(pairs []string) (map[string]string, error) {
+	env := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		name, value, given := strings.Cut(p, "=")
+		if !given {
+			if value, given = os.LookupEnv(name); !given {
+				return nil, usagef("--env %s: not set here; write --env %s=VALUE", name, name)
+			}
+		}
+		if name == "" {
+			return nil, usagef("--env %s: no name before =", p)
+		}
+		env[name] = value
+	}
+	return env, nil
+}
+
+// checkText refuses what JSON would carry as U+FFFD in silence.
+func checkText(req *client.Request) error {
+	texts := map[string]string{"--code": req.Code, "--session": req.SessionID, "--lang": req.Language}
+	for i, arg := range req.Args {
+		texts[fmt.Sprintf("argument %d", i+1)] = arg
+	}
+	for name, value := range req.Env {
+		texts["--env "+name] = name + value
+	}
+	for what, text := range texts {
+		if !utf8.ValidString(text) {
+			return usagef("%s is not UTF-8; only files and standard input may hold other bytes", what)
+		}
+	}
+	return nil
+}

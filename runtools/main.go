@@ -1,0 +1,120 @@
+// Runtools is the command line client of the Code Execution API.
+//
+// The path of `runtools execute`:
+//
+//	flags -> inputs (files, stdin) -> language -> request -> answer -> output -> exit status
+//	         input.go                 language.go  execute.go           output.go
+//
+// Two worlds are kept apart. What the program did goes to stdout, stderr and the exit status as if it had been run here.
+// What we failed at is one message on stderr, which names a remedy (errors.go), and exit status 125.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runtools/runtools/pkg/client"
+)
+
+const defaultURL = "http://127.0.0.1:8080"
+
+// app is what the commands share: the process' surroundings and the flags of every command.
+type app struct {
+	stdin  *os.File
+	stdout io.Writer
+	stderr io.Writer
+
+	url    string
+	apiKey string
+}
+
+func main() {
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(a.finish(a.command().Execute()))
+}
+
+// finish says what went wrong, if anything, and returns the exit status.
+//
+// Signals are left to their default effect. Ctrl-C ends the process, the kernel hangs up for it, and the server then kills
+// the job; a shell sees a death by SIGINT (status 130) and so stops its loop too, which an exit(130) would not tell it.
+func (a *app) finish(err error) int {
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case isBrokenOutput(err):
+		return exitPipe
+	}
+	fmt.Fprintln(a.stderr, "runtools: "+a.explain(err))
+	return exitFailure
+}
+
+// isBrokenOutput tells a reader that has seen enough, such as head, from a broken connection to the server. Go dies of
+// SIGPIPE by itself where the parent did not make us ignore it; this is the other case.
+func isBrokenOutput(err error) bool {
+	var write *fs.PathError
+	return errors.As(err, &write) && errors.Is(write, syscall.EPIPE)
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "runtools",
+		Short:         "Run code in sandboxes by way of the Code Execution API",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, // finish reports, once
+		SilenceUsage:  true,
+		Version:       version(),
+		Long: `Run code in sandboxes by way of the Code Execution API.
+
+Environment:
+  RUNTOOLS_URL      the server (default ` + defaultURL + `)
+  RUNTOOLS_API_KEY  the key, rt_live_...`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("runtools {{.Version}}\n")
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v (see %s --help)", err, cmd.CommandPath())
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.url, "url", "", "`URL` of the server (default $RUNTOOLS_URL, else "+defaultURL+")")
+	flags.StringVar(&a.apiKey, "api-key", "", "API `KEY` (default $RUNTOOLS_API_KEY, which other users cannot see in ps)")
+	root.AddCommand(a.executeCommand(), versionCommand())
+	return root
+}
+
+func (a *app) serverURL() string {
+	if a.url != "" {
+		return a.url
+	}
+	if url := os.Getenv("RUNTOOLS_URL"); url != "" {
+		return url
+	}
+	return defaultURL
+}
+
+func (a *app) key() string {
+	if a.apiKey != "" {
+		return a.apiKey
+	}
+	return os.Getenv("RUNTOOLS_API_KEY")
+}
+
+func (a *app) client() (*client.Client, error) {
+	c, err := client.New(a.serverURL(), a.key())
+	if err != nil {
+		return nil, fmt.Errorf("%w (set RUNTOOLS_URL and RUNTOOLS_API_KEY, or --url and --api-key)", err)
+	}
+	c.UserAgent = "runtools-cli/" + version()
+	return c, nil
+}
