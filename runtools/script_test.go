@@ -33,6 +33,7 @@ func TestScript(t *testing.T) {
 			env.Defer(srv.Close)
 			env.Setenv("RUNTOOLS_URL", srv.URL)
 			env.Setenv("RUNTOOLS_API_KEY", "rt_live_test")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second under -race
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
