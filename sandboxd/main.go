@@ -36,6 +36,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,10 +60,14 @@ func main() {
 }
 
 const usageText = `usage: sandboxd [flags]         serve jobs
-       sandboxd [flags] check   say what this host lacks, if anything
+       sandboxd check [flags]   say what this host lacks, if anything
 `
 
 func run(args []string) error {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
 	flags := flag.NewFlagSet("sandboxd", flag.ContinueOnError)
 	flags.Usage = func() { fmt.Fprint(flags.Output(), usageText); flags.PrintDefaults() }
 	path := flags.String("config", "", "configuration `file`; without it the defaults of sandboxd.example.toml hold")
@@ -86,17 +91,20 @@ func run(args []string) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	switch flags.Arg(0) {
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: run sandboxd -h", flags.Arg(0))
+	}
+	switch command {
 	case "check":
 		if problems := checkHost(&c); len(problems) > 0 {
 			return errHost(problems)
 		}
 		fmt.Println("sandboxd: this host has everything")
 		return nil
-	case "":
+	case "serve":
 		return serve(&c, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	}
-	return fmt.Errorf("unknown command %q: run sandboxd -h", flags.Arg(0))
+	return fmt.Errorf("unknown command %q: run sandboxd -h", command)
 }
 
 // serve runs until SIGTERM or SIGINT.

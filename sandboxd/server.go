@@ -91,7 +91,7 @@ func (s *server) handle(conn *wire.Conn) {
 	case req.Job != nil:
 		s.handleJob(conn, req.Job, files)
 	case req.Forget != nil:
-		s.reply(conn, s.forget(req.Forget.IDs))
+		s.reply(conn, s.forget(req.Forget))
 	case req.Status != nil:
 		s.reply(conn, &wire.Reply{Status: s.status()})
 	default:
@@ -171,7 +171,11 @@ func (s *server) wireError(err error) *wire.Error {
 	return wire.Errorf(wire.CodeInternal, "see the log of sandboxd")
 }
 
-func (s *server) forget(ids []string) *wire.Reply {
+func (s *server) forget(f *wire.Forget) *wire.Reply {
+	ids := f.IDs
+	if f.All {
+		ids = s.volumes.ids()
+	}
 	for _, id := range ids {
 		if err := s.volumes.forget(id); err != nil {
 			s.log.Error("forget", "error", err)

@@ -3,7 +3,9 @@ package main
 import (
 	"container/list"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -201,6 +203,13 @@ func (vs *volumes) forget(id string) error {
 		return nil // release sees doomed
 	}
 	return vs.unmount(v)
+}
+
+// ids lists every volume that has one.
+func (vs *volumes) ids() []string {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return slices.Collect(maps.Keys(vs.byID))
 }
 
 // forgetIdle drops every volume that was last used before the given time: those of a client that died without a word.
