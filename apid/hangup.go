@@ -22,6 +22,7 @@ type hangups struct {
 	mu      sync.Mutex
 	next    int32
 	watched map[int32]context.CancelCauseFunc
+	ended   chan struct{}
 }
 
 // errHungUp is the cause of a request's context when its caller is gone.
@@ -32,7 +33,7 @@ func newHangups() (*hangups, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hangups{epfd: epfd, watched: map[int32]context.CancelCauseFunc{}}
+	h := &hangups{epfd: epfd, watched: map[int32]context.CancelCauseFunc{}, ended: make(chan struct{})}
 	go h.loop()
 	return h, nil
 }
@@ -68,8 +69,25 @@ func (h *hangups) watch(conn net.Conn, cancel context.CancelCauseFunc) (stop fun
 	}
 }
 
-// loop lives as long as the process.
+// close ends the loop.
+func (h *hangups) close() {
+	// Closing an epoll instance does not wake its waiters, so it is told by a pipe whose other end is gone.
+	var fds [2]int
+	if unix.Pipe2(fds[:], unix.O_CLOEXEC) != nil {
+		return
+	}
+	defer unix.Close(fds[0])
+	unix.Close(fds[1])
+	unix.EpollCtl(h.epfd, unix.EPOLL_CTL_ADD, fds[0], &unix.EpollEvent{Events: unix.EPOLLIN, Fd: hangupsEnd})
+	<-h.ended
+	unix.Close(h.epfd)
+}
+
+// hangupsEnd is the token that ends the loop. Those of connections begin at 1.
+const hangupsEnd = 0
+
 func (h *hangups) loop() {
+	defer close(h.ended)
 	events := make([]unix.EpollEvent, 64)
 	for {
 		n, err := unix.EpollWait(h.epfd, events, -1)
@@ -77,6 +95,9 @@ func (h *hangups) loop() {
 			return
 		}
 		for i := range max(n, 0) {
+			if events[i].Fd == hangupsEnd {
+				return
+			}
 			h.mu.Lock()
 			cancel := h.watched[events[i].Fd]
 			h.mu.Unlock()

@@ -89,6 +89,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
+	defer s.hangups.close()
 	s.reportLanguages()
 	if command == "check" {
 		return s.check(ctx, stdout)
@@ -207,7 +208,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
-	s.forgetAll(background)
+	s.forgetAll()
 	go s.forgetter.run(background)
 	go s.expireSessions(background)
 	go func() { failed <- s.http.Serve(api) }()
@@ -238,13 +239,13 @@ func (s *server) shutdown() {
 		_ = s.http.ShutdownWithContext(drain)
 	}
 	s.sessions.close()
-	last, cancel := context.WithTimeout(context.Background(), forgetTimeout)
-	defer cancel()
-	s.forgetAll(last)
+	s.forgetAll()
 }
 
 // forgetAll drops what an apid before us, or we, left in sandboxd.
-func (s *server) forgetAll(ctx context.Context) {
+func (s *server) forgetAll() {
+	ctx, cancel := context.WithTimeout(context.Background(), forgetTimeout)
+	defer cancel()
 	if err := s.sandbox.ForgetAll(ctx); err != nil {
 		s.log.Warn("sandboxd does not answer; volumes of an earlier apid may be left in it", "err", err)
 	}

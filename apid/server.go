@@ -94,6 +94,13 @@ var routes = []route{
 	{path: "/readyz", methods: "GET, HEAD, OPTIONS", readable: true, keyless: true, serve: (*server).readyz},
 }
 
+func (r *route) matches(path string) bool {
+	if strings.HasSuffix(r.path, "/") {
+		return strings.HasPrefix(path, r.path) && len(path) > len(r.path)
+	}
+	return path == r.path
+}
+
 // serve answers one request, whatever happens in it.
 func (s *server) serve(ctx *fasthttp.RequestCtx) {
 	c := newCall(ctx)
@@ -113,7 +120,7 @@ func (s *server) dispatch(c *call) *apiError {
 	path := string(c.ctx.Path())
 	for i := range routes {
 		r := &routes[i]
-		if path != r.path && !(strings.HasSuffix(r.path, "/") && strings.HasPrefix(path, r.path) && len(path) > len(r.path)) {
+		if !r.matches(path) {
 			continue
 		}
 		c.route = r.path

@@ -103,6 +103,11 @@ func (s *Set) Resolve(name, selector string) (*Runtime, error) {
 	if f == nil {
 		return nil, &UnknownLanguageError{Name: name, Known: s.Names()}
 	}
+	for _, r := range f.runtimes {
+		if r.Err == "" && r.Version == selector { // as the list of runtimes has it, whatever its form
+			return r, nil
+		}
+	}
 	match, err := parseSelector(selector)
 	if err != nil {
 		return nil, err

@@ -65,17 +65,9 @@ func parseSelector(selector string) (func(*Runtime) bool, error) {
 	}
 	constraint, err := semver.NewConstraint(selector)
 	if err != nil {
-		return func(r *Runtime) bool { return r.Version == selector }, verbatimOr(selector)
+		return nil, &SelectorError{selector, `want "*", a prefix such as "3" or "3.12", or a range such as ">=3.11 <3.14"`}
 	}
 	return func(r *Runtime) bool { return constraint.Check(semverOf(r.number)) }, nil
-}
-
-// verbatimOr lets a version be given back exactly as the runtimes list prints it, whatever its form, and refuses the rest.
-func verbatimOr(selector string) error {
-	if versionNumber.MatchString(selector) && !strings.ContainsAny(selector, "<>=~^|, ") {
-		return nil
-	}
-	return &SelectorError{selector, `want "*", a prefix such as "3" or "3.12", or a range such as ">=3.11 <3.14"`}
 }
 
 // hasPrefix is true for 3.12.4 and 3.12, and for 3.12 and 3.12.0: a tool may leave out a trailing zero.

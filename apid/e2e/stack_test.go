@@ -1,0 +1,250 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// apidUser is a uid and gid that nothing else on the machine has.
+const apidUser = 65533
+
+// hang bounds every wait for something that should come at once. It is long, because the machine may be busy.
+const hang = 60 * time.Second
+
+// stack is a sandboxd and an apid of its own, with two keys.
+type stack struct {
+	dir            string // sockets, settings, keys
+	cgroup         string // the parent below /sys/fs/cgroup
+	url, metrics   string
+	key, otherKey  string
+	apidConfig     string
+	sandboxd, apid *daemon
+	pools          int // cgroup leaves when nothing runs and all pools are full
+}
+
+// Environment of both daemons that no program may see.
+var daemonSecret = "PLANTED_IN_DAEMONS=" + randomMarker()
+
+// stacks counts the stacks of this process: each uses host uids of its own, away from those of a server that may run here.
+var stacks int
+
+// startStack returns when a program has run. settings is the text of apid's configuration file.
+func startStack(name, settings string) (*stack, error) {
+	dir, err := os.MkdirTemp("", "rt-e2e-"+name+"-")
+	if err != nil {
+		return nil, err
+	}
+	stacks++
+	s := &stack{dir: dir, cgroup: fmt.Sprintf("runtools-e2e-%d-%s", os.Getpid(), name)}
+	err = errors.Join(
+		os.Chmod(dir, 0o755),
+		os.Chown(dir, 0, apidUser),
+		os.WriteFile(s.path("apid.toml"), []byte(settings), 0o644),
+		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n", 0x70000000+stacks*0x04000000), 0o644),
+	)
+	for _, key := range []*string{&s.key, &s.otherKey} {
+		if err == nil {
+			*key, err = s.createKey()
+		}
+	}
+	if err == nil {
+		err = s.start()
+	}
+	if err != nil {
+		s.kill()
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *stack) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *stack) createKey() (string, error) {
+	create := exec.Command(filepath.Join(binaries, "apid"), "keys", "create", "-name", "e2e", "-file", s.path("keys"))
+	var out, errOut bytes.Buffer
+	create.Stdout, create.Stderr = &out, &errOut
+	if err := create.Run(); err != nil {
+		return "", fmt.Errorf("apid keys create: %w: %s", err, errOut.String())
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// start starts both daemons, also after they died.
+func (s *stack) start() (err error) {
+	if err := s.startSandboxd(); err != nil {
+		return err
+	}
+	listen, metrics := freeAddress(), freeAddress()
+	s.url, s.metrics = "http://"+listen, "http://"+metrics+"/metrics"
+	s.apid, err = startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", listen, "-metrics", metrics,
+		"-socket", s.path("s.sock"), "-image", image, "-keys", s.path("keys"))
+	if err != nil {
+		return err
+	}
+	if err := s.waitReady(); err != nil {
+		return err
+	}
+	s.pools, err = s.settledLeaves()
+	return err
+}
+
+func (s *stack) startSandboxd() (err error) {
+	s.sandboxd, err = startDaemon(0, "sandboxd", "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
+		"-profiles", filepath.Join(repository, "seccomp-profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))
+	if err != nil {
+		return err
+	}
+	return eventually("sandboxd listens", func() error {
+		if s.sandboxd.ended() {
+			return s.sandboxd.failure("ended")
+		}
+		conn, err := net.Dial("unixpacket", s.path("s.sock"))
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+}
+
+func (s *stack) waitReady() error {
+	return eventually("apid is ready", func() error {
+		if s.apid.ended() {
+			return s.apid.failure("ended")
+		}
+		answer, err := http.Get(s.url + "/readyz")
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("/readyz: %s", answer.Status)
+		}
+		return nil
+	})
+}
+
+// stop ends both daemons as an operator does and looks for leftovers.
+func (s *stack) stop() error {
+	err := errors.Join(s.apid.terminate(), s.sandboxd.terminate())
+	err = errors.Join(err, s.leftovers())
+	s.kill()
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+func (s *stack) kill() {
+	for _, d := range []*daemon{s.apid, s.sandboxd} {
+		if d != nil {
+			d.command.Process.Kill()
+			<-d.done
+		}
+	}
+}
+
+// daemon is one of the two processes.
+type daemon struct {
+	command *exec.Cmd
+	log     *lockedBuffer
+	done    chan struct{} // closed when it has ended
+}
+
+func startDaemon(uid uint32, name string, args ...string) (*daemon, error) {
+	d := &daemon{command: exec.Command(filepath.Join(binaries, name), args...), log: &lockedBuffer{}, done: make(chan struct{})}
+	d.command.Stdout, d.command.Stderr = d.log, d.log
+	d.command.Env = append(os.Environ(), daemonSecret)
+	d.command.Dir = "/"
+	if uid != 0 {
+		d.command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	}
+	if err := d.command.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		d.command.Wait()
+		close(d.done)
+	}()
+	return d, nil
+}
+
+func (d *daemon) ended() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *daemon) failure(what string) error {
+	return fmt.Errorf("%s %s: %v\n%s", filepath.Base(d.command.Path), what, d.command.ProcessState, d.log)
+}
+
+// terminate asks for the end, which must come and be a success.
+func (d *daemon) terminate() error {
+	if d.ended() {
+		return d.failure("had ended before it was told to")
+	}
+	d.command.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.done:
+	case <-time.After(hang):
+		return d.failure("did not end on SIGTERM")
+	}
+	if !d.command.ProcessState.Success() {
+		return d.failure("did not end well on SIGTERM")
+	}
+	return nil
+}
+
+// lockedBuffer is a log that is written while it is read.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func freeAddress() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// eventually waits until check is satisfied.
+func eventually(what string, check func() error) error {
+	deadline := time.Now().Add(hang)
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: not within %v: %w", what, hang, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,451 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// fakeSandboxd speaks pkg/wire and executes nothing. A "program" is a list of lines, each a command of [fakeJob.step].
+// Lines that begin with "#compile " are carried out by the compile job, the others by the run job.
+type fakeSandboxd struct {
+	t    testing.TB
+	path string
+
+	mu      sync.Mutex
+	volumes map[string]*fakeVolume
+	jobs    []*wire.Job // all there were
+	running int
+	most    int // running at one time
+	killed  int // by hang-up
+	forgot  map[string]int
+}
+
+type fakeVolume struct {
+	files map[string]string
+	inUse bool
+}
+
+func startFake(t testing.TB) *fakeSandboxd {
+	f := &fakeSandboxd{t: t, path: filepath.Join(t.TempDir(), "s"), volumes: map[string]*fakeVolume{}, forgot: map[string]int{}}
+	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: f.path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			uc, err := ln.AcceptUnix()
+			if err != nil {
+				return
+			}
+			go f.serve(wire.NewConn(uc))
+		}
+	}()
+	return f
+}
+
+func (f *fakeSandboxd) serve(conn *wire.Conn) {
+	defer conn.Close()
+	var req wire.Request
+	files, err := conn.Recv(&req)
+	if err != nil {
+		return
+	}
+	if err := req.Validate(); err != nil {
+		wire.CloseAll(files)
+		conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "%v", err)})
+		return
+	}
+	switch {
+	case req.Forget != nil:
+		f.forget(req.Forget)
+		conn.Send(&wire.Reply{})
+	case req.Status != nil:
+		f.mu.Lock()
+		status := wire.Status{Volumes: len(f.volumes), LiveJails: 3, PoolHits: 7, Templates: []wire.Template{{Name: "py/run", Ready: 1, Size: 2}}}
+		f.mu.Unlock()
+		conn.Send(&wire.Reply{Status: &status})
+	case req.Job != nil:
+		f.job(conn, req.Job, files)
+	}
+}
+
+func (f *fakeSandboxd) forget(req *wire.Forget) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if req.All {
+		clear(f.volumes)
+	}
+	for _, id := range req.IDs {
+		f.forgot[id]++
+		delete(f.volumes, id)
+	}
+}
+
+// fakeJob is one job being carried out.
+type fakeJob struct {
+	*fakeSandboxd
+	job             *wire.Job
+	stdout, stderr  *os.File
+	stdin, contents *os.File
+	environ         *os.File
+	env             map[string]string
+	workspace       *fakeVolume
+	build           *fakeVolume
+	result          wire.Result
+	ended           bool
+	linger          bool
+	stop            chan string // limit, or "hangup"
+	fail            *wire.Error
+}
+
+func (f *fakeSandboxd) job(conn *wire.Conn, job *wire.Job, files []*os.File) {
+	j := &fakeJob{fakeSandboxd: f, job: job, stdout: files[0], stderr: files[1], env: map[string]string{}, stop: make(chan string, 4)}
+	rest := files[2:]
+	for _, slot := range []struct {
+		has bool
+		to  **os.File
+	}{{job.HasStdin, &j.stdin}, {job.HasFiles, &j.contents}, {job.HasEnviron, &j.environ}} {
+		if slot.has {
+			*slot.to, rest = rest[0], rest[1:]
+		}
+	}
+	release, err := j.attach()
+	if err == nil {
+		err = j.place()
+	}
+	if err != nil {
+		if release != nil {
+			release()
+		}
+		wire.CloseAll(files)
+		conn.Send(&wire.Reply{Error: err})
+		return
+	}
+	go j.listen(conn)
+	j.run()
+	if j.environ != nil && !j.linger {
+		for name, value := range j.env {
+			fmt.Fprintf(j.environ, "%s=%s\x00", name, value)
+		}
+	}
+	j.result.PoolHit, j.result.CheckoutNS, j.result.FilesNS, j.result.MemoryPeak = true, 1000, 2000, 4<<20
+	j.result.MemoryMax = job.Limits.MemoryBytes
+	for _, text := range j.workspace.files {
+		j.result.WorkspaceBytes += int64(len(text))
+	}
+	release()
+	reply := &wire.Reply{Result: &j.result}
+	if j.fail != nil {
+		reply = &wire.Reply{Error: j.fail}
+	}
+	if j.linger { // the result overtakes the last of the output
+		conn.Send(reply)
+		time.Sleep(50 * time.Millisecond)
+		io.WriteString(j.stdout, "late\n")
+		wire.CloseAll(files)
+		return
+	}
+	wire.CloseAll(files)
+	conn.Send(reply)
+}
+
+// attach finds or makes the volumes.
+func (j *fakeJob) attach() (release func(), err *wire.Error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.jobs = append(j.jobs, j.job)
+	take := func(v wire.Volume) (*fakeVolume, *wire.Error) {
+		volume := j.volumes[v.ID]
+		switch {
+		case v.ID == "":
+			return &fakeVolume{files: map[string]string{}}, nil
+		case v.New && volume != nil, volume != nil && volume.inUse:
+			return nil, wire.Errorf(wire.CodeVolumeInUse, "volume %s is in use", v.ID)
+		case !v.New && volume == nil:
+			return nil, wire.Errorf(wire.CodeUnknownVolume, "no volume %s", v.ID)
+		case v.New:
+			volume = &fakeVolume{files: map[string]string{}}
+			j.volumes[v.ID] = volume
+		}
+		volume.inUse = true
+		return volume, nil
+	}
+	if j.workspace, err = take(j.job.Workspace); err != nil {
+		return nil, err
+	}
+	if j.build, err = take(j.job.Build); err != nil {
+		j.workspace.inUse = false
+		return nil, err
+	}
+	j.running++
+	j.most = max(j.most, j.running)
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.running--
+		j.workspace.inUse, j.build.inUse = false, false
+		if j.job.Build.New && (j.result.Code != 0 || j.result.Signal != 0 || j.result.Limit != "") {
+			delete(j.volumes, j.job.Build.ID)
+		}
+	}, nil
+}
+
+// place writes the files of the job into the workspace.
+func (j *fakeJob) place() *wire.Error {
+	for i, file := range j.job.Files {
+		content := make([]byte, file.Size)
+		if _, err := io.ReadFull(j.contents, content); err != nil {
+			return wire.Errorf(wire.CodeInternal, "contents of %s: %v", file.Name, err)
+		}
+		if strings.HasPrefix(file.Name, "refused") {
+			return &wire.Error{Code: wire.CodeFile, Index: i, Message: "a folder is in the way"}
+		}
+		j.workspace.files[file.Name] = string(content)
+	}
+	return nil
+}
+
+// listen waits for a kill or a hang-up.
+func (j *fakeJob) listen(conn *wire.Conn) {
+	for {
+		var req wire.Request
+		if _, err := conn.Recv(&req); err != nil {
+			j.stop <- "hangup"
+			return
+		}
+		if req.Kill != nil {
+			j.stop <- req.Kill.Limit
+		}
+	}
+}
+
+func (j *fakeJob) run() {
+	for _, word := range j.job.Env {
+		name, value, _ := strings.Cut(word, "=")
+		j.env[name] = value
+	}
+	if strings.HasPrefix(j.env["LD_PRELOAD"], envkeep) { // as envkeep does
+		if rest := strings.TrimPrefix(j.env["LD_PRELOAD"], envkeep); rest == "" {
+			delete(j.env, "LD_PRELOAD")
+		} else {
+			j.env["LD_PRELOAD"] = rest[1:]
+		}
+	}
+	started := time.Now()
+	for line := range strings.Lines(j.program()) {
+		if j.ended {
+			break
+		}
+		j.step(strings.TrimRight(line, "\n"))
+	}
+	j.result.WallNS = int64(time.Since(started)) + 1
+	j.result.CPUNS = 1_234_567
+}
+
+// program is what this job is to do, by its template.
+func (j *fakeJob) program() string {
+	switch argv := j.job.Argv; {
+	case argv[0] == "/usr/bin/true":
+		return ""
+	case strings.HasSuffix(j.job.Template, "/compile"):
+		source := j.workspace.files[argv[1]]
+		j.build.files["main"] = source
+		var steps []string
+		for line := range strings.Lines(source) {
+			if step, ok := strings.CutPrefix(line, "#compile "); ok {
+				steps = append(steps, step)
+			}
+		}
+		return strings.Join(steps, "")
+	case j.job.Build.ID != "":
+		return j.build.files["main"]
+	default:
+		return j.workspace.files[argv[1]]
+	}
+}
+
+// step carries out one line of a program.
+func (j *fakeJob) step(line string) {
+	command, rest, _ := strings.Cut(line, " ")
+	number, _ := strconv.Atoi(rest)
+	switch command {
+	case "", "#compile", "#":
+	case "print":
+		fmt.Fprintln(j.stdout, rest)
+	case "warn":
+		fmt.Fprintln(j.stderr, rest)
+	case "bytes":
+		for _, word := range strings.Fields(rest) {
+			n, _ := strconv.ParseUint(word, 16, 8)
+			j.stdout.Write([]byte{byte(n)})
+		}
+	case "spew":
+		j.spew(j.stdout, number)
+	case "spewerr":
+		j.spew(j.stderr, number)
+	case "cat":
+		if j.stdin != nil {
+			io.Copy(j.stdout, j.stdin)
+		}
+	case "args":
+		fmt.Fprintf(j.stdout, "%q\n", j.job.Argv[2:])
+	case "env":
+		value, set := j.env[rest]
+		fmt.Fprintf(j.stdout, "%s=%s %v\n", rest, value, set)
+	case "setenv":
+		name, value, _ := strings.Cut(rest, "=")
+		j.env[name] = value
+	case "bigenv":
+		j.env["BIG"] = strings.Repeat("x", number)
+	case "unsetenv":
+		delete(j.env, rest)
+	case "write":
+		name, text, _ := strings.Cut(rest, " ")
+		j.workspace.files[name] = text
+	case "fill":
+		j.workspace.files["filler"] = strings.Repeat("x", number)
+	case "read":
+		fmt.Fprintln(j.stdout, j.workspace.files[rest])
+	case "sleep":
+		d, _ := time.ParseDuration(rest)
+		j.sleep(d)
+	case "exit":
+		j.result.Code, j.ended = number, true
+	case "signal":
+		j.result.Signal, j.ended = number, true
+	case "limit":
+		j.result.Limit, j.result.Signal, j.ended = rest, 9, true
+	case "linger":
+		j.linger, j.ended = true, true
+	case "fail":
+		j.fail, j.ended = wire.Errorf(wire.Code(rest), "secret detail"), true
+	default:
+		j.t.Errorf("the fake does not know %q", line)
+	}
+}
+
+// spew writes as a program does that is killed when it writes too much.
+func (j *fakeJob) spew(w *os.File, n int) {
+	chunk := bytes.Repeat([]byte("x"), 4096)
+	for n > 0 && !j.ended {
+		size := min(n, len(chunk))
+		w.Write(chunk[:size])
+		n -= size
+		select {
+		case why := <-j.stop:
+			j.end(why)
+		default:
+		}
+	}
+}
+
+func (j *fakeJob) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case why := <-j.stop:
+		j.end(why)
+	}
+}
+
+func (j *fakeJob) end(why string) {
+	j.ended = true
+	j.result.Signal = 9
+	if why != "hangup" {
+		j.result.Limit = why
+		return
+	}
+	j.mu.Lock()
+	j.killed++
+	j.mu.Unlock()
+}
+
+func (f *fakeSandboxd) volumeCount() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.volumes)
+}
+
+// lastJob is the newest that came.
+func (f *fakeSandboxd) lastJob() *wire.Job {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.jobs[len(f.jobs)-1]
+}
+
+// eventually waits for something that happens behind the answers.
+func eventually(t testing.TB, what string, true func() bool) {
+	t.Helper()
+	for range 500 {
+		if true() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("waited in vain: %s", what)
+}
+
+// fakeImage has a language without and one with a compile stage, two versions of the first, and one that is missing.
+func fakeImage(t testing.TB) string {
+	dir := t.TempDir()
+	files := map[string]string{
+		"image.json": `{"digest": "d1", "base": "trixie", "built": "2026-01-01", "languages": {
+			"py": {"version": "3.13.5"}, "py311": {"version": "3.11.2"}, "cc": {"version": "14.2.0"}, "rb": {"error": "no source had ruby; run make rootfs again"}}}`,
+		"languages/py/lang.json": `{"name": "python", "aliases": ["py", "python3"], "extensions": [".py"], "main": "main.py",
+			"env": {"PYTHONX": "1"}, "run": {"template": "run", "argv": ["/usr/bin/python3", "{main}", "{args}"], "keep_env": true}}`,
+		"languages/py311/lang.json": `{"name": "python", "aliases": ["py"], "extensions": [".py"], "main": "main.py",
+			"run": {"template": "run", "argv": ["/usr/bin/python3.11", "{main}", "{args}"]}}`,
+		"languages/cc/lang.json": `{"name": "c", "aliases": ["gcc"], "extensions": [".c"], "main": "main.c",
+			"compile": {"template": "compile", "argv": ["/usr/bin/gcc", "{sources}", "-o", "/build/main"], "memory": 268435456},
+			"run": {"template": "run", "argv": ["/build/main", "x", "{args}"]}}`,
+		"languages/rb/lang.json": `{"name": "ruby", "aliases": ["rb"], "extensions": [".rb"], "main": "main.rb",
+			"run": {"template": "run", "argv": ["/usr/bin/ruby", "{main}"]}}`,
+	}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// checkNoLeak fails the test when descriptors were left open.
+func checkNoLeak(t testing.TB) {
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := count()
+	t.Cleanup(func() {
+		for range 100 {
+			if count() <= before {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		entries, _ := os.ReadDir("/proc/self/fd")
+		for _, e := range entries {
+			target, _ := os.Readlink("/proc/self/fd/" + e.Name())
+			t.Logf("%s -> %s", e.Name(), target)
+		}
+		t.Errorf("%d descriptors open, %d before the test", len(entries), before)
+	})
+}
