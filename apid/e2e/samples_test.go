@@ -18,7 +18,7 @@ import (
 // languages are the folders of rootfs/ that define one, each with its name.
 func languages(t *testing.T) map[string]string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(repository, "rootfs", "*", "packages.json"))
+	paths, err := filepath.Glob(filepath.Join(repository, "rootfs", "*", "lang.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func languages(t *testing.T) map[string]string {
 	for _, path := range paths {
 		folder := filepath.Dir(path)
 		var definition struct{ Name string }
-		readJSON(t, filepath.Join(folder, "lang.json"), &definition)
+		readJSON(t, path, &definition)
 		names[filepath.Base(folder)] = definition.Name
 	}
 	return names
