@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -79,12 +80,22 @@ func (c *Conn) Send(v any, files ...*os.File) error {
 // errTruncated is a packet or control message longer than the contract allows.
 var errTruncated = errors.New("wire: packet too long or with too many descriptors")
 
+// packets saves a fresh MaxPacket, all zeroed, for each of a job's few hundred bytes.
+var packets = sync.Pool{New: func() any { return new([MaxPacket]byte) }}
+
 // Recv receives one object into v and the descriptors beside it, which the caller owns. It returns io.EOF when the peer hung up.
 // On any error every received descriptor is closed: a peer cannot fill our table with a malformed packet.
 func (c *Conn) Recv(v any) (files []*os.File, err error) {
-	body := make([]byte, MaxPacket)
+	buf := packets.Get().(*[MaxPacket]byte)
+	used := 0
+	defer func() {
+		clear(buf[:used]) // one caller's arguments must not lie about in another's buffer
+		packets.Put(buf)
+	}()
+	body := buf[:]
 	oob := make([]byte, unix.CmsgSpace(4*MaxFds))
 	n, oobn, flags, _, err := c.uc.ReadMsgUnix(body, oob)
+	used = max(n, 0)
 	files = parseRights(oob[:oobn])
 	defer func() {
 		if err != nil {
