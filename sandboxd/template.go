@@ -29,7 +29,7 @@ type templateSpec struct {
 
 var defaultTemplate = templateSpec{
 	Seccomp:   "base",
-	Pool:      1,
+	Pool:      4,
 	Pids:      64,
 	OpenFiles: 1024, // what a login shell gets
 	FileBytes: 256 << 20,

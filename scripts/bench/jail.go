@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// firstInstruction prints CLOCK_MONOTONIC, in nanoseconds, as the first thing it does. It is linked statically so that the dynamic
+// loader, which is the program's own cost, is not counted.
+const firstInstruction = `
+#include <stdio.h>
+#include <time.h>
+int main(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); printf("%lld\n", t.tv_sec * 1000000000LL + t.tv_nsec); return 0; }
+`
+
+func monotonic() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		panic(err)
+	}
+	return t.Nano()
+}
+
+// job runs one job on sandboxd's socket, as apid would.
+func (s *server) job(j *wire.Job, contents string) (*wire.Result, string, error) {
+	var out, errs [2]int
+	for _, p := range []*[2]int{&out, &errs} {
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return nil, "", err
+		}
+	}
+	outR, outW := os.NewFile(uintptr(out[0]), "out"), os.NewFile(uintptr(out[1]), "out")
+	errR, errW := os.NewFile(uintptr(errs[0]), "err"), os.NewFile(uintptr(errs[1]), "err")
+	defer outR.Close()
+	defer errR.Close()
+	files := []*os.File{outW, errW}
+	if contents != "" {
+		fd, err := unix.MemfdCreate("code", unix.MFD_CLOEXEC)
+		if err != nil {
+			return nil, "", err
+		}
+		f := os.NewFile(uintptr(fd), "code")
+		defer f.Close()
+		if _, err := f.WriteString(contents); err != nil {
+			return nil, "", err
+		}
+		j.HasFiles = true
+		files = append(files, f)
+	}
+	result, err := s.wire.Run(context.Background(), j, nil, files...)
+	outW.Close()
+	errW.Close()
+	if err != nil {
+		return nil, "", err
+	}
+	printed, _ := io.ReadAll(outR)
+	complaint, _ := io.ReadAll(errR)
+	if result.Code != 0 || result.Signal != 0 {
+		return nil, "", fmt.Errorf("job %v: code %d, signal %d, limit %q: %s", j.Argv, result.Code, result.Signal, result.Limit, complaint)
+	}
+	return result, string(printed), nil
+}
+
+// checkoutTimes measures from the job packet's way out to the program's first instruction.
+func (s *server) checkoutTimes(n int) (hits []time.Duration, misses int, err error) {
+	const build = "bench-first-instruction"
+	_, _, err = s.job(&wire.Job{Template: "c/compile", Argv: []string{"/usr/bin/gcc-13", "-O2", "-static", "-o", "/build/main", "main.c"},
+		Env: []string{"PATH=/usr/bin:/bin"}, Build: wire.Volume{ID: build, New: true},
+		Files: []wire.File{{Name: "main.c", Size: int64(len(firstInstruction))}}}, firstInstruction)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer s.wire.Forget(context.Background(), build)
+	for range n {
+		time.Sleep(betweenRuns)
+		start := monotonic()
+		result, printed, err := s.job(&wire.Job{Template: "c/run", Argv: []string{"/build/main"}, Env: []string{}, Build: wire.Volume{ID: build}}, "")
+		if err != nil {
+			return nil, 0, err
+		}
+		first, err := strconv.ParseInt(strings.TrimSpace(printed), 10, 64)
+		if err != nil {
+			return nil, 0, err
+		}
+		if result.PoolHit {
+			hits = append(hits, time.Duration(first-start))
+		} else {
+			misses++
+		}
+	}
+	return hits, misses, nil
+}
+
+func benchJail(s *server, _ string) (any, error) {
+	const n = 500
+	hits, misses, err := s.checkoutTimes(n)
+	if err != nil {
+		return nil, err
+	}
+	q := summarize(hits)
+	fmt.Printf("request on sandboxd's socket -> first instruction, pooled:  p50 %.2f ms, p99 %.2f ms (%d hits, %d misses left out)\n", q.P50, q.P99, len(hits), misses)
+	pss, count, err := jailPSS(s.sandboxd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	each := float64(pss) / float64(count)
+	fmt.Printf("PSS of a built jail: %.0f KiB (PID 1 and runner, mean of %d)\n", each, count)
+	return map[string]any{"checkout": q, "pss_kib": each, "jails": count}, nil
+}
+
+// jailPSS adds up the proportional set size, KiB, of every process below the spawner: PID 1 and the runner of each parked jail.
+func jailPSS(sandboxd int) (kib int64, jails int, err error) {
+	spawners, err := children(sandboxd)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, spawner := range spawners {
+		inits, err := children(spawner)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, init := range inits {
+			runners, err := children(init)
+			if err != nil {
+				return 0, 0, err
+			}
+			for _, pid := range append(runners, init) {
+				kib += statusField(pid, "smaps_rollup", "Pss:")
+			}
+			jails++
+		}
+	}
+	if jails == 0 {
+		return 0, 0, fmt.Errorf("sandboxd has no jails")
+	}
+	return kib, jails, nil
+}
+
+func children(pid int) ([]int, error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return nil, err
+	}
+	var all []int
+	for _, path := range tasks {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, word := range strings.Fields(string(data)) {
+			n, err := strconv.Atoi(word)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, n)
+		}
+	}
+	return all, nil
+}
+
+// statusField reads a number of /proc/PID/<file>; 0 if the process is gone.
+func statusField(pid int, file, name string) int64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	if err != nil {
+		return 0
+	}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == name {
+			n, _ := strconv.ParseInt(fields[1], 10, 64)
+			return n
+		}
+	}
+	return 0
+}
