@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,77 +17,125 @@ const pooledBody = 64 << 10
 
 var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
+// bodyBudget bounds the memory that all bodies hold together, those of queued requests included.
+type bodyBudget struct {
+	most int64
+	held atomic.Int64
+}
+
+func (b *bodyBudget) reserve(n int64) bool {
+	if b.held.Add(n) > b.most {
+		b.held.Add(-n)
+		return false
+	}
+	return true
+}
+
+// bodyChecks refuse a request by its headers alone.
+func (s *server) bodyChecks(c *call) *apiError {
+	if err := checkMediaType(c); err != nil {
+		return err
+	}
+	if length := int64(c.ctx.Request.Header.ContentLength()); length > s.cfg.HTTP.MaxBodyBytes {
+		return refuse(errTooLarge, "the body has %d bytes, at most %d", length, s.cfg.HTTP.MaxBodyBytes)
+	}
+	return nil
+}
+
 // readBody reads the body of a request whose key is valid. release gives up the memory, and with it everything that points into it.
 func (s *server) readBody(c *call) (body []byte, release func(), err *apiError) {
-	if err := checkMediaType(c); err != nil {
+	if err := s.bodyChecks(c); err != nil {
 		return nil, nil, err
 	}
-	most := s.cfg.HTTP.MaxBodyBytes
-	length := int64(c.ctx.Request.Header.ContentLength()) // below 0: chunked, or none
-	if length > most {
-		return nil, nil, refuse(errTooLarge, "the body has %d bytes, at most %d", length, most)
-	}
-	held := max(length, 0)
-	if length == -1 {
-		held = most // known at the end; nobody needs chunks for a small body
-	}
-	if s.bodies.Add(held) > s.cfg.HTTP.MaxBodiesBytes {
-		s.bodies.Add(-held)
-		return nil, nil, refuse(errOverloaded, "the requests being served hold too much memory")
-	}
 	buf := bodyBuffers.Get().(*bytes.Buffer)
+	r := bodyReader{budget: &s.bodies, buf: buf, length: int64(c.ctx.Request.Header.ContentLength()), most: s.cfg.HTTP.MaxBodyBytes}
 	release = func() {
-		s.bodies.Add(-held)
+		s.bodies.held.Add(-r.held)
 		if buf.Cap() <= pooledBody {
 			clear(buf.Bytes()) // the next caller's buffer must not hold this one's code
 			buf.Reset()
 			bodyBuffers.Put(buf)
 		}
 	}
-	if err := readInto(buf, c.ctx.RequestBodyStream(), length, most); err != nil {
-		release()
-		return nil, nil, err.describe(time.Duration(s.cfg.HTTP.ReadTimeout))
+	if stream := c.ctx.RequestBodyStream(); stream != nil {
+		if err := r.read(stream); err != nil {
+			release()
+			return nil, nil, err.describe(time.Duration(s.cfg.HTTP.ReadTimeout))
+		}
 	}
 	c.bodyBytes = buf.Len()
 	return buf.Bytes(), release, nil
 }
 
+// bodyReader reads one body.
+type bodyReader struct {
+	budget *bodyBudget
+	held   int64 // of the budget
+	buf    *bytes.Buffer
+	length int64 // below 0: chunked, known at the end
+	most   int64
+}
+
+var (
+	errBodyTooLong = errors.New("body too long")
+	errNoBudget    = errors.New("no memory for the body")
+)
+
+func (r *bodyReader) read(stream io.Reader) *bodyError {
+	if r.length >= 0 {
+		if err := r.readUpTo(stream, r.length); err != nil {
+			return &bodyError{err: err, most: r.most}
+		}
+		if int64(r.buf.Len()) < r.length {
+			return &bodyError{err: io.ErrUnexpectedEOF}
+		}
+		return nil
+	}
+	// A body of unknown length takes its share of the budget as it grows.
+	for step := int64(pooledBody / 2); ; step = int64(r.buf.Len()) {
+		before := r.buf.Len()
+		if err := r.readUpTo(stream, min(step, r.most+1-int64(before))); err != nil {
+			return &bodyError{err: err, most: r.most}
+		}
+		switch got := int64(r.buf.Len()); {
+		case got > r.most:
+			return &bodyError{err: errBodyTooLong, most: r.most}
+		case got-int64(before) < step:
+			return nil
+		}
+	}
+}
+
+// readUpTo reads n bytes, or less if the stream ends.
+func (r *bodyReader) readUpTo(stream io.Reader, n int64) error {
+	if !r.budget.reserve(n) {
+		return errNoBudget
+	}
+	r.held += n
+	r.buf.Grow(int(n) + bytes.MinRead) // ReadFrom wants that much room to see the end
+	_, err := r.buf.ReadFrom(io.LimitReader(stream, n))
+	return err
+}
+
 // bodyError is why a body could not be read.
 type bodyError struct {
 	err  error
-	most int64 // set: it is longer than this
+	most int64
 }
 
 func (e *bodyError) describe(timeout time.Duration) *apiError {
 	var netErr net.Error
 	switch {
-	case e.most > 0:
+	case e.err == errBodyTooLong:
 		return refuse(errTooLarge, "the body has more than %d bytes", e.most)
+	case e.err == errNoBudget:
+		return refuse(errOverloaded, "the requests being served hold too much memory")
 	case errors.As(e.err, &netErr) && netErr.Timeout():
 		return refuse(errInvalidJSON, "the body did not arrive within %v", timeout)
 	}
 	refused := refuse(errInvalidJSON, "the body ended too early")
 	refused.cause = e.err
 	return refused
-}
-
-func readInto(buf *bytes.Buffer, stream io.Reader, length, most int64) *bodyError {
-	if stream == nil {
-		return nil
-	}
-	if length > 0 {
-		buf.Grow(int(length) + bytes.MinRead) // ReadFrom wants that much room to see the end
-	}
-	n, err := buf.ReadFrom(io.LimitReader(stream, most+1))
-	switch {
-	case err != nil:
-		return &bodyError{err: err}
-	case n > most:
-		return &bodyError{most: most}
-	case length > 0 && n < length:
-		return &bodyError{err: io.ErrUnexpectedEOF}
-	}
-	return nil
 }
 
 // checkMediaType wants application/json. Its only encoding is UTF-8, so a parameter may say nothing else.

@@ -46,7 +46,7 @@ func newMetrics(s *server) *metrics {
 		{"runtools_sessions", "Sessions held.", func() float64 { return float64(s.sessions.counts().sessions) }},
 		{"runtools_sessions_evictable", "Of these, idle ones that no request has named or come back to.", func() float64 { return float64(s.sessions.counts().evictable) }},
 		{"runtools_session_bytes", "Memory held by sessions.", func() float64 { return float64(s.sessions.counts().bytes) }},
-		{"runtools_body_bytes", "Memory held by requests' bodies.", func() float64 { return float64(s.bodies.Load()) }},
+		{"runtools_body_bytes", "Memory held by requests' bodies.", func() float64 { return float64(s.bodies.held.Load()) }},
 		{"runtools_keys", "Valid keys.", func() float64 { return float64(s.keys.count()) }},
 	} {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value))

@@ -32,8 +32,8 @@ type server struct {
 	readiness readiness
 	http      *fasthttp.Server
 
-	runtimes []byte       // the answer to GET /v1/execute/runtimes
-	bodies   atomic.Int64 // bytes of all bodies held
+	runtimes []byte // the answer to GET /v1/execute/runtimes
+	bodies   bodyBudget
 	draining atomic.Bool
 
 	jobs    context.Context // ends when running jobs must
@@ -51,6 +51,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 		sandbox: &wire.Client{Path: cfg.SandboxdSocket},
 		queue:   newQueue(cfg.Queue),
 	}
+	s.bodies.most = cfg.HTTP.MaxBodiesBytes
 	s.jobs, s.endJobs = context.WithCancelCause(context.Background())
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
@@ -59,9 +60,10 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 		return nil, err
 	}
 	s.http = &fasthttp.Server{
-		Handler:      s.serve,
-		ErrorHandler: s.serveUnreadable,
-		Logger:       quietLogger{log},
+		Handler:       s.serve,
+		ErrorHandler:  s.serveUnreadable,
+		ExpectHandler: s.mayContinue,
+		Logger:        quietLogger{log},
 		// The key is checked before the body is read: a stranger can make us hold 8 KiB and no more.
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
@@ -169,6 +171,26 @@ func (s *server) whileWanted(c *call) (ctx context.Context, done func()) {
 		stop()
 		cancel(nil)
 	}
+}
+
+// mayContinue answers a caller that sent "Expect: 100-continue", as curl does before a large body: one that will be refused is spared
+// the sending.
+func (s *server) mayContinue(ctx *fasthttp.RequestCtx) int {
+	if string(ctx.Path()) != "/v1/execute" {
+		return fasthttp.StatusContinue
+	}
+	c := newCall(ctx)
+	c.route = "/v1/execute"
+	err := s.authenticate(c)
+	if err == nil {
+		err = s.bodyChecks(c)
+	}
+	if err == nil {
+		return fasthttp.StatusContinue
+	}
+	c.refuse(err)
+	s.finish(c)
+	return httpStatus[err.code]
 }
 
 // serveUnreadable answers what is not a request. The codes have no word for most of it; the message does.

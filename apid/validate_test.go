@@ -3,8 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func files(pairs ...string) []map[string]any {
@@ -244,6 +247,65 @@ func TestHTTP(t *testing.T) {
 		`{"language":"python","version":"3.11.2","aliases":["py"],"compiled":false}]` + "\n"
 	if r := ts.do("GET", "/v1/execute/runtimes", ""); r.Raw != want {
 		t.Errorf("runtimes are %s", r.Raw)
+	}
+}
+
+// Bodies whose length is not known beforehand, and ones that are refused before they are sent.
+func TestBodies(t *testing.T) {
+	ts := newTestServer(t, func(c *config) { c.HTTP.MaxBodyBytes = 200_000; c.HTTP.MaxBodiesBytes = 500_000 })
+	send := func(body string, length int64, headers ...string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequest("POST", "http://"+ts.addr+"/v1/execute", io.NopCloser(strings.NewReader(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = length
+		req.Header.Set("Authorization", "Bearer "+ts.key)
+		req.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: 10 * time.Second}}
+		defer client.CloseIdleConnections()
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answer, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(answer)
+	}
+	for _, size := range []int{10, 32_000, 33_000, 66_000, 199_000} {
+		body := encode(with(python("print "+strings.Repeat("x", size)), "ephemeral", true))
+		for _, length := range []int64{-1, int64(len(body))} {
+			if status, answer := send(body, length); status != 200 || !strings.Contains(answer, strings.Repeat("x", size)) {
+				t.Errorf("%d bytes, length %d: %d", size, length, status)
+			}
+		}
+	}
+	large := encode(python("print " + strings.Repeat("x", 200_000)))
+	for _, length := range []int64{-1, int64(len(large))} {
+		if status, answer := send(large, length); status != 413 || !strings.Contains(answer, "payload_too_large") {
+			t.Errorf("length %d: %d %s", length, status, answer)
+		}
+	}
+	if status, answer := send(large, int64(len(large)), "Expect", "100-continue"); status != 413 || !strings.Contains(answer, "payload_too_large") {
+		t.Errorf("100-continue: %d %s", status, answer)
+	}
+	if status, answer := send(large, int64(len(large)), "Expect", "100-continue", "Authorization", "Bearer x"); status != 401 || !strings.Contains(answer, "unauthorized") {
+		t.Errorf("100-continue without a key: %d %s", status, answer)
+	}
+	good := encode(python("print x"))
+	if status, _ := send(good, int64(len(good)), "Expect", "100-continue"); status != 200 {
+		t.Errorf("100-continue: %d", status)
+	}
+	ts.bodies.held.Add(490_000)
+	if status, answer := send(encode(python("print "+strings.Repeat("x", 50_000))), -1); status != 503 {
+		t.Errorf("no memory: %d %s", status, answer)
+	}
+	ts.bodies.held.Add(-490_000)
+	if held := ts.bodies.held.Load(); held != 0 {
+		t.Errorf("%d bytes are still held", held)
 	}
 }
 
