@@ -262,7 +262,7 @@ int main() { return S<24, 1>::v; }`
 	heavyRust = `#![allow(long_running_const_eval)]
 const N: u64 = { let mut i = 0u64; while i < 1 << 40 { i += 1 } i };
 fn main() { println!("{N}") }`
-	largeRust = `static A: [u8; 1 << 29] = { let mut a = [1u8; 1 << 29]; a[7] = 2; a };
+	largeRust = `static A: [u8; 1 << 28] = { let mut a = [1u8; 1 << 28]; a[7] = 2; a };
 fn main() { println!("{}", A[8]) }`
 )
 
@@ -278,7 +278,7 @@ func TestCompileLimits(t *testing.T) {
 			map[string]string{"c": heavyC, "cpp": heavyCPP, "rust": heavyRust}},
 		"CPU": {request{"compile_cpu_time": 500}, "compile_cpu_time", "TO", `compile_cpu_time 500 ms`,
 			map[string]string{"c": heavyC, "cpp": heavyCPP, "rust": heavyRust}},
-		"memory": {request{"compile_memory_limit": 200_000_000}, "compile_memory_limit", "ML", `compile_memory_limit`,
+		"memory": {request{"compile_memory_limit": 100_000_000}, "compile_memory_limit", "ML", `compile_memory_limit`,
 			map[string]string{"c": heavyC, "cpp": heavyCPP, "rust": largeRust}},
 	} {
 		for language, code := range c.programs {
