@@ -107,7 +107,7 @@ func (w *work) fetchAndBase(ctx context.Context) error {
 			folder, s := w.plan.Languages[i].Folder, sources[0]
 			wg.Go(func() {
 				start := time.Now()
-				if err := fetch(ctx, w.st, w.checkout(), s); err == nil && s.Apt == nil {
+				if err := fetch(ctx, w.st, w.checkout(), s); err == nil && (len(s.Npm) > 0 || s.Archive != nil) {
 					w.say("%s: fetched (%s)", folder, since(start))
 				}
 			})

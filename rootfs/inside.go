@@ -177,7 +177,7 @@ func bindMount(source, target string, readOnly bool) error {
 	return nil
 }
 
-// mountSpecial mounts /proc, /dev, /tmp and, for the root user's steps, /run: as in a jail, and none of it stays in the tree.
+// mountSpecial mounts what a jail has beside its image. None of it stays in the tree.
 func (b box) mountSpecial() error {
 	procOptions := ""
 	if b.User {
@@ -188,8 +188,10 @@ func (b box) mountSpecial() error {
 		{"/dev", "tmpfs", "mode=755"},
 		{"/tmp", "tmpfs", "mode=1777"},
 	}
-	if !b.User {
-		mounts = append(mounts, struct{ target, kind, options string }{"/run", "tmpfs", "mode=755"})
+	if b.Upper != "" { // steps of a language may try what they make; nothing of it stays
+		for _, d := range []string{"/run", "/build", "/home/user"} {
+			mounts = append(mounts, struct{ target, kind, options string }{d, "tmpfs", "mode=755"})
+		}
 	}
 	for _, m := range mounts {
 		if err := unix.Mount(m.kind, filepath.Join(b.Root, m.target), m.kind, unix.MS_NOSUID, m.options); err != nil {

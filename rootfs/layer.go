@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,8 +42,10 @@ func (w *work) layers(ctx context.Context) error {
 	return nil
 }
 
-// layer makes cache/layers/<hash> from the first source that can be had. A source that fails is the language's own misfortune; only
-// a cancelled build is an error.
+// errStep is a failed steps.sh. The sources were there, so it is the image that is broken, not the world: that ends the build.
+type errStep struct{ error }
+
+// layer makes cache/layers/<hash> from the first source that can be had. A source that fails is the language's own misfortune.
 func (w *work) layer(ctx context.Context, c *choice) error {
 	for _, n := range c.Packages.Needs {
 		if other := w.plan.language(n); other.Error != "" && c.Error == "" {
@@ -56,21 +59,25 @@ func (w *work) layer(ctx context.Context, c *choice) error {
 		}
 		start := time.Now()
 		err := w.makeLayer(ctx, c, dir)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if err == nil {
 			w.say("%s: layer made (%s)", c.Folder, since(start))
 			return nil
 		}
 		os.RemoveAll(dir + ".tmp")
-		if c.Sources[0].Apt != nil {
-			// Its packages are in the base for good; another source would come on top of them.
-			c.Sources = c.Sources[:1]
+		if ctx.Err() != nil || errors.As(err, new(errStep)) {
+			return err
 		}
 		w.lose(c, remedy(c.Folder, err))
+		for c.Error == "" && !w.baseHas(c.Sources[0].Apt) {
+			w.lose(c, "the next source needs Debian packages that are not in the base made for the first; remedy: put it first in packages.json")
+		}
 	}
 	return nil
+}
+
+// baseHas reports whether the base was made with these packages: it is finished by the time a download fails.
+func (w *work) baseHas(packages []string) bool {
+	return !slices.ContainsFunc(packages, func(p string) bool { return !slices.Contains(w.plan.Packages, p) })
 }
 
 // remedy makes one line of what went wrong with a source, and what the operator can do.
@@ -98,6 +105,17 @@ func (w *work) makeLayer(ctx context.Context, c *choice, dir string) error {
 	if err := unpack(ctx, w.st, w.checkout(), upper, c.Sources[0]); err != nil {
 		return err
 	}
+	if err := w.steps(ctx, c, upper, merged, filepath.Join(tmp, "work")); err != nil {
+		return errStep{err}
+	}
+	if err := os.Rename(upper, dir); err != nil {
+		return errStep{err}
+	}
+	return os.RemoveAll(tmp)
+}
+
+// steps copies the folder's files, runs its steps.sh on an overlay of the base and the layers needed, and seals the result.
+func (w *work) steps(ctx context.Context, c *choice, upper, merged, scratch string) error {
 	if err := copyFiles(filepath.Join(c.Dir, "files"), filepath.Join(upper, runtoolsDir, c.Folder)); err != nil {
 		return err
 	}
@@ -107,7 +125,7 @@ func (w *work) makeLayer(ctx context.Context, c *choice, dir string) error {
 		for _, n := range c.Packages.Needs {
 			lower = append([]string{w.st.cache("layers", w.plan.layerHash(w.plan.language(n)))}, lower...)
 		}
-		b := box{Root: merged, Lower: lower, Upper: upper, Work: filepath.Join(tmp, "work"), Dir: filepath.Join(runtoolsDir, c.Folder)}
+		b := box{Root: merged, Lower: lower, Upper: upper, Work: scratch, Dir: filepath.Join(runtoolsDir, c.Folder)}
 		if err := os.MkdirAll(filepath.Join(upper, b.Dir), 0o755); err != nil {
 			return err
 		}
@@ -116,13 +134,7 @@ func (w *work) makeLayer(ctx context.Context, c *choice, dir string) error {
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	if err := seal(upper); err != nil {
-		return err
-	}
-	if err := os.Rename(upper, dir); err != nil {
-		return err
-	}
-	return os.RemoveAll(tmp)
+	return seal(upper)
 }
 
 func copyFiles(from, to string) error {

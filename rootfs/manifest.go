@@ -34,7 +34,7 @@ type packages struct {
 	Comment string      `json:"comment,omitempty"` // for the reader
 }
 
-// source is one way to get a language: exactly one of Apt, Npm and Archive.
+// source is one way to get a language: Debian packages, npm packages or an archive, the latter two with the Debian packages they need.
 type source struct {
 	Base    string      `json:"base,omitempty"` // only for this base; empty: any
 	Apt     []string    `json:"apt,omitempty"`
@@ -195,16 +195,13 @@ func (p packages) validate() error {
 }
 
 func (s source) validate() error {
-	kinds := 0
-	for _, has := range []bool{s.Apt != nil, len(s.Npm) > 0, s.Archive != nil} {
-		if has {
-			kinds++
-		}
+	if len(s.Apt) == 0 && len(s.Npm) == 0 && s.Archive == nil {
+		return fmt.Errorf("none of apt, npm and archive")
 	}
-	if kinds != 1 {
-		return fmt.Errorf("want exactly one of apt, npm and archive")
+	if len(s.Npm) > 0 && s.Archive != nil {
+		return fmt.Errorf("npm and archive are two sources")
 	}
-	if s.Apt == nil && len(s.Prefer)+len(s.Purge) > 0 {
+	if len(s.Apt) == 0 && len(s.Prefer)+len(s.Purge) > 0 {
 		return fmt.Errorf("prefer and purge go with apt")
 	}
 	for _, n := range s.Npm {

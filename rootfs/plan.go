@@ -39,10 +39,10 @@ type choice struct {
 }
 
 func (c choice) aptSource() (source, bool) {
-	if c.Error == "" && len(c.Sources) > 0 && c.Sources[0].Apt != nil {
-		return c.Sources[0], true
+	if c.Error != "" || len(c.Sources[0].Apt) == 0 {
+		return source{}, false
 	}
-	return source{}, false
+	return c.Sources[0], true
 }
 
 // makePlan takes for each language the sources that are for this base, with the operator's before all others.
@@ -76,7 +76,7 @@ func makePlan(set settings, h host, entries []aptEntry) (plan, error) {
 				continue
 			}
 			if given, ok := set.Sources[l.Folder]; ok && s.Archive != nil {
-				first := source{Base: s.Base, Archive: &archive{archiveFrom: given, Strip: s.Archive.Strip, To: s.Archive.To}}
+				first := source{Base: s.Base, Apt: s.Apt, Archive: &archive{archiveFrom: given, Strip: s.Archive.Strip, To: s.Archive.To}}
 				c.Sources = append([]source{first}, c.Sources...)
 			}
 			c.Sources = append(c.Sources, s)
@@ -214,15 +214,15 @@ func (p plan) print(w io.Writer) {
 }
 
 func (s source) String() string {
-	switch {
-	case s.Archive != nil:
-		return fmt.Sprintf("archive %s -> %s", s.Archive.From, s.Archive.To)
-	case len(s.Npm) > 0:
-		var names []string
-		for _, n := range s.Npm {
-			names = append(names, n.Name+"@"+n.Version)
-		}
-		return "npm " + strings.Join(names, " ")
+	var parts []string
+	if s.Archive != nil {
+		parts = append(parts, fmt.Sprintf("archive %s -> %s", s.Archive.From, s.Archive.To))
 	}
-	return "apt " + strings.Join(s.Apt, " ")
+	for _, n := range s.Npm {
+		parts = append(parts, "npm "+n.Name+"@"+n.Version)
+	}
+	if len(s.Apt) > 0 {
+		parts = append(parts, "apt "+strings.Join(s.Apt, " "))
+	}
+	return strings.Join(parts, ", ")
 }

@@ -1,0 +1,40 @@
+# /usr/lib/dotnet is the SDK, whole or cut. Kept of it: the runtime, the compiler, the reference assemblies and the generators.
+dotnet=/usr/lib/dotnet
+sdk=$(echo "$dotnet"/sdk/*)
+pack=$(echo "$dotnet"/packs/Microsoft.NETCore.App.Ref/*)
+test -d "$sdk/Roslyn/bincore" && test -d "$pack/ref"
+
+mv "$sdk/Roslyn/bincore" roslyn
+mv "$pack/ref" ref
+mv "$pack/analyzers/dotnet/cs" generators
+rm -rf "$dotnet/sdk" "$dotnet/packs" "$dotnet/sdk-manifests" "$dotnet/templates" "$dotnet/library-packs" "$dotnet/metadata" "$dotnet/shared/Microsoft.AspNetCore.App"
+# Translations of the compiler's messages, and parts for other languages and for scripting.
+find roslyn -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
+rm -f roslyn/vbc.* roslyn/csi.* roslyn/*VisualBasic* roslyn/*Scripting*
+ln -s ../lib/dotnet/dotnet /usr/bin/dotnet
+
+# dotnet build's options for a Release build of a new console project.
+constants=TRACE\;RELEASE\;NET\;NETCOREAPP
+for v in 5 6 7 8 9 10; do constants="$constants;NET${v}_0_OR_GREATER"; done
+{
+	echo "-target:exe -out:/build/Main.dll -optimize+ -debug:portable -deterministic+ -utf8output -langversion:latest -nullable:enable"
+	echo "-nowarn:1701,1702 -warn:10 -define:$constants;NET10_0"
+	echo "$PWD/usings.cs"
+	for dll in "$PWD"/ref/net10.0/*.dll; do echo "-r:$dll"; done
+} >csc.rsp
+
+export DOTNET_ROOT="$dotnet" DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_CLI_HOME=/tmp
+mv compile.runtimeconfig.json roslyn/
+mv Compile.cs /tmp
+dotnet exec roslyn/csc.dll -noconfig -nologo @csc.rsp -out:"$PWD/roslyn/compile.dll" -debug- /tmp/Compile.cs
+
+# Each generator in turn must produce code, or the programs that want it fail.
+cat >/tmp/probe.cs <<'EOF'
+using System.Text.Json.Serialization;
+using System.Text.RegularExpressions;
+Console.WriteLine(P.R().IsMatch("abc") + C.Default.Int32.ToString());
+partial class P { [GeneratedRegex("b+")] public static partial Regex R(); }
+[JsonSerializable(typeof(int))] partial class C : JsonSerializerContext { }
+EOF
+dotnet exec roslyn/compile.dll /tmp/probe.cs
+dotnet exec --runtimeconfig Main.runtimeconfig.json /build/Main.dll
