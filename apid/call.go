@@ -156,7 +156,9 @@ func (s *server) finish(c *call) {
 	}
 	attrs = append(attrs, slog.String("bytes", strconv.Itoa(c.bodyBytes)+"/"+strconv.Itoa(len(c.ctx.Response.Body()))))
 	if c.failure != nil {
-		attrs = append(attrs, slog.String("field", c.failure.field))
+		if c.failure.field != "" {
+			attrs = append(attrs, slog.String("field", c.failure.field))
+		}
 		if c.failure.cause != nil {
 			attrs = append(attrs, slog.String("cause", c.failure.cause.Error()))
 		}

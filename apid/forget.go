@@ -54,7 +54,14 @@ func (f *forgetter) run(ctx context.Context) {
 			return
 		case <-f.kick:
 		}
-		for !f.flush(ctx) {
+		for failures := 0; ; failures++ {
+			err := f.flush(ctx)
+			if err == nil {
+				break
+			}
+			if failures == 0 { // once, not every second of an outage
+				f.log.Warn("forget volumes; trying until sandboxd takes them", "err", err)
+			}
 			select {
 			case <-ctx.Done():
 				return
@@ -64,21 +71,20 @@ func (f *forgetter) run(ctx context.Context) {
 	}
 }
 
-// flush sends what is pending and returns false when sandboxd did not take it.
-func (f *forgetter) flush(ctx context.Context) bool {
+// flush sends what is pending.
+func (f *forgetter) flush(ctx context.Context) error {
 	for {
 		f.mu.Lock()
 		batch := f.pending[:min(len(f.pending), forgetBatch)]
 		f.mu.Unlock()
 		if len(batch) == 0 {
-			return true
+			return nil
 		}
 		bounded, cancel := context.WithTimeout(ctx, forgetTimeout)
 		err := f.client.Forget(bounded, batch...)
 		cancel()
 		if err != nil {
-			f.log.Warn("forget volumes; trying again", "volumes", len(batch), "err", err)
-			return false
+			return err
 		}
 		f.mu.Lock()
 		if f.pending = f.pending[len(batch):]; len(f.pending) == 0 {
