@@ -19,6 +19,7 @@ type config struct {
 	Profiles string `toml:"profiles"`
 
 	CgroupParent string  `toml:"cgroup_parent"`
+	TotalWeight  uint64  `toml:"total_cpu_weight"`
 	CPUWeight    uint64  `toml:"cpu_weight"`
 	CPUsPerJob   float64 `toml:"cpus_per_job"`
 	MemoryBytes  int64   `toml:"memory_bytes"`
@@ -53,6 +54,7 @@ func defaultConfig() config {
 		Profiles: "/usr/share/runtools/seccomp-profiles",
 
 		CgroupParent: "runtools",
+		TotalWeight:  1000,
 		CPUWeight:    100,
 		MemoryBytes:  512 << 20,
 
@@ -100,6 +102,7 @@ func (c *config) validate() error {
 		value    int64
 		min, max int64
 	}{
+		{"total_cpu_weight", int64(c.TotalWeight), 1, 10000},
 		{"cpu_weight", int64(c.CPUWeight), 1, 10000},
 		{"memory_bytes", c.MemoryBytes, 1 << 20, 1 << 50},
 		// The ranges of all jails must end below 2^31: some programs keep uids in an int.

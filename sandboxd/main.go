@@ -168,7 +168,7 @@ func start(c *config, log *slog.Logger) (d *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.cgroups, err = cgroup.Open(c.CgroupParent); err != nil {
+	if d.cgroups, err = cgroup.Open(c.CgroupParent, c.TotalWeight); err != nil {
 		return nil, err
 	}
 	d.onClose(d.cgroups.Delete)

@@ -3,7 +3,8 @@
 //
 // Layout, the same in each hierarchy:
 //
-//	<parent>/init      what belongs to no job: the spawner and the PID 1 of every jail
+//	<parent>/init      what belongs to no job: the spawner and the PID 1 of every jail. They do little, but every job waits for
+//	                   it, so their CPU share is the highest there is
 //	<parent>/<leaf>    the processes of one job
 package cgroup
 
@@ -67,20 +68,24 @@ type Parent interface {
 }
 
 // Open makes the parent cgroup at a path below the root of the hierarchies. What a crashed predecessor left there is killed and
-// removed first, so the path must be ours alone.
-func Open(parent string) (Parent, error) {
+// removed first, so the path must be ours alone. weight, 1..10000, is the CPU share of everything in it against its siblings, which
+// are whole services under systemd, but single processes on a v1 host without one.
+func Open(parent string, weight uint64) (Parent, error) {
 	parent = path.Clean("/" + parent)
 	if parent == "/" {
 		return nil, errors.New("cgroup: the parent must not be the root: choose a name for cgroup_parent")
 	}
 	switch cgroups.Mode() {
 	case cgroups.Unified:
-		return openV2(parent)
+		return openV2(parent, weight)
 	case cgroups.Legacy, cgroups.Hybrid:
-		return openV1(parent)
+		return openV1(parent, weight)
 	}
 	return nil, errors.New("cgroup: nothing is mounted on " + root + ": mount cgroup2 there")
 }
+
+// initWeight is the CPU weight of init; the kernel's maximum.
+const initWeight = 10000
 
 // counters are the files of a leaf that are read for every job, opened when the leaf is made. The library's Stat opens and parses
 // every file of every controller (0.3 ms on v1, measured), which would be on the way of each answer.

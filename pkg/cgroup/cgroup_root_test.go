@@ -17,7 +17,7 @@ import (
 func openTest(t *testing.T) Parent {
 	t.Helper()
 	name := fmt.Sprintf("runtools-test-%d", os.Getpid())
-	p, err := Open(name)
+	p, err := Open(name, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,13 @@ func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.OOMKills < 1 || u.MemoryPeak < 60<<20 || u.MemoryPeak > 64<<20 {
+	noticed := u.OOMKills > 0
+	select {
+	case <-killed: // v1: we were quicker than the kernel, which then counts nothing
+		noticed = true
+	default:
+	}
+	if !noticed || u.MemoryPeak < 60<<20 || u.MemoryPeak > 64<<20 {
 		t.Errorf("usage %+v, want an OOM kill at a peak of about 64 MiB", u)
 	}
 }
@@ -156,7 +162,7 @@ func TestOpenSweepsWhatACrashLeft(t *testing.T) {
 	go func() { // as init would reap it
 		cmd.Wait()
 	}()
-	again, err := Open(fmt.Sprintf("runtools-test-%d", os.Getpid()))
+	again, err := Open(fmt.Sprintf("runtools-test-%d", os.Getpid()), 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +173,7 @@ func TestOpenSweepsWhatACrashLeft(t *testing.T) {
 
 func TestParentMustNotBeTheRoot(t *testing.T) {
 	for _, name := range []string{"", "/", "a/.."} {
-		if _, err := Open(name); err == nil {
+		if _, err := Open(name, 100); err == nil {
 			t.Errorf("Open(%q) succeeded", name)
 		}
 	}

@@ -33,25 +33,34 @@ type parentV1 struct {
 	swap bool // the kernel accounts for swap
 }
 
-func openV1(parent string) (Parent, error) {
+func openV1(parent string, weight uint64) (Parent, error) {
 	p := &parentV1{path: parent}
 	if err := p.Delete(); err != nil {
 		return nil, fmt.Errorf("cgroup: sweep %s: %w", parent, err)
 	}
 	_, err := os.Stat(path.Join(root, "memory/memory.memsw.limit_in_bytes"))
 	p.swap = err == nil
-	p.init, err = cgroup1.New(cgroup1.StaticPath(path.Join(parent, "init")), &specs.LinuxResources{}, cgroup1.WithHierarchy(hierarchyV1))
-	if err != nil {
-		return nil, fmt.Errorf("cgroup: %s: %w", parent, err)
+	for _, group := range []struct {
+		path   string
+		weight uint64
+	}{{parent, weight}, {path.Join(parent, "init"), initWeight}} {
+		r := &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: shares(group.weight)}}
+		if p.init, err = cgroup1.New(cgroup1.StaticPath(group.path), r, cgroup1.WithHierarchy(hierarchyV1)); err != nil {
+			return nil, fmt.Errorf("cgroup: %s: %w", group.path, err)
+		}
 	}
 	return p, nil
 }
 
+// shares turns cpu.weight of v2, 1..10000 with default 100, into cpu.shares of v1, 2..262144 with default 1024.
+func shares(weight uint64) *uint64 {
+	s := max(2, weight*1024/100)
+	return &s
+}
+
 func (p *parentV1) resources(l Limits) *specs.LinuxResources {
-	// cpu.weight 1..10000 with default 100 becomes cpu.shares 2..262144 with default 1024.
-	shares := max(2, l.CPUWeight*1024/100)
 	r := &specs.LinuxResources{
-		CPU:    &specs.LinuxCPU{Shares: &shares},
+		CPU:    &specs.LinuxCPU{Shares: shares(l.CPUWeight)},
 		Memory: p.memory(l.MemoryBytes),
 		Pids:   &specs.LinuxPids{Limit: &l.Pids},
 	}

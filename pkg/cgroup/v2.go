@@ -15,15 +15,18 @@ type parentV2 struct {
 	path    string
 }
 
-func openV2(parent string) (Parent, error) {
+func openV2(parent string, weight uint64) (Parent, error) {
 	p := &parentV2{path: path.Join(root, parent)}
 	if err := removeAll(p.path); err != nil {
 		return nil, fmt.Errorf("cgroup: sweep %s: %w", p.path, err)
 	}
 	var err error
 	// The controllers are turned on all the way down by asking for a leaf that uses them.
-	if p.init, err = cgroup2.NewManager(root, path.Join(parent, "init"), resourcesV2(Limits{CPUWeight: 100})); err == nil {
+	if p.init, err = cgroup2.NewManager(root, path.Join(parent, "init"), resourcesV2(Limits{CPUWeight: initWeight})); err == nil {
 		p.manager, err = cgroup2.Load(parent)
+	}
+	if err == nil {
+		err = p.manager.Update(&cgroup2.Resources{CPU: &cgroup2.CPU{Weight: &weight}})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cgroup: %s: %w (the controllers cpu, memory and pids must be delegated to this cgroup)", p.path, err)
