@@ -24,7 +24,9 @@ func freeAddr(t *testing.T) string {
 func TestRun(t *testing.T) {
 	checkNoLeak(t)
 	fake := startFake(t)
+	fake.mu.Lock()
 	fake.volumes["of-an-earlier-apid"] = &fakeVolume{}
+	fake.mu.Unlock()
 	keys := filepath.Join(t.TempDir(), "keys")
 	ts := &testServer{t: t, fake: fake, addr: freeAddr(t)}
 	metrics := freeAddr(t)

@@ -82,11 +82,23 @@ func TestSessionInOrder(t *testing.T) {
 	var all sync.WaitGroup
 	outputs := make([]string, 8)
 	for i := range outputs {
+		sleep := "sleep 1ms"
+		if i == 0 {
+			sleep = "sleep 1500ms" // until the others stand in line
+		}
 		all.Go(func() {
-			r := ts.execute(with(python("read log", "sleep 20ms", fmt.Sprintf("write log %d", i)), "session_id", "s"))
+			r := ts.execute(with(python("read log", sleep, fmt.Sprintf("write log %d", i)), "session_id", "s"))
 			outputs[i] = strings.TrimSpace(r.Run.Stdout)
 		})
-		time.Sleep(10 * time.Millisecond) // a request before the next
+		eventually(t, "the request stands in line", func() bool {
+			running, _ := ts.queue.counts()
+			ts.sessions.mu.Lock()
+			defer ts.sessions.mu.Unlock()
+			for _, s := range ts.sessions.byID {
+				return running == 1 && len(s.waiting) == i
+			}
+			return false
+		})
 	}
 	all.Wait()
 	if got := fmt.Sprint(outputs); got != "[- 0 1 2 3 4 5 6]" {

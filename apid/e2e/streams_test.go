@@ -138,9 +138,9 @@ func TestOutputLimitIsExact(t *testing.T) {
 // Shells and scripts open their streams again by name.
 func TestStreamsCanBeOpenedAgain(t *testing.T) {
 	for language, code := range map[string]string{
-		"bash": "echo out >/dev/stdout; echo err >/dev/stderr; cat /dev/stdin; cat /dev/fd/0; echo fd >/proc/self/fd/1; " +
+		"bash": "echo out >/dev/stdout; echo err >/dev/stderr; cat /dev/stdin; echo fd >/proc/self/fd/1; " +
 			"tee /dev/stderr <<<tee",
-		"python": "open('/dev/stdout', 'w').write('out\\n')\nopen('/dev/stderr', 'w').write('err\\n')\nprint(open('/dev/stdin').read(), end='')\n" +
+		"python": "open('/dev/stdout', 'w').write('out\\n')\nopen('/dev/stderr', 'w').write('err\\n')\nprint(open('/dev/stdin').read(), end='', flush=True)\n" +
 			"open('/proc/self/fd/1', 'w').write('fd\\n'); open('/dev/stderr', 'a').write('tee\\n'); open('/dev/fd/1', 'a').write('tee\\n')",
 		"ruby": "File.write('/dev/stdout', \"out\\n\"); File.write('/dev/stderr', \"err\\n\"); File.open('/dev/stdout', 'a') { |f| f.write File.read('/dev/stdin') }\n" +
 			"File.write('/proc/self/fd/1', \"fd\\n\"); File.write('/dev/fd/2', \"tee\\n\"); File.write('/dev/fd/1', \"tee\\n\")",
