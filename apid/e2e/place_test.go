@@ -12,7 +12,7 @@ func TestIdentity(t *testing.T) {
 		"ids":          {"bash", `id -un; id -u; id -g; id -G`, "user\n1000\n1000\n1000\n"},
 		"passwd":       {"python", `import pwd, os; p = pwd.getpwuid(os.getuid()); print(p.pw_name, p.pw_dir)`, "user /home/user\n"},
 		"environment":  {"bash", `echo $HOME $USER $LOGNAME $TMPDIR $LANG $SHELL; pwd`, "/home/user user user /tmp C.UTF-8 /bin/bash\n/home/user\n"},
-		"host name":    {"bash", `hostname; hostname -i 2>/dev/null || getent hosts sandbox | cut -d' ' -f1`, "sandbox\n127.0.0.1\n"},
+		"host name":    {"bash", `hostname; getent ahostsv4 sandbox | head -1 | cut -d' ' -f1`, "sandbox\n127.0.0.1\n"},
 		"host, Python": {"python", `import socket; print(socket.gethostname(), socket.gethostbyname("sandbox"), socket.gethostbyname("localhost"))`, "sandbox 127.0.0.1 127.0.0.1\n"},
 		"expanduser":   {"python", `import os, tempfile; print(os.path.expanduser("~"), tempfile.gettempdir(), os.getcwd())`, "/home/user /tmp /home/user\n"},
 		"home, Ruby":   {"ruby", `puts Dir.home, Dir.pwd, ENV["TMPDIR"]`, "/home/user\n/home/user\n/tmp\n"},
@@ -66,10 +66,8 @@ for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
     client.sendall(b"hello"); print(client.recv(100).decode(), host)
 a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(("127.0.0.1", 0))
 a.sendto(b"udp", a.getsockname()); print(a.recv(10).decode())
-s = socket.create_server(("", 80)) if False else None
 `
-	outside := `import socket, os
-print(sorted(n for _, n in socket.if_nameindex()) if False else os.listdir("/sys/class/net") if os.path.isdir("/sys/class/net") else "no sysfs")
+	outside := `import socket
 for family, host in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET, "10.0.2.2"), (socket.AF_INET, "169.254.169.254"), (socket.AF_INET6, "2001:db8::1")):
     for port in (53, 80):
         try:
@@ -102,7 +100,7 @@ except OSError: pass`
 const s = http.createServer((q, a) => a.end("hi " + q.url)).listen(0, "localhost", async () => {
   console.log(await (await fetch("http://localhost:" + s.address().port + "/x")).text()); process.exit(0) })`)), "hi /x\n")
 	})
-	t.Run("ports below 1024 and two jails on one port", func(t *testing.T) {
+	t.Run("several jails on one port", func(t *testing.T) {
 		for range 3 {
 			t.Run("", func(t *testing.T) {
 				t.Parallel()
@@ -128,7 +126,7 @@ if __name__ == "__main__":
     q = m.Queue(); q.put(1); print(q.get())
     v = m.Value("i", 7); print(v.value)`, "fork [0, 1, 4, 9, 16]\nspawn [0, 1, 4, 9, 16]\nforkserver [0, 1, 4, 9, 16]\n1\n7\n"},
 		"shared memory": {`from multiprocessing import shared_memory
-s = shared_memory.SharedMemory(create=True, size=100); s.buf[0] = 9; print(shared_memory.SharedMemory(s.name).buf[0]); s.close(); s.unlink()`, "9\n"},
+s = shared_memory.SharedMemory(create=True, size=100); s.buf[0] = 9; o = shared_memory.SharedMemory(s.name); print(o.buf[0]); s.close(); s.unlink()`, "9\n"},
 		"subprocess": {`import subprocess, sys
 print(subprocess.run(["tr", "a-z", "A-Z"], input=b"abc", capture_output=True).stdout)
 print(subprocess.check_output([sys.executable, "-c", "print(1+1)"], text=True), end="")
