@@ -115,7 +115,10 @@ func (a *stageAnswer) describeEnd(r *wire.Result) {
 	}
 }
 
-func milliseconds(ns int64) int64 { return ns / int64(time.Millisecond) }
+// milliseconds rounds up: what ran into a limit has used more than it, if only by a fraction.
+func milliseconds(ns int64) int64 {
+	return (ns + int64(time.Millisecond) - 1) / int64(time.Millisecond)
+}
 
 // asCompile gives a compile stage its own way of saying that all is well, or not.
 func (a *stageAnswer) asCompile() {

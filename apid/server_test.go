@@ -80,7 +80,7 @@ func TestStatuses(t *testing.T) {
 		{"signal 9", "SG", "SIGKILL", "", "died of SIGKILL, sent from inside the sandbox: no limit had fired"},
 		{"signal 31", "SV", "SIGSYS", "", "killed by the syscall filter (SIGSYS)"},
 		{"limit wall", "TO", "SIGKILL", "run_timeout", "wall time reached run_timeout 300000 ms"},
-		{"limit cpu", "TO", "SIGKILL", "run_cpu_time", "CPU time 1 ms exceeded run_cpu_time 0 ms"},
+		{"limit cpu", "TO", "SIGKILL", "run_cpu_time", "CPU time 2 ms exceeded run_cpu_time 0 ms"},
 		{"limit memory", "ML", "SIGKILL", "run_memory_limit", "memory reached run_memory_limit 536870912 bytes"},
 		{"spew 100", "OL", "", "output_limit", "stdout 100 bytes exceeded output_limit 50 bytes"},
 		{"spewerr 51", "EL", "", "output_limit", "stderr 51 bytes exceeded output_limit 50 bytes"},
