@@ -56,7 +56,7 @@ func (f *forgetter) run(ctx context.Context) {
 		}
 		for failures := 0; ; failures++ {
 			err := f.flush(ctx)
-			if err == nil {
+			if err == nil || ctx.Err() != nil {
 				break
 			}
 			if failures == 0 { // once, not every second of an outage
