@@ -110,9 +110,8 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		return nil, err
 	}
 	taken := monotonic()
-	started, err := j.ready.jail.Run(j.jailJob())
-	if err != nil {
-		return nil, j.startError(err)
+	if err := j.ready.jail.Start(j.jailJob()); err != nil {
+		return nil, err
 	}
 	stop := j.watch(kills, before.CPU)
 	exit, err := j.ready.jail.Wait()
@@ -120,9 +119,9 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	if err != nil && !errors.Is(err, jail.ErrKilled) {
 		return nil, j.startError(err)
 	}
-	result, err = j.result(exit, err, started, before.CPU)
+	result, err = j.result(exit, err, before.CPU)
 	if result != nil {
-		result.CheckoutNS, result.FilesNS = int64(taken-start), int64(started-taken)
+		result.CheckoutNS, result.FilesNS = int64(taken-start), int64(max(0, exit.Started-taken))
 	}
 	return result, err
 }
@@ -284,7 +283,7 @@ func (j *job) watchCPU(limit, before time.Duration, done <-chan struct{}) {
 	}
 }
 
-func (j *job) result(exit jail.Exit, waitErr error, started, cpuBefore time.Duration) (*wire.Result, error) {
+func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*wire.Result, error) {
 	u, err := j.ready.leaf.Usage()
 	if err != nil {
 		return nil, err
@@ -302,14 +301,16 @@ func (j *job) result(exit jail.Exit, waitErr error, started, cpuBefore time.Dura
 	case waitErr != nil:
 		r.Signal = int(unix.SIGKILL)
 	case exit.Status.Signaled():
-		r.Signal, ended = int(exit.Status.Signal()), exit.At
+		r.Signal, ended = int(exit.Status.Signal()), exit.Ended
 	default:
-		r.Code, ended = exit.Status.ExitStatus(), exit.At
+		r.Code, ended = exit.Status.ExitStatus(), exit.Ended
 	}
 	if u.OOMKills > 0 && limit == "" {
 		r.Limit = wire.LimitMemory
 	}
-	r.WallNS = int64(ended - started)
+	if exit.Started > 0 { // else it was killed before it began
+		r.WallNS = int64(max(0, ended-exit.Started))
+	}
 	if r.WorkspaceBytes, r.WorkspaceFiles, err = usage(j.mount); err != nil {
 		return nil, err
 	}

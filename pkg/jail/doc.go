@@ -10,8 +10,8 @@
 //	Build   PID 1 attaches the image, /dev, /proc, /tmp and /dev/shm, pivots, and keeps three capabilities of its own
 //	        user namespace to attach the workspace later. It spawns the runner, which joins the job's cgroup, loses
 //	        every privilege and loads the filter. The jail is parked: it waits for a job.
-//	Run     PID 1 attaches workspace and build volume, drops its last capabilities, and only then places the files.
-//	        The runner becomes the program. PID 1 reaps, and reports how the program ended.
+//	Start   PID 1 attaches workspace and build volume, drops its last capabilities, and only then places the files.
+//	        It wakes the runner, which becomes the program. PID 1 reaps, and reports how the program ended.
 //	Kill    SIGKILL to PID 1: the kernel forbids new processes in its PID namespace and kills all that are there, stopped or
 //	        forking. Nothing can outlive it.
 //

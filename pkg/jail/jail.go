@@ -27,7 +27,7 @@ const maxEnviron = 128 << 10
 
 // Jail is one jail, from Spawn to Close:
 //
-//	spawned --Build--> parked --Run--> running --> dead
+//	spawned --Build--> parked --Start--> running --Wait--> dead
 //
 // It runs one job at most. One goroutine uses it, but Kill and Close may come from another.
 type Jail struct {
@@ -36,8 +36,8 @@ type Jail struct {
 	runner *control
 	userNS *os.File
 
-	execFailed chan error // what became of the runner after it said that it execs
-	reap       plan       // the steps of PID 1 whose reply is the end of the program
+	job  plan // what PID 1 was told by Start
+	exec plan // what the runner was
 }
 
 // Tmpfs bounds a tmpfs.
@@ -98,6 +98,7 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	p.simple(opPivot, buildRoot, "pivot_root")
 	p.simple(opHostname, s.Hostname, "set host name")
 	p.spawn(runner, 0)
+	p.add(step{op: opRelayTo, fd: j.runner.file, what: "keep the runner's socket"})
 	p.add(step{op: opBounding, what: "empty bounding set"})
 	// Of its own user namespace only: it may attach the mounts that we hand it, and take the file access of the jail's user.
 	p.caps(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID)
@@ -155,37 +156,25 @@ type Job struct {
 	Environ   *os.File // receives the program's final environment, or nil
 }
 
-// Run starts the job. On an error nothing foreign has run, but the jail is used up all the same.
-func (j *Jail) Run(job *Job) (started time.Duration, err error) {
-	words := len(job.Argv) + len(job.Env)
-	if words > maxWords {
-		return 0, fmt.Errorf("jail: %d words of argv and env, at most %d: %w", words, maxWords, unix.E2BIG)
+// Start sends the job on its way; Wait tells what became of it. One packet does: a round trip between the steps would cost two changes
+// of context each.
+//
+// PID 1 brings in the volumes, drops its last capabilities, and only then touches the first foreign byte: the files, which it places with the
+// access of the jail's user. It is PID 1 that places them, not the runner, because PID 1 is outside the job's cgroup: pages of a session's
+// files would keep the memory cgroup of an ended job alive in the kernel for as long as the session lives. Then it wakes the runner.
+func (j *Jail) Start(job *Job) error {
+	if words := len(job.Argv) + len(job.Env); words > maxWords {
+		return fmt.Errorf("jail: %d words of argv and env, at most %d: %w", words, maxWords, unix.E2BIG)
 	}
-	if err := j.prepare(job); err != nil {
-		return 0, err
-	}
-	if err := j.awaitEnd(job); err != nil {
-		return 0, err
-	}
-	var p plan
-	p.simple(opChdir, WorkDir, "chdir "+WorkDir)
+	j.exec = plan{}
+	j.exec.simple(opChdir, WorkDir, "chdir "+WorkDir)
 	for target, f := range []*os.File{job.Stdin, job.Stdout, job.Stderr} {
-		p.add(step{op: opStdio, fd: f, a: uint64(target), what: fmt.Sprintf("set descriptor %d", target)})
+		j.exec.add(step{op: opStdio, fd: f, a: uint64(target), what: fmt.Sprintf("set descriptor %d", target)})
 	}
-	p.add(step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), what: "exec " + job.Argv[0]})
-	r, _, err := j.runner.do(&p)
-	if err != nil {
-		return 0, err
-	}
-	j.watchExec(&p)
-	return time.Duration(r.ns), nil
-}
+	j.exec.add(step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), what: "exec " + job.Argv[0]})
 
-// prepare brings the volumes in and the files. The last capability is gone before any foreign byte is read, and PID 1 touches files
-// only with the access of the jail's user. It is PID 1 that places them, not the runner, because PID 1 is outside the job's cgroup: pages of a
-// session's files would keep the memory cgroup of an ended job alive in the kernel for as long as the session lives.
-func (j *Jail) prepare(job *Job) error {
-	var p plan
+	j.job = plan{}
+	p := &j.job
 	p.attach(job.Workspace, WorkDir)
 	if job.Build != nil {
 		p.attach(job.Build, BuildDir)
@@ -194,20 +183,17 @@ func (j *Jail) prepare(job *Job) error {
 	p.caps(0)
 	if len(job.Files) > 0 {
 		p.simple(opChdir, WorkDir, "chdir "+WorkDir)
-		placeFiles(&p, job)
+		placeFiles(p, job)
 	}
-	_, _, err := j.init.do(&p)
-	return err
-}
-
-// awaitEnd sends PID 1 the steps that end with the job; Wait receives the reply.
-func (j *Jail) awaitEnd(job *Job) error {
-	j.reap.add(step{op: opReap, what: "wait for the program"})
+	if err := p.relay(&j.exec); err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	p.add(step{op: opReap, what: "wait for the program"})
 	if job.Environ != nil {
-		j.reap.add(step{op: opCopyOut, fd: job.Environ, a: maxEnviron, s1: cstring(environ), what: "copy " + environ})
+		p.add(step{op: opCopyOut, fd: job.Environ, a: maxEnviron, s1: cstring(environ), what: "copy " + environ})
 	}
-	j.reap.add(step{op: opExit, what: "exit"})
-	return j.init.send(&j.reap)
+	p.add(step{op: opExit, what: "exit"})
+	return j.init.send(p)
 }
 
 // placeFiles adds the steps that make each file and the folders above it.
@@ -242,49 +228,54 @@ func joinWords(lists ...[]string) []byte {
 	return b
 }
 
-// watchExec learns whether the program really started: then the runner's socket closes; else a second reply says why not, and nothing
-// will ever end by itself in this jail.
-func (j *Jail) watchExec(p *plan) {
-	j.execFailed = make(chan error, 1)
-	go func() {
-		r, _, err := j.runner.receive()
-		switch {
-		case err == nil:
-			j.execFailed <- p.result(r)
-			j.Kill()
-		default: // io.EOF, or Close came first
-			j.execFailed <- nil
-		}
-	}()
-}
-
-// Exit is how the main process ended.
+// Exit is how the program ended. Times are of CLOCK_MONOTONIC.
 type Exit struct {
-	Status unix.WaitStatus
-	At     time.Duration // CLOCK_MONOTONIC
+	Status  unix.WaitStatus // meaningless with ErrKilled
+	Started time.Duration   // just before exec; 0 if it never came to that
+	Ended   time.Duration   // 0 with ErrKilled
 }
 
-// ErrKilled means that PID 1 was killed before the program ended.
+// ErrKilled means that the jail was killed before the program ended.
 var ErrKilled = errors.New("jail: killed")
 
-// Wait waits for the end of the main process, or for Kill.
+// Wait waits until the main process has ended, or the jail was killed, or the job could not be started.
 func (j *Jail) Wait() (Exit, error) {
 	r, _, err := j.init.receive()
-	if err == nil {
-		err = j.reap.result(r)
-	}
-	if err == nil {
-		return Exit{Status: r.status, At: time.Duration(r.ns)}, nil
-	}
-	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+	switch {
+	case err == nil:
+		if err := j.job.result(r); err != nil {
+			return Exit{}, err
+		}
+	case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
+		// PID 1 is gone; its end becomes ours only when the rest of the jail is dead too.
+		j.awaitDeath()
+		err = ErrKilled
+	default:
 		return Exit{}, err
 	}
-	// PID 1 is gone. Wait for the processes it leaves behind, then ask why: the runner's socket is closed by now.
-	j.awaitDeath()
-	if execErr := <-j.execFailed; execErr != nil {
+	// The runner has ended as well, so what it had to say is waiting: that it was about to exec, and perhaps why it could not.
+	started, execErr := j.startTime()
+	if execErr != nil {
 		return Exit{}, execErr
 	}
-	return Exit{}, ErrKilled
+	if err != nil {
+		return Exit{Started: started}, err
+	}
+	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns)}, nil
+}
+
+func (j *Jail) startTime() (time.Duration, error) {
+	first, _, err := j.runner.receive()
+	if err != nil {
+		return 0, nil // killed before it came to exec
+	}
+	if err := j.exec.result(first); err != nil {
+		return 0, err
+	}
+	if second, _, err := j.runner.receive(); err == nil {
+		return 0, j.exec.result(second)
+	}
+	return time.Duration(first.ns), nil
 }
 
 // alive reports whether PID 1 still runs.

@@ -161,7 +161,7 @@ func (b *bench) run(t testing.TB, script string, change func(*Spec, *Job, *Jail)
 	if err := j.Build(spec); err != nil {
 		return outcome{err: err}
 	}
-	_, err = j.Run(job)
+	err = j.Start(job)
 	outWrite.Close()
 	errWrite.Close()
 	if err != nil {
@@ -463,7 +463,7 @@ func BenchmarkRun(b *testing.B) {
 		workspace, _ := bench.volume(b, j, false)
 		null, _ := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 		start := time.Now()
-		if _, err := j.Run(&Job{Workspace: workspace, Argv: []string{"/bin/true"}, Stdin: null, Stdout: null, Stderr: null}); err != nil {
+		if err := j.Start(&Job{Workspace: workspace, Argv: []string{"/bin/true"}, Stdin: null, Stdout: null, Stderr: null}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := j.Wait(); err != nil {

@@ -19,8 +19,9 @@ type step struct {
 	fd      *os.File
 	a, b, c uint64
 	s1, s2  []byte
-	what    string // "mount proc on /proc": the beginning of the error
-	file    int    // 1 + index of the job's file that the step places, else 0
+	relayed []*os.File // with opRelay: the descriptors of the packet in s1
+	what    string     // "mount proc on /proc": the beginning of the error
+	file    int        // 1 + index of the job's file that the step places, else 0
 }
 
 func (p *plan) add(s step) { p.steps = append(p.steps, s) }
@@ -58,6 +59,16 @@ func (p *plan) attach(mount *os.File, path string) {
 	p.add(step{op: opAttach, fd: mount, s1: cstring(path), what: "attach " + path})
 }
 
+// relay makes PID 1 send another plan to the runner.
+func (p *plan) relay(to *plan) error {
+	packet, files, err := to.encode()
+	if err != nil {
+		return err
+	}
+	p.add(step{op: opRelay, a: uint64(len(packet)), s1: packet, c: uint64(len(files)), relayed: files, what: "start the runner"})
+	return nil
+}
+
 func (p *plan) simple(op uint32, arg, what string) {
 	p.add(step{op: op, s1: cstring(arg), what: what})
 }
@@ -84,6 +95,10 @@ func (p *plan) encode() (packet []byte, files []*os.File, err error) {
 				index[s.fd] = fd
 				files = append(files, s.fd)
 			}
+		}
+		if len(s.relayed) > 0 {
+			fd = uint32(len(files)) // one after the other, so they are not shared with other steps
+			files = append(files, s.relayed...)
 		}
 		align() // struct sock_filter must be aligned
 		s1 := offset + len(data)

@@ -60,7 +60,9 @@ static union {
 static int fds[ZYGOTE_MAX_FDS];
 static unsigned fd_count;
 
-static int control; /* our end of the control socket */
+static int control;     /* our end of the control socket */
+static int in_jail;     /* we are PID 1 or a runner */
+static int relay = -1;  /* in PID 1: Go's end of the runner's control socket */
 static int child_pidfd = -1;
 static struct zygote_reply reply;
 
@@ -165,6 +167,7 @@ static int step_spawn(const struct zygote_step *s)
 			close(fds[i]);
 	fd_count = 0;
 	child_pidfd = -1;
+	in_jail = 1;
 	signal(SIGCHLD, SIG_DFL);
 	serve();
 	return -1; /* not reached */
@@ -290,6 +293,24 @@ static int step_keep_only(void)
 	return (int)syscall(SYS_close_range, control + 1, ~0u, 0);
 }
 
+static int step_relay(const struct zygote_step *s)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * ZYGOTE_MAX_FDS)];
+	} cbuf;
+	struct iovec iov = { packet.bytes + s->s1, s->a };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cbuf, .msg_controllen = CMSG_SPACE(sizeof(int) * s->c) };
+
+	memset(&cbuf, 0, sizeof cbuf);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int) * s->c);
+	memcpy(CMSG_DATA(c), fds + s->fd, sizeof(int) * s->c);
+	return sendmsg(relay, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
 static int step_exec(const struct zygote_step *s)
 {
 	static char *words[ZYGOTE_MAX_WORDS + 2];
@@ -317,6 +338,15 @@ static int step_exec(const struct zygote_step *s)
 static int step_reap(void)
 {
 	int status;
+	char byte;
+
+	/* While we wait for the program we do not look at the control socket, so the kernel must tell us that sandboxd is gone: the spawner,
+	 * our parent, ends with it. A change of ids clears this setting, so it comes last; if the spawner is gone already we are too late,
+	 * but then the socket has ended as well. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return -1;
+	if (recv(control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		_exit(0);
 	for (;;) {
 		pid_t pid = waitpid(-1, &status, 0);
 		if (pid < 0 && errno != EINTR)
@@ -376,6 +406,11 @@ static int do_step(const struct zygote_step *s)
 		return dup2(fds[s->fd], (int)s->a) < 0 ? -1 : 0;
 	case ZOP_KEEP_ONLY:
 		return step_keep_only();
+	case ZOP_RELAY_TO:
+		relay = fcntl(fds[s->fd], F_DUPFD_CLOEXEC, 3);
+		return relay < 0 ? -1 : 0;
+	case ZOP_RELAY:
+		return step_relay(s);
 	case ZOP_EXEC:
 		return step_exec(s);
 	case ZOP_REAP:
@@ -406,6 +441,8 @@ static void serve(void)
 		}
 		close_received();
 		send_reply();
+		if (reply.error && in_jail)
+			_exit(127);
 	}
 }
 

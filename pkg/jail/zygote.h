@@ -42,8 +42,10 @@ enum zygote_op {
 	ZOP_CHDIR,       /* path s1 */
 	ZOP_STDIO,       /* fd becomes descriptor a */
 	ZOP_KEEP_ONLY,   /* close every descriptor but 0, 1, 2 and the control socket */
+	ZOP_RELAY_TO,    /* fd is where ZOP_RELAY sends */
+	ZOP_RELAY,       /* send the packet of a bytes at s1, with c descriptors from fd on */
 	ZOP_EXEC,        /* a words of argv then b words of env, one after the other at s1; replies just before it starts */
-	ZOP_REAP,        /* reap everything until the child of the last ZOP_SPAWN ends */
+	ZOP_REAP,        /* from now on die with sandboxd; reap everything until the child of the last ZOP_SPAWN ends */
 	ZOP_COPY_OUT,    /* at most a bytes of regular file s1 to fd; a missing or odd file is skipped */
 	ZOP_EXIT,        /* reply, then end */
 };
@@ -61,7 +63,10 @@ struct zygote_packet {
 	struct zygote_step steps[];
 };
 
-/* One reply per packet. ZOP_EXEC replies before it starts and, only if it failed, again. */
+/*
+ * One reply per packet. ZOP_EXEC replies before it starts and, only if it failed, again. PID 1 and the runner end after a reply with an
+ * error: their jail is of no use any more.
+ */
 struct zygote_reply {
 	uint32_t index; /* of the step that failed; else the number of steps */
 	int32_t error;  /* errno, 0: all went well */

@@ -35,6 +35,8 @@ const (
 	opChdir      = C.ZOP_CHDIR
 	opStdio      = C.ZOP_STDIO
 	opKeepOnly   = C.ZOP_KEEP_ONLY
+	opRelayTo    = C.ZOP_RELAY_TO
+	opRelay      = C.ZOP_RELAY
 	opExec       = C.ZOP_EXEC
 	opReap       = C.ZOP_REAP
 	opCopyOut    = C.ZOP_COPY_OUT
