@@ -110,7 +110,7 @@ func TestRefusalsListWhatThereIs(t *testing.T) {
 
 func TestHTTPRefusals(t *testing.T) {
 	body := program("bash", "echo x")
-	send := func(key, method, path string, body any, header ...string) (*http.Response, []byte) {
+	send := func(key, method, path string, body any) (*http.Response, []byte) {
 		t.Helper()
 		response, content, err := api.send(context.Background(), key, method, path, body)
 		if err != nil {
