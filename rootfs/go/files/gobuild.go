@@ -190,9 +190,9 @@ func goBuild(files []string, p program) {
 		}
 	}
 	cmd := exec.Command(filepath.Join(os.Getenv("GOROOT"), "bin/go"), args...)
-	cmd.Env = append(os.Environ(), "GOCACHE="+cache, "GOFLAGS=-mod=mod", "GOPROXY=off", "GONOSUMDB=*", "GOTMPDIR="+os.TempDir(), "CGO_ENABLED=0")
-	if exists("vendor/modules.txt") {
-		cmd.Env = append(cmd.Env, "GOFLAGS=-mod=vendor")
+	cmd.Env = append(os.Environ(), "GOCACHE="+cache, "GOPROXY=off", "GONOSUMDB=*", "GOTMPDIR="+os.TempDir(), "CGO_ENABLED=0")
+	if exists("go.mod") && !exists("vendor/modules.txt") {
+		cmd.Env = append(cmd.Env, "GOFLAGS=-mod=mod") // a go.mod or go.sum may be incomplete
 	}
 	if p.cgo {
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")

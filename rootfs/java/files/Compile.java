@@ -49,53 +49,56 @@ public final class Compile {
         }
         List<String> options = List.of("-d", OUTPUT.toString(), "-proc:none", "-sourcepath", ".", "-classpath", ".");
         JavacTask task = (JavacTask) javac.getTask(messages, files, null, options, null, units);
-        List<CompilationUnitTree> parsed = new ArrayList<>();
-        task.addTaskListener(new TaskListener() {
-            @Override
-            public void finished(TaskEvent event) {
-                if (event.getKind() == TaskEvent.Kind.PARSE) {
-                    parsed.add(event.getCompilationUnit());
-                }
-            }
-        });
+        MainClass main = new MainClass();
+        task.addTaskListener(main);
         boolean compiled = task.call();
         messages.flush();
         if (!compiled) {
             System.exit(1);
         }
-        Files.writeString(OUTPUT.resolve("main.args"), '"' + mainClass(parsed) + "\"\n");
+        Files.writeString(OUTPUT.resolve("main.args"), '"' + main.name() + "\"\n");
         // Halting skips the orderly end of a JVM that has nothing left to do.
         Runtime.getRuntime().halt(0);
     }
 
-    /** The first class with a main method, the entry file's before others'; else the entry file's first class: java says what it lacks. */
-    private static String mainClass(List<CompilationUnitTree> units) {
-        for (CompilationUnitTree unit : units) {
+    /**
+     * The first class with a main method, the entry file's before others'; else the entry file's first class: java says what it lacks.
+     * Looked for when a file is parsed: compiling takes the trees apart.
+     */
+    private static final class MainClass implements TaskListener {
+        private String withMain;
+        private String first;
+
+        String name() {
+            return withMain != null ? withMain : first != null ? first : "Main";
+        }
+
+        @Override
+        public void finished(TaskEvent event) {
+            if (event.getKind() != TaskEvent.Kind.PARSE) {
+                return;
+            }
+            CompilationUnitTree unit = event.getCompilationUnit();
             for (Tree type : unit.getTypeDecls()) {
-                if (type instanceof ClassTree c && c.getMembers().stream().anyMatch(Compile::isMain)) {
-                    return nameOf(unit, c);
+                if (!(type instanceof ClassTree c)) {
+                    continue;
+                }
+                String simple = c.getSimpleName().toString();
+                String name = unit.getPackageName() == null ? simple : unit.getPackageName() + "." + simple;
+                if (first == null) {
+                    first = name;
+                }
+                if (withMain == null && c.getMembers().stream().anyMatch(MainClass::isMain)) {
+                    withMain = name;
                 }
             }
         }
-        for (CompilationUnitTree unit : units) {
-            for (Tree type : unit.getTypeDecls()) {
-                if (type instanceof ClassTree c) {
-                    return nameOf(unit, c);
-                }
-            }
+
+        private static boolean isMain(Tree member) {
+            return member instanceof MethodTree m
+                    && m.getName().contentEquals("main")
+                    && m.getModifiers().getFlags().contains(Modifier.STATIC)
+                    && m.getParameters().size() == 1;
         }
-        return "Main";
-    }
-
-    private static boolean isMain(Tree member) {
-        return member instanceof MethodTree m
-                && m.getName().contentEquals("main")
-                && m.getModifiers().getFlags().contains(Modifier.STATIC)
-                && m.getParameters().size() == 1;
-    }
-
-    private static String nameOf(CompilationUnitTree unit, ClassTree c) {
-        String name = c.getSimpleName().toString();
-        return unit.getPackageName() == null ? name : unit.getPackageName() + "." + name;
     }
 }

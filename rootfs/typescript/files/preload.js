@@ -32,6 +32,8 @@ function load(url, context, next) {
   const file = fileURLToPath(url);
   const source = readFileSync(file, 'utf8');
   if (match[1] === 'm' || (match[1] === '' && isModulePackage(dirname(file)))) return asModule(file, source);
+  // What a module imports is a module too, so that default exports mean the same on both sides.
+  if (context.conditions?.includes('import') && /^\s*(import|export)\b/m.test(source)) return asModule(file, source);
   const code = translate(file, source, 'commonjs');
   // CommonJS, as tsc's default is, lets import and require stand side by side, and lets a type be re-exported. Only what exists in
   // modules alone makes a file one: import.meta, and await outside of functions. In a static block of a class every await outside an
@@ -72,18 +74,18 @@ function translate(file, source, type) {
       transform: {
         legacyDecorator: experimentalDecorators === true,
         decoratorMetadata: emitDecoratorMetadata === true,
-        decoratorVersion: '2022-03',
+        decoratorVersion: experimentalDecorators === true ? undefined : '2022-03',
         useDefineForClassFields: useDefineForClassFields ?? experimentalDecorators !== true,
       },
     },
-    module: { type, ignoreDynamic: true },
+    module: { type },
     isModule: 'unknown',
   };
   try {
     return swc.transformSync(source, false, Buffer.from(JSON.stringify(options))).code;
   } catch (error) {
     // Already a message with file, line and the place marked. A stack of this file would only stand in its way.
-    process.stderr.write(`${String(error.message).trim()}\n`);
+    process.stderr.write(`${String(error.message).replace(/\s*Caused by:[^]*$/, '').trim()}\n`);
     process.exit(1);
   }
 }

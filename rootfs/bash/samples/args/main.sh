@@ -1,0 +1,2 @@
+echo $#
+for arg in "$@"; do echo "[$arg]"; done

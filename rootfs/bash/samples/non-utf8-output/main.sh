@@ -1,0 +1,1 @@
+printf '\xff\xfe\x00A\n'

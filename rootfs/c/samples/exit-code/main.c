@@ -1,0 +1,6 @@
+#include <stdio.h>
+
+int main(void) {
+	printf("before\n");
+	return 3;
+}

@@ -1,0 +1,5 @@
+#include "arithmetic.hpp"
+
+int add(int a, int b) {
+	return a + b;
+}

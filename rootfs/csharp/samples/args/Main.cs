@@ -1,0 +1,3 @@
+Console.WriteLine(args.Length);
+foreach (var arg in args)
+    Console.WriteLine($"[{arg}]");

@@ -1,0 +1,2 @@
+Console.WriteLine("before");
+return 3;

@@ -1,0 +1,3 @@
+using Tools;
+
+Console.WriteLine($"1 + 2 = {Arithmetic.Add(1, 2)}");

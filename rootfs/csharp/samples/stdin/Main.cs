@@ -1,0 +1,2 @@
+Console.WriteLine(Console.ReadLine()!.Split(' ').Sum(int.Parse));
+Console.WriteLine(Console.ReadLine()!.ToUpper());

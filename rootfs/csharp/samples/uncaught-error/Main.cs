@@ -1,0 +1,6 @@
+void Fail()
+{
+    throw new InvalidOperationException("boom");
+}
+
+Fail();

@@ -1,0 +1,3 @@
+var text = Console.ReadLine()!;
+Console.WriteLine("héllo wörld, 你好 🌍");
+Console.WriteLine($"{text.Length} {text}");

@@ -1,0 +1,7 @@
+package main
+
+import "example.com/not/here"
+
+func main() {
+	here.Run()
+}

@@ -1,0 +1,9 @@
+package main
+
+func fail() {
+	panic("boom")
+}
+
+func main() {
+	fail()
+}

@@ -1,0 +1,1 @@
+exports.plus = (a, b, sum) => `${a} + ${b} = ${sum}`;

@@ -1,0 +1,4 @@
+const text = require('node:fs').readFileSync(0, 'utf8').trim();
+
+console.log('héllo wörld, 你好 🌍');
+console.log(`${text.length} ${text}`);

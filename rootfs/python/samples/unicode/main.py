@@ -1,0 +1,3 @@
+text = input()
+print("héllo wörld, 你好 🌍")
+print(len(text), text)

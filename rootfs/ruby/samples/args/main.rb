@@ -1,0 +1,2 @@
+puts ARGV.length
+ARGV.each { |arg| puts "[#{arg}]" }

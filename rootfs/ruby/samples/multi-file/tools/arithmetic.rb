@@ -1,0 +1,3 @@
+module Arithmetic
+  def self.add(a, b) = a + b
+end

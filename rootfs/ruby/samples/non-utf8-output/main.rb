@@ -1,0 +1,1 @@
+$stdout.binmode.write("\xff\xfe\x00A\n".b)

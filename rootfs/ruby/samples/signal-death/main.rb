@@ -1,0 +1,2 @@
+Process.kill(:TERM, Process.pid)
+sleep

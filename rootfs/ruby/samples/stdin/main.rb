@@ -1,0 +1,2 @@
+puts gets.split.sum(&:to_i)
+puts gets.chomp.upcase

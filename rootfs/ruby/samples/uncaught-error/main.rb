@@ -1,0 +1,5 @@
+def fail_now
+  raise ArgumentError, "boom"
+end
+
+fail_now

@@ -1,0 +1,3 @@
+text = gets.chomp
+puts "héllo wörld, 你好 🌍"
+puts "#{text.length} #{text}"

@@ -1,0 +1,5 @@
+mod tools;
+
+fn main() {
+    println!("1 + 2 = {}", tools::arithmetic::add(1, 2));
+}

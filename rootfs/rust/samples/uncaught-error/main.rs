@@ -1,0 +1,4 @@
+fn main() {
+    let nothing: Option<i32> = None;
+    nothing.expect("boom");
+}

@@ -1,0 +1,3 @@
+const never: number = 1;
+function f( {
+console.log(never);
