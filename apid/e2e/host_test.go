@@ -80,7 +80,7 @@ func (s *stack) leftovers() error {
 	var left []string
 	// The kernel takes a moment to reap what was killed.
 	for range 100 {
-		left = append(append(processes("cgroup", s.cgroup), processes("environ", daemonSecret)...), processes("cmdline", s.dir)...)
+		left = append(append(processes("cgroup", s.cgroup), processes("environ", "E2E_STACK="+s.cgroup)...), processes("cmdline", s.dir)...)
 		if len(left) == 0 {
 			break
 		}

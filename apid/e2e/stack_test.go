@@ -36,7 +36,8 @@ type stack struct {
 // Environment of both daemons that no program may see.
 var daemonSecret = "PLANTED_IN_DAEMONS=" + randomMarker()
 
-// stacks counts the stacks of this process: each uses host uids of its own, away from those of a server that may run here.
+// stacks counts those that were started. No two that live at a time use the same uids of the host, nor those of a server that may run
+// here: one stack lives as long as the tests, and one other besides.
 var stacks int
 
 // startStack returns when a program has run. settings is the text of apid's configuration file.
@@ -51,7 +52,7 @@ func startStack(name, settings string) (*stack, error) {
 		os.Chmod(dir, 0o755),
 		os.Chown(dir, 0, apidUser),
 		os.WriteFile(s.path("apid.toml"), []byte(settings), 0o644),
-		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n", 0x70000000+stacks*0x04000000), 0o644),
+		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n", 0x74000000+min(stacks-1, 1)*0x04000000), 0o644),
 	)
 	for _, key := range []*string{&s.key, &s.otherKey} {
 		if err == nil {
@@ -71,12 +72,25 @@ func startStack(name, settings string) (*stack, error) {
 
 func (s *stack) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *stack) createKey() (string, error) {
-	create := exec.Command(filepath.Join(binaries, "apid"), "keys", "create", "-name", "e2e", "-file", s.path("keys"))
+func (s *stack) createKey() (string, error) { return s.keys("create", "-name", "e2e") }
+
+// revokeKey revokes the key that was made as the nth, from 0.
+func (s *stack) revokeKey(n int) error {
+	list, err := s.keys("list")
+	if err != nil {
+		return err
+	}
+	_, err = s.keys("revoke", strings.Fields(strings.Split(list, "\n")[n+1])[0])
+	return err
+}
+
+// keys is the command `apid keys`, on the stack's own file.
+func (s *stack) keys(command string, args ...string) (string, error) {
+	keys := exec.Command(filepath.Join(binaries, "apid"), append([]string{"keys", command, "-file", s.path("keys")}, args...)...)
 	var out, errOut bytes.Buffer
-	create.Stdout, create.Stderr = &out, &errOut
-	if err := create.Run(); err != nil {
-		return "", fmt.Errorf("apid keys create: %w: %s", err, errOut.String())
+	keys.Stdout, keys.Stderr = &out, &errOut
+	if err := keys.Run(); err != nil {
+		return "", fmt.Errorf("apid keys %s: %w: %s", command, err, errOut.String())
 	}
 	return strings.TrimSpace(out.String()), nil
 }
@@ -88,7 +102,7 @@ func (s *stack) start() (err error) {
 	}
 	listen, metrics := freeAddress(), freeAddress()
 	s.url, s.metrics = "http://"+listen, "http://"+metrics+"/metrics"
-	s.apid, err = startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", listen, "-metrics", metrics,
+	s.apid, err = s.startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", listen, "-metrics", metrics,
 		"-socket", s.path("s.sock"), "-image", image, "-keys", s.path("keys"))
 	if err != nil {
 		return err
@@ -101,7 +115,7 @@ func (s *stack) start() (err error) {
 }
 
 func (s *stack) startSandboxd() (err error) {
-	s.sandboxd, err = startDaemon(0, "sandboxd", "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
+	s.sandboxd, err = s.startDaemon(0, "sandboxd", "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
 		"-profiles", filepath.Join(repository, "seccomp-profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))
 	if err != nil {
 		return err
@@ -159,10 +173,10 @@ type daemon struct {
 	done    chan struct{} // closed when it has ended
 }
 
-func startDaemon(uid uint32, name string, args ...string) (*daemon, error) {
+func (s *stack) startDaemon(uid uint32, name string, args ...string) (*daemon, error) {
 	d := &daemon{command: exec.Command(filepath.Join(binaries, name), args...), log: &lockedBuffer{}, done: make(chan struct{})}
 	d.command.Stdout, d.command.Stderr = d.log, d.log
-	d.command.Env = append(os.Environ(), daemonSecret)
+	d.command.Env = append(os.Environ(), daemonSecret, "E2E_STACK="+s.cgroup)
 	d.command.Dir = "/"
 	if uid != 0 {
 		d.command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
