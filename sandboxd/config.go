@@ -90,6 +90,10 @@ func loadConfig(path string) (config, error) {
 		if errors.As(err, &strict) {
 			return c, fmt.Errorf("%s: unknown key:\n%s", path, strict.String())
 		}
+		var where *toml.DecodeError
+		if errors.As(err, &where) {
+			return c, fmt.Errorf("%s:\n%s", path, where.String())
+		}
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -149,8 +150,8 @@ func (d *daemon) close() error {
 func (d *daemon) onClose(f func() error) { d.undo = append(d.undo, f) }
 
 // start makes everything and begins to fill the pools; serve then accepts. Whatever fails undoes what was done before.
-func start(c *config, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{}
+func start(c *config, log *slog.Logger) (_ *daemon, err error) {
+	d := &daemon{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -242,7 +243,7 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 	}
 	d.onClose(null.Close)
 	// We hold the lock, so whatever is there is a dead daemon's.
-	if err := os.Remove(c.Socket); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(c.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: c.Socket, Net: "unixpacket"})

@@ -110,7 +110,7 @@ func (c *Conn) Recv(v any) (files []*os.File, err error) {
 		return files, io.EOF
 	}
 	// MSG_CTRUNC: the kernel dropped descriptors that did not fit; the rest would be in the wrong places.
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(files) > MaxFds {
 		return files, errTruncated
 	}
 	return files, Decode(body[:n], v)

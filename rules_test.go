@@ -1,0 +1,184 @@
+// Package runtools holds no code: only the rules that the whole repository keeps, as tests. CONTRIBUTING.md tells why.
+package runtools
+
+import (
+	"bytes"
+	"go/format"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/runtools/runtools/"
+
+// goList runs go list and returns its lines.
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}
+
+// The leaves of pkg/ import std, x/sys and their one library, never each other.
+func TestLeavesDoNotImportEachOther(t *testing.T) {
+	allowed := map[string][]string{
+		"pkg/cgroup":  {"github.com/containerd/cgroups/v3", "github.com/opencontainers/runtime-spec/", "golang.org/x/sys/"},
+		"pkg/client":  {},
+		"pkg/jail":    {"github.com/vishvananda/netns", "golang.org/x/sys/"},
+		"pkg/lang":    {"github.com/Masterminds/semver/v3"},
+		"pkg/seccomp": {"github.com/seccomp/libseccomp-golang", "golang.org/x/sys/"},
+		"pkg/wire":    {"golang.org/x/sys/"},
+	}
+	var leaves []string
+	for _, path := range goList(t, "./pkg/...") {
+		leaves = append(leaves, strings.TrimPrefix(path, module))
+	}
+	for _, leaf := range leaves {
+		if _, ok := allowed[leaf]; !ok {
+			t.Errorf("%s is new: say here what it may import", leaf)
+		}
+		for _, dep := range goList(t, "-f", `{{join .Imports "\n"}}`, "./"+leaf) {
+			std := !strings.Contains(strings.Split(dep, "/")[0], ".") // also "C"
+			if !std && !slices.ContainsFunc(allowed[leaf], func(p string) bool { return strings.HasPrefix(dep, p) }) {
+				t.Errorf("%s imports %s", leaf, dep)
+			}
+		}
+	}
+}
+
+// Each side of the trust border is built without what belongs to the other.
+func TestWhatEachProgramMustNotContain(t *testing.T) {
+	for program, banned := range map[string][]string{
+		"./apid":     {module + "pkg/jail", module + "pkg/cgroup", module + "pkg/seccomp", "runtime/cgo"},
+		"./runtools": {module + "pkg/jail", module + "pkg/cgroup", module + "pkg/seccomp", module + "pkg/wire", "runtime/cgo"},
+		"./sandboxd": {module + "pkg/lang", "github.com/valyala/fasthttp"},
+		"./rootfs":   {module + "pkg/jail", "runtime/cgo"},
+	} {
+		cmd := exec.Command("go", "list", "-deps", program)
+		cgo := "0"
+		if program == "./sandboxd" {
+			cgo = "1"
+		}
+		cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", program, err)
+		}
+		for _, dep := range strings.Fields(string(out)) {
+			if slices.Contains(banned, dep) {
+				t.Errorf("%s contains %s", program, dep)
+			}
+		}
+	}
+}
+
+// tracked lists the files of the repository that match a pattern of git's.
+func tracked(t *testing.T, patterns ...string) []string {
+	t.Helper()
+	out, err := exec.Command("git", append([]string{"ls-files", "--cached", "--others", "--exclude-standard", "--"}, patterns...)...).Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	files := strings.Fields(string(out))
+	return slices.DeleteFunc(files, func(f string) bool { _, err := os.Stat(f); return err != nil })
+}
+
+// unsafe and cgo stand in files named *_unsafe.go only, so that a reader finds them all.
+func TestUnsafeIsWhereItsNameSays(t *testing.T) {
+	importing := regexp.MustCompile(`(?m)^\s*(import )?"(unsafe|C)"$`)
+	for _, file := range tracked(t, "*.go") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if importing.Match(data) && !strings.HasSuffix(file, "_unsafe.go") {
+			t.Errorf("%s imports unsafe or C", file)
+		}
+	}
+}
+
+// bans are calls that code of a folder must not make, with the reason.
+var bans = []struct{ folder, call, reason string }{
+	{"sandboxd", `os\.Create\(`, "follows links: root opens paths with O_NOFOLLOW or below a descriptor (CVE-2024-28185)"},
+	{"sandboxd", `os\.RemoveAll\(|os\.Chown\([^c]`, "root never walks or chowns a tree; volumes are dropped as mounts (CVE-2024-28189)"},
+	{"sandboxd", `exec\.Command`, "root starts nothing but zygote.c"},
+	{"pkg/jail", `exec\.Command`, "root starts nothing but zygote.c"},
+	{"", `os\.IsNotExist\(|os\.IsExist\(`, "does not see wrapped errors: errors.Is(err, fs.ErrNotExist)"},
+	{"", `ioutil\.`, "deprecated"},
+	{"apid", `net/http"`, "apid speaks HTTP by fasthttp"},
+}
+
+// exceptions of bans, with the reason.
+var exceptions = map[string]string{
+	"apid/metrics.go": "promhttp, on a listener of its own",
+	"apid/errors.go":  "the names of status codes",
+}
+
+func TestBannedCalls(t *testing.T) {
+	for _, file := range tracked(t, "*.go") {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range bans {
+			if !strings.HasPrefix(file, b.folder) || exceptions[file] != "" && b.folder == "apid" {
+				continue
+			}
+			if at := regexp.MustCompile(b.call).FindIndex(data); at != nil {
+				t.Errorf("%s:%d: %s: %s", file, 1+bytes.Count(data[:at[0]], []byte{'\n'}), b.call, b.reason)
+			}
+		}
+	}
+}
+
+func TestGofmt(t *testing.T) {
+	for _, file := range tracked(t, "*.go") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if formatted, err := format.Source(data); err != nil || !bytes.Equal(data, formatted) {
+			t.Errorf("%s is not gofmt-ed (%v)", file, err)
+		}
+	}
+}
+
+// maxZygote is where the one C file must be redesigned instead of grown, lines.
+const maxZygote = 600
+
+func TestZygoteStaysSmall(t *testing.T) {
+	data, err := os.ReadFile("pkg/jail/zygote.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(data, []byte{'\n'}); n > maxZygote {
+		t.Errorf("zygote.c has %d lines, at most %d", n, maxZygote)
+	}
+}
+
+// A link in a document leads somewhere.
+func TestLinksInDocuments(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	for _, file := range tracked(t, "*.md") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllSubmatch(data, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), string(m[1]))); err != nil {
+				t.Errorf("%s links to %s, which is not there", file, m[1])
+			}
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestExampleShowsTheDefaults(t *testing.T) {
+	example, err := loadConfig("sandboxd.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := defaultConfig(); !reflect.DeepEqual(example, want) {
+		t.Errorf("the example says\n%+v\nthe code says\n%+v", example, want)
+	}
+	text, err := os.ReadFile("sandboxd.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range reflect.VisibleFields(reflect.TypeFor[config]()) {
+		if name := key.Tag.Get("toml"); !strings.Contains(string(text), "\n"+name+" = ") {
+			t.Errorf("the example does not show %s", name)
+		}
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown key":    {"sockte = '/x'", "sockte"},
+		"wrong type":     {"max_jails = 'many'", "max_jails"},
+		"bad duration":   {"drain = '10'", "drain"},
+		"out of range":   {"cpu_weight = 0", "cpu_weight is 0, must be 1 to 10000"},
+		"too many jails": {"max_jails = 4097", "max_jails"},
+		"negative quota": {"cpus_per_job = -1.0", "cpus_per_job"},
+	} {
+		path := filepath.Join(t.TempDir(), "c.toml")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		conf, err := loadConfig(path)
+		if err == nil {
+			err = conf.validate()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want an error with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestTemplatesOfTheRepository(t *testing.T) {
+	paths, err := filepath.Glob("../rootfs/*/jail.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		specs, err := parseTemplates(data)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		for name, spec := range specs {
+			if _, err := loadProfile("../seccomp-profiles", spec.Seccomp); err != nil {
+				t.Errorf("%s: %s: %v", path, name, err)
+			}
+		}
+	}
+}
+
+func TestParseTemplates(t *testing.T) {
+	specs, err := parseTemplates([]byte(`{"templates": {"run": {"pids": 7}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultTemplate
+	want.Pids = 7
+	if specs["run"] != want {
+		t.Errorf("got %+v, want the defaults and pids 7", specs["run"])
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown field": {`{"templates": {"run": {"pid": 7}}}`, `template "run": json: unknown field "pid"`},
+		"outer field":   {`{"template": {}}`, "unknown field"},
+		"empty":         {`{"templates": {}}`, "empty"},
+		"bounds":        {`{"templates": {"run": {"pids": 0}}}`, "pids is 0, must be 1 to 32768"},
+		"trailing":      {`{"templates": {"run": {}}} x`, "after the object"},
+	} {
+		if _, err := parseTemplates([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want an error with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestProfileNameIsNoPath(t *testing.T) {
+	for _, name := range []string{"", "../base", "/etc/passwd", "a/b"} {
+		if _, err := loadProfile("../seccomp-profiles", name); err == nil {
+			t.Errorf("%q was loaded as a profile", name)
+		}
+	}
+}
+
+func TestKernelVersion(t *testing.T) {
+	for release, want := range map[string][2]int{"6.18.44-fc": {6, 18}, "6.3-rc1": {6, 3}, "5.15": {5, 15}, "6.1.0+": {6, 1}, "": {0, 0}} {
+		major, minor := kernelVersion(release)
+		if ([2]int{major, minor}) != want {
+			t.Errorf("%q: %d.%d, want %v", release, major, minor, want)
+		}
+	}
+}
+
+func FuzzParseTemplates(f *testing.F) {
+	f.Add([]byte(`{"templates": {"run": {"seccomp": "base", "pool": 2, "pids": 64}}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		specs, err := parseTemplates(data)
+		if err != nil {
+			return
+		}
+		for _, s := range specs {
+			if err := s.validate(); err != nil {
+				t.Errorf("accepted: %v", err)
+			}
+		}
+	})
+}

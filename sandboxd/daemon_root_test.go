@@ -1,0 +1,458 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// These tests run a whole daemon over an image of busybox alone. They need root, and fail without it.
+
+// busyboxImage makes an image in the layout of docs/languages.md.
+func busyboxImage(t *testing.T) string {
+	t.Helper()
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal("busybox is missing: apt-get install busybox-static")
+	}
+	dir := t.TempDir()
+	for _, d := range []string{"home/user", "build", "tmp", "proc", "dev", "sys", "bin", "etc"} {
+		if err := os.MkdirAll(filepath.Join(dir, "rootfs", d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(busybox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, content string, mode os.FileMode) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("rootfs/bin/busybox", string(data), 0o755)
+	write("image.json", `{"digest":"test"}`, 0o644)
+	write("languages/toy/jail.json", `{"templates":{"run":{"pool":2,"pids":32},"compile":{"pool":1,"pids":32},"cold":{"pool":0}}}`, 0o644)
+	if out, err := exec.Command("chroot", filepath.Join(dir, "rootfs"), "/bin/busybox", "--install", "-s", "/bin").CombinedOutput(); err != nil {
+		t.Fatalf("install busybox: %v: %s", err, out)
+	}
+	return dir
+}
+
+// testDaemon is a daemon with a client.
+type testDaemon struct {
+	t      *testing.T
+	d      *daemon
+	client *wire.Client
+	config config
+}
+
+func startDaemon(t *testing.T, change func(*config)) *testDaemon {
+	t.Helper()
+	c := defaultConfig()
+	c.Image, c.Profiles, c.User = busyboxImage(t), "../seccomp-profiles", "0"
+	c.Socket = filepath.Join(t.TempDir(), "s.sock")
+	c.CgroupParent = fmt.Sprintf("runtools-sandboxd-test-%d", os.Getpid())
+	c.MaxJails = 100
+	if change != nil {
+		change(&c)
+	}
+	if problems := checkHost(&c); len(problems) > 0 {
+		t.Fatal(errHost(problems))
+	}
+	d, err := start(&c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go d.server.serve()
+	td := &testDaemon{t: t, d: d, client: &wire.Client{Path: c.Socket}, config: c}
+	t.Cleanup(func() {
+		d.server.drain(time.Second)
+		if err := d.close(); err != nil {
+			t.Error(err)
+		}
+		td.wantNothingLeft()
+	})
+	return td
+}
+
+func (td *testDaemon) wantNothingLeft() {
+	td.t.Helper()
+	left, _ := filepath.Glob("/sys/fs/cgroup/*/" + td.config.CgroupParent)
+	more, _ := filepath.Glob("/sys/fs/cgroup/" + td.config.CgroupParent)
+	if left = append(left, more...); len(left) > 0 {
+		td.t.Errorf("cgroups left: %v", left)
+	}
+	if _, err := os.Stat(td.config.Socket); err == nil {
+		td.t.Error("the socket is left")
+	}
+}
+
+type ran struct {
+	*wire.Result
+	stdout, stderr string
+	err            error
+}
+
+// run runs a shell script as a job; change may be nil.
+func (td *testDaemon) run(script string, change func(*wire.Job)) ran {
+	td.t.Helper()
+	job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, Limits: wire.Limits{WallMS: 30_000}}
+	if change != nil {
+		change(job)
+	}
+	return td.runJob(context.Background(), job, nil)
+}
+
+func (td *testDaemon) runJob(ctx context.Context, job *wire.Job, kill chan wire.Kill, more ...*os.File) (r ran) {
+	var pipes [2][2]*os.File
+	for i := range pipes {
+		var err error
+		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
+			return ran{err: err}
+		}
+		defer pipes[i][0].Close()
+	}
+	r.Result, r.err = td.client.Run(ctx, job, kill, append([]*os.File{pipes[0][1], pipes[1][1]}, more...)...)
+	pipes[0][1].Close()
+	pipes[1][1].Close()
+	out, _ := io.ReadAll(pipes[0][0])
+	errs, _ := io.ReadAll(pipes[1][0])
+	r.stdout, r.stderr = string(out), string(errs)
+	return r
+}
+
+func wantCode(t *testing.T, err error, code wire.Code) {
+	t.Helper()
+	var w *wire.Error
+	if !errors.As(err, &w) || w.Code != code {
+		t.Errorf("got %v, want an error of code %s", err, code)
+	}
+}
+
+func TestJobs(t *testing.T) {
+	td := startDaemon(t, nil)
+	t.Run("hello", func(t *testing.T) {
+		r := td.run("echo hi; echo err >&2; exit 3", nil)
+		if r.err != nil || r.stdout != "hi\n" || r.stderr != "err\n" || r.Code != 3 || r.Signal != 0 || r.Limit != "" {
+			t.Errorf("%+v", r)
+		}
+		if r.WallNS <= 0 || r.CPUNS <= 0 || r.MemoryPeak <= 0 || r.MemoryMax != td.config.MemoryBytes || r.WorkspaceFiles != 1 {
+			t.Errorf("usage %+v", r.Result)
+		}
+	})
+	t.Run("cold template", func(t *testing.T) {
+		r := td.run("echo hi", func(j *wire.Job) { j.Template = "toy/cold" })
+		if r.err != nil || r.stdout != "hi\n" || r.PoolHit {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("unknown template", func(t *testing.T) {
+		wantCode(t, td.run("", func(j *wire.Job) { j.Template = "toy/none" }).err, wire.CodeUnknownTemplate)
+	})
+	t.Run("unknown program", func(t *testing.T) {
+		wantCode(t, td.run("", func(j *wire.Job) { j.Argv = []string{"/bin/none"} }).err, wire.CodeExec)
+	})
+	t.Run("invalid", func(t *testing.T) {
+		wantCode(t, td.run("", func(j *wire.Job) { j.Argv = nil }).err, wire.CodeInvalid)
+	})
+	t.Run("signal", func(t *testing.T) {
+		if r := td.run("kill -SEGV $$", nil); r.err != nil || r.Signal != int(unix.SIGSEGV) || r.Limit != "" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestLimitsFire(t *testing.T) {
+	td := startDaemon(t, nil)
+	for name, c := range map[string]struct {
+		script string
+		limits wire.Limits
+		want   string
+	}{
+		"wall":            {"echo out; sleep 600", wire.Limits{WallMS: 200}, wire.LimitWall},
+		"wall, stopped":   {"echo out; kill -STOP $$", wire.Limits{WallMS: 200}, wire.LimitWall},
+		"wall, storm":     {"echo out; f() { f | f & }; f; sleep 600", wire.Limits{WallMS: 500}, wire.LimitWall},
+		"cpu":             {"echo out; while :; do :; done", wire.Limits{WallMS: 60_000, CPUMS: 200}, wire.LimitCPU},
+		"cpu, children":   {"echo out; (while :; do :; done) & (while :; do :; done) & wait", wire.Limits{WallMS: 60_000, CPUMS: 200}, wire.LimitCPU},
+		"memory":          {"echo out; head -c 100000000 /dev/zero | tail", wire.Limits{WallMS: 60_000, MemoryBytes: 32 << 20}, wire.LimitMemory},
+		"memory in files": {"echo out; head -c 100000000 /dev/zero >/dev/shm/x; sleep 600", wire.Limits{WallMS: 60_000, MemoryBytes: 32 << 20}, wire.LimitMemory},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := td.run(c.script, func(j *wire.Job) { j.Limits = c.limits })
+			if r.err != nil || r.Limit != c.want || r.stdout != "out\n" || r.Signal != int(unix.SIGKILL) {
+				t.Errorf("%+v %+v, want limit %s and the output until then", r, r.Result, c.want)
+			}
+			if clean := td.run("echo clean", nil); clean.stdout != "clean\n" || clean.Limit != "" {
+				t.Errorf("the next job: %+v", clean)
+			}
+		})
+	}
+}
+
+func TestKillByClient(t *testing.T) {
+	td := startDaemon(t, nil)
+	kill := make(chan wire.Kill, 1)
+	kill <- wire.Kill{Limit: wire.LimitStderr}
+	r := td.runJob(context.Background(), &wire.Job{Template: "toy/run", Argv: []string{"/bin/sleep", "600"}}, kill)
+	if r.err != nil || r.Limit != wire.LimitStderr {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestHangUpKillsTheTree(t *testing.T) {
+	td := startDaemon(t, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(300*time.Millisecond, cancel)
+	start := time.Now()
+	r := td.runJob(ctx, &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", "setsid sleep 600 & sleep 600"}}, nil)
+	if !errors.Is(r.err, context.Canceled) {
+		t.Errorf("%+v", r)
+	}
+	// runJob has read both pipes to their end: nobody holds them any more.
+	if time.Since(start) > 20*time.Second {
+		t.Error("the tree outlived the connection")
+	}
+}
+
+func TestWorkspaces(t *testing.T) {
+	td := startDaemon(t, nil)
+	with := func(v wire.Volume) func(*wire.Job) { return func(j *wire.Job) { j.Workspace = v } }
+	if r := td.run("echo kept >f", with(wire.Volume{ID: "a", New: true})); r.err != nil || r.WorkspaceFiles != 2 || r.WorkspaceBytes != 4096 {
+		t.Fatalf("%+v", r)
+	}
+	if r := td.run("cat f; stat -c '%u %g' f", with(wire.Volume{ID: "a"})); r.stdout != "kept\n1000 1000\n" {
+		t.Errorf("%+v", r)
+	}
+	wantCode(t, td.run("", with(wire.Volume{ID: "a", New: true})).err, wire.CodeVolumeInUse)
+	wantCode(t, td.run("", with(wire.Volume{ID: "b"})).err, wire.CodeUnknownVolume)
+	if r := td.run("ls", nil); r.stdout != "" {
+		t.Errorf("a job of no session found %q", r.stdout)
+	}
+	if err := td.client.Forget(context.Background(), "a", "never-there"); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, td.run("", with(wire.Volume{ID: "a"})).err, wire.CodeUnknownVolume)
+}
+
+func TestWorkspaceIsBounded(t *testing.T) {
+	td := startDaemon(t, func(c *config) { c.WorkspaceBytes, c.WorkspaceFiles = 64<<10, 8 })
+	r := td.run("yes | head -c 100000 >big 2>/dev/null; stat -c %s big; rm big; touch 1 2 3 4 5 6 7 8 9 2>/dev/null; ls | wc -l", nil)
+	if r.stdout != "65536\n7\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestOneJobAtATimeInAWorkspace(t *testing.T) {
+	td := startDaemon(t, nil)
+	started := make(chan struct{})
+	done := make(chan ran)
+	go func() {
+		close(started)
+		done <- td.run("sleep 1", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "w", New: true} })
+	}()
+	<-started
+	time.Sleep(300 * time.Millisecond)
+	wantCode(t, td.run("", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "w"} }).err, wire.CodeVolumeInUse)
+	if r := <-done; r.err != nil {
+		t.Error(r.err)
+	}
+	// At once after an answer the jail of the last job may still be there: the next one waits for it.
+	for range 50 {
+		if r := td.run("echo x >>f", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "w"} }); r.err != nil {
+			t.Fatal(r.err)
+		}
+	}
+}
+
+func TestBuildVolume(t *testing.T) {
+	td := startDaemon(t, nil)
+	build := func(script string, v wire.Volume) ran {
+		return td.run(script, func(j *wire.Job) { j.Template, j.Build = "toy/compile", v })
+	}
+	if r := build("echo 'echo built' >/build/main; chmod +x /build/main", wire.Volume{ID: "x", New: true}); r.err != nil || r.BuildBytes != 4096 {
+		t.Fatalf("%+v", r)
+	}
+	if r := build("/build/main; touch /build/y 2>&1", wire.Volume{ID: "x"}); r.stdout != "built\ntouch: /build/y: Read-only file system\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := build("echo x >/build/main; exit 1", wire.Volume{ID: "failed", New: true}); r.err != nil {
+		t.Error(r.err)
+	}
+	wantCode(t, build("", wire.Volume{ID: "failed"}).err, wire.CodeUnknownVolume)
+}
+
+// A just-written program must start, however many others are being written and started: no process of ours may hold it open for
+// writing (ETXTBSY; go-judge 4ef8811).
+func TestNoTextFileBusy(t *testing.T) {
+	td := startDaemon(t, nil)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 10 {
+				id := fmt.Sprintf("b-%d-%d", w, i)
+				c := td.run("cp /bin/busybox /build/echo", func(j *wire.Job) { j.Template, j.Build = "toy/compile", wire.Volume{ID: id, New: true} })
+				r := td.run("", func(j *wire.Job) { j.Build, j.Argv = wire.Volume{ID: id}, []string{"/build/echo", "ran"} })
+				if c.err != nil || r.err != nil || r.stdout != "ran\n" {
+					t.Errorf("%v %+v", c.err, r)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestNothingLeaks(t *testing.T) {
+	td := startDaemon(t, func(c *config) { c.Networks = 1 }) // more would still be filling up
+	settle := func() (fds int, st *wire.Status) {
+		for range 200 {
+			var err error
+			if st, err = td.client.Status(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if st.LiveJails == 3 && st.Jobs == 0 && st.Volumes == 3 { // the pools: 2 + 1
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries), st
+	}
+	round := func() {
+		td.run("echo hi", nil)
+		td.run("", func(j *wire.Job) { j.Argv = []string{"/bin/none"} })
+		td.run("", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "unknown"} })
+		td.run("", func(j *wire.Job) { j.Argv = nil })
+		td.run("sleep 9", func(j *wire.Job) { j.Limits.WallMS = 20 })
+		td.run("", func(j *wire.Job) { j.Build = wire.Volume{ID: "gone"} })
+	}
+	round()
+	before, _ := settle()
+	for range 20 {
+		round()
+	}
+	after, st := settle()
+	if st.LiveJails != 3 || st.Volumes != 3 {
+		t.Errorf("%+v, want 3 jails and 3 volumes", st)
+	}
+	if after > before+5 { // the runtime's own come and go
+		t.Errorf("%d descriptors open, %d before 120 jobs", after, before)
+	}
+}
+
+func TestBreakingTheContract(t *testing.T) {
+	td := startDaemon(t, nil)
+	for name, body := range map[string]string{
+		"not JSON": "hello", "unknown field": `{"job":{"root":"/"}}`, "nothing": `{}`, "kill without job": `{"kill":{"limit":"stdout"}}`,
+		"short": `{"job":`, "fewer descriptors": `{"job":{"template":"toy/run","argv":["/bin/true"],"env":[]}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			uc, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: td.config.Socket, Net: "unixpacket"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer uc.Close()
+			if _, err := uc.Write([]byte(body)); err != nil {
+				t.Fatal(err)
+			}
+			answer := make([]byte, 4096)
+			n, err := uc.Read(answer)
+			if err != nil || !strings.Contains(string(answer[:n]), `"code":"invalid"`) {
+				t.Errorf("answer %q, %v", answer[:n], err)
+			}
+		})
+	}
+	if r := td.run("echo well", nil); r.stdout != "well\n" {
+		t.Errorf("afterwards: %+v", r)
+	}
+}
+
+func TestOnlyTheConfiguredUserConnects(t *testing.T) {
+	td := startDaemon(t, func(c *config) { c.User = "12345" })
+	for uid, want := range map[uint32]bool{12345: true, 12346: false} {
+		// The socket is opened to everyone, so that only the check of credentials is left.
+		if err := os.Chmod(td.config.Socket, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for dir := filepath.Dir(td.config.Socket); dir != os.TempDir(); dir = filepath.Dir(dir) {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := askAs(t, uid, td.config.Socket)
+		if got != want {
+			t.Errorf("uid %d was answered: %v, want %v", uid, got, want)
+		}
+	}
+}
+
+// askAs asks for the status as another user, from a thread of its own.
+func askAs(t *testing.T, uid uint32, socket string) bool {
+	t.Helper()
+	answered := make(chan bool)
+	go func() {
+		defer close(answered)
+		// Never unlocked: the thread ends with the goroutine, and its uid with it.
+		lockThread()
+		if err := setThreadUID(uid); err != nil {
+			t.Error(err)
+			return
+		}
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer unix.Close(fd)
+		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+			t.Error(err)
+			return
+		}
+		_ = unix.Send(fd, []byte(`{"status":{}}`), unix.MSG_NOSIGNAL)
+		n, _ := unix.Read(fd, make([]byte, 4096))
+		answered <- n > 0
+	}()
+	return <-answered
+}
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	td := startDaemon(t, nil)
+	if _, err := start(&td.config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another sandboxd serves this socket") {
+		t.Errorf("got %v", err)
+	}
+	if r := td.run("echo well", nil); r.stdout != "well\n" {
+		t.Errorf("the first one afterwards: %+v", r)
+	}
+}
+
+func TestDrainRefusesAndEnds(t *testing.T) {
+	td := startDaemon(t, nil)
+	done := make(chan ran)
+	go func() { done <- td.run("sleep 600", func(j *wire.Job) { j.Limits.WallMS = 0 }) }()
+	time.Sleep(200 * time.Millisecond)
+	td.d.server.drain(100 * time.Millisecond)
+	if r := <-done; r.err == nil {
+		t.Errorf("a job that outlived the drain was answered: %+v", r)
+	}
+}
