@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -322,7 +323,7 @@ func TestNoTextFileBusy(t *testing.T) {
 
 func TestNothingLeaks(t *testing.T) {
 	td := startDaemon(t, func(c *config) { c.Networks = 1 }) // more would still be filling up
-	settle := func() (fds int, st *wire.Status) {
+	settle := func() (fds []string, st *wire.Status) {
 		for range 200 {
 			var err error
 			if st, err = td.client.Status(context.Background()); err != nil {
@@ -337,7 +338,12 @@ func TestNothingLeaks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(entries), st
+		for _, e := range entries {
+			target, _ := os.Readlink("/proc/self/fd/" + e.Name())
+			fds = append(fds, target)
+		}
+		slices.Sort(fds)
+		return fds, st
 	}
 	round := func() {
 		td.run("echo hi", nil)
@@ -356,8 +362,8 @@ func TestNothingLeaks(t *testing.T) {
 	if st.LiveJails != 3 || st.Volumes != 3 {
 		t.Errorf("%+v, want 3 jails and 3 volumes", st)
 	}
-	if after > before+5 { // the runtime's own come and go
-		t.Errorf("%d descriptors open, %d before 120 jobs", after, before)
+	if len(after) > len(before)+5 { // the runtime's own come and go
+		t.Errorf("%d descriptors open, %d before 120 jobs:\n%v\n%v", len(after), len(before), before, after)
 	}
 }
 

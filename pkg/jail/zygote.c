@@ -148,7 +148,7 @@ static void serve(void);
 static int step_spawn(const struct zygote_step *s)
 {
 	struct clone_args args = {
-		.flags = s->a | CLONE_PIDFD,
+		.flags = s->a | (in_jail ? 0 : CLONE_PIDFD), /* sandboxd watches PID 1 alone */
 		.pidfd = (uint64_t)(uintptr_t)&child_pidfd,
 		.exit_signal = SIGCHLD,
 	};

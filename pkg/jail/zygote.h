@@ -20,7 +20,7 @@
  * start of the packet. Whatever is not named below is unused.
  */
 enum zygote_op {
-	ZOP_SPAWN = 1,   /* clone with flags a; the child interprets packets from fd, its PID and pidfd go into the reply */
+	ZOP_SPAWN = 1,   /* clone with flags a; the child interprets packets from fd, its PID and, outside jails, its pidfd go into the reply */
 	ZOP_SETNS,       /* join namespace fd of type a */
 	ZOP_UNSHARE,     /* flags a */
 	ZOP_SETIDS,      /* no supplementary groups; gid a, uid b, all three of each */
