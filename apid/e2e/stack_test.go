@@ -100,6 +100,14 @@ func (s *stack) start() (err error) {
 	if err := s.startSandboxd(); err != nil {
 		return err
 	}
+	if err := s.startApid(); err != nil {
+		return err
+	}
+	s.pools, err = s.settledLeaves()
+	return err
+}
+
+func (s *stack) startApid() (err error) {
 	listen, metrics := freeAddress(), freeAddress()
 	s.url, s.metrics = "http://"+listen, "http://"+metrics+"/metrics"
 	s.apid, err = s.startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", listen, "-metrics", metrics,
@@ -107,11 +115,7 @@ func (s *stack) start() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.waitReady(); err != nil {
-		return err
-	}
-	s.pools, err = s.settledLeaves()
-	return err
+	return s.waitReady()
 }
 
 func (s *stack) startSandboxd() (err error) {
