@@ -3,11 +3,20 @@
 STATE := $(or $(RUNTOOLS_STATE),/var/lib/runtools)
 GO    ?= go
 
+# Every package; rootfs/go/ holds Go programs that are no part of this module's build.
+PACKAGES := . ./apid/... ./pkg/... ./rootfs ./runtools/... ./sandboxd ./scripts/...
+# Those whose tests need no root, no image and no C.
+PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./rootfs ./runtools/...
+ROOT     := ./pkg/cgroup ./pkg/jail ./pkg/seccomp ./sandboxd
+
 # Hardening of the one C file; https://best.openssf.org/Compiler-Hardening-Guides/Compiler-Options-Hardening-Guide-for-C-and-C++
 export CGO_CFLAGS  ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protection
 export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 
-.PHONY: all binaries mkrootfs run test test-unit test-root test-vm lint fuzz bench rootfs rootfs-check install deps clean
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-e2e test-vm lint fuzz bench install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -26,17 +35,71 @@ mkrootfs:
 rootfs: mkrootfs
 	@bin/mkrootfs build -state $(STATE)
 
+# Every sample of every language in the image, without any jail.
+rootfs-check: rootfs
+	bin/mkrootfs check -state $(STATE)
+
 # Packages of the host: a C compiler and libseccomp to build sandboxd, and what the image is made with.
 deps:
 	@scripts/deps gcc libc6-dev libseccomp-dev $(shell cat rootfs/host-packages)
 
-# Every sample of every language in the image.
-rootfs-check: rootfs
-	bin/mkrootfs check -state $(STATE)
-
 # Serve in the foreground, print a key and a curl line. SIGTERM ends everything.
 run: all
 	@exec scripts/run
+
+# All tests. Set-up first; root is needed, and a test that cannot run fails.
+test: all test-deps lint test-unit test-root test-e2e test-vm
+
+test-deps:
+	@scripts/deps busybox-static qemu-system-x86 cpio
+
+# Vet, staticcheck, the C file with every warning an error. The repository's own rules are rules_test.go, with their reasons.
+lint: deps
+	$(GO) vet $(PACKAGES)
+	$(GO) run $(STATICCHECK) $(PACKAGES)
+	gcc -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fanalyzer -c pkg/jail/zygote.c -o /dev/null
+
+# Tests that need nothing.
+test-unit:
+	$(GO) test -race $(PURE)
+
+# Tests that make real cgroups, jails and daemons.
+test-root: deps test-deps
+	$(GO) test -race $(ROOT)
+
+# Both daemons over HTTP, every language, every sample.
+test-e2e: all
+	RUNTOOLS_STATE=$(STATE) $(GO) test -timeout 15m ./apid/e2e
+
+# The cgroup v2 half: the same tests in a virtual machine whose kernel has nothing else. Software emulation; minutes.
+test-vm: deps test-deps
+	@mkdir -p bin/vm
+	$(GO) test -c -o bin/vm/ ./pkg/cgroup ./pkg/jail ./sandboxd
+	scripts/test-vm -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/sandboxd.test=/test/sandboxd/ \
+		-with seccomp-profiles=/test/seccomp-profiles -- \
+		'./cgroup.test' './jail.test' 'cd sandboxd && ./sandboxd.test -test.run "$(VM_TESTS)"'
+
+VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain
+
+# Each decoder of foreign bytes for FUZZTIME.
+fuzz:
+	for target in ./pkg/wire:FuzzRequest ./pkg/lang:FuzzParse ./pkg/seccomp:FuzzParse ./apid:FuzzDecodeRequest ./sandboxd:FuzzParseTemplates; do \
+		$(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}" || exit 1; done
+
+# The performance tables, against the bare commands in the same run. ARGS="-only languages" for a part.
+bench: all
+	@$(GO) build -o bin/bench ./scripts/bench
+	bin/bench -image $(STATE)/current $(ARGS)
+
+# Binaries, profiles, example configuration and systemd units, below DESTDIR.
+install: binaries mkrootfs
+	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/usr/share/runtools/rootfs $(DESTDIR)/usr/share/runtools/seccomp-profiles $(DESTDIR)/etc/runtools $(DESTDIR)/usr/lib/systemd/system
+	install bin/sandboxd bin/apid bin/runtools bin/mkrootfs $(DESTDIR)/usr/local/bin/
+	install -m 644 seccomp-profiles/*.json $(DESTDIR)/usr/share/runtools/seccomp-profiles/
+	cp -r rootfs/. $(DESTDIR)/usr/share/runtools/rootfs/
+	install -m 644 sandboxd/sandboxd.example.toml $(DESTDIR)/etc/runtools/
+	install -m 644 apid/apid.example.toml $(DESTDIR)/etc/runtools/
+	install -m 644 scripts/systemd/*.service $(DESTDIR)/usr/lib/systemd/system/
 
 clean:
 	rm -rf bin

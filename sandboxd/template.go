@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sort"
 
 	"golang.org/x/sys/unix"
 
@@ -153,14 +152,4 @@ func (t *template) rlimits() []jail.Rlimit {
 		{Resource: unix.RLIMIT_STACK, Soft: 8 << 20, Hard: unix.RLIM_INFINITY}, // what a login shell gets, whatever we were started with
 		same(unix.RLIMIT_MEMLOCK, 8<<20),                                       // the kernel's default
 	}
-}
-
-// sortedTemplates orders templates by name, for logs and status.
-func sortedTemplates(m map[string]*template) []*template {
-	var all []*template
-	for _, t := range m {
-		all = append(all, t)
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
-	return all
 }

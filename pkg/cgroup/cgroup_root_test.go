@@ -80,7 +80,7 @@ func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
 	p := openTest(t)
 	l := newLeaf(t, p, roomy)
 	// tail buffers its whole input: 200 MB of it.
-	cmd, _ := child(t, l, "head -c 200000000 /dev/zero | tail >/dev/null; sleep 60")
+	cmd, _ := child(t, l, "head -c 100000000 /dev/zero | tail >/dev/null; sleep 60")
 	killed := make(chan struct{})
 	if err := l.WatchOOM(func() { cmd.Process.Kill(); close(killed) }); err != nil {
 		t.Fatal(err)
@@ -116,9 +116,9 @@ func TestSetMemoryRaisesAndLowers(t *testing.T) {
 			t.Fatalf("%d: %v", bytes, err)
 		}
 	}
-	cmd, out := child(t, l, "head -c 200000000 /dev/zero | tail | wc -c")
+	cmd, out := child(t, l, "head -c 100000000 /dev/zero | tail | wc -c")
 	line, _ := out.ReadString('\n')
-	if cmd.Wait(); strings.TrimSpace(line) != "200000000" {
+	if cmd.Wait(); strings.TrimSpace(line) != "100000000" {
 		t.Errorf("a program within the raised limit printed %q", line)
 	}
 }

@@ -116,11 +116,10 @@ static void send_reply(void)
 		memset(&cbuf, 0, sizeof cbuf);
 		msg.msg_control = &cbuf;
 		msg.msg_controllen = sizeof cbuf;
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &child_pidfd, sizeof(int));
+		cbuf.align.cmsg_level = SOL_SOCKET;
+		cbuf.align.cmsg_type = SCM_RIGHTS;
+		cbuf.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&cbuf.align), &child_pidfd, sizeof(int));
 	}
 	if (sendmsg(control, &msg, MSG_NOSIGNAL) < 0)
 		_exit(0);
@@ -303,11 +302,10 @@ static int step_relay(const struct zygote_step *s)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cbuf, .msg_controllen = CMSG_SPACE(sizeof(int) * s->c) };
 
 	memset(&cbuf, 0, sizeof cbuf);
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int) * s->c);
-	memcpy(CMSG_DATA(c), fds + s->fd, sizeof(int) * s->c);
+	cbuf.align.cmsg_level = SOL_SOCKET;
+	cbuf.align.cmsg_type = SCM_RIGHTS;
+	cbuf.align.cmsg_len = CMSG_LEN(sizeof(int) * s->c);
+	memcpy(CMSG_DATA(&cbuf.align), fds + s->fd, sizeof(int) * s->c);
 	return sendmsg(relay, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
