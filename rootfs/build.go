@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
 	"time"
 )
@@ -47,9 +46,11 @@ func build(ctx context.Context, set settings) error {
 	if err := hostReady(set); err != nil {
 		return err
 	}
-	if err := w.st.lock(); err != nil {
+	lock, err := w.st.lock()
+	if err != nil {
 		return err
 	}
+	defer lock.Close()
 	if w.upToDate() { // by the builder that held the lock
 		return nil
 	}
@@ -81,19 +82,15 @@ func (w *work) upToDate() bool {
 	return true
 }
 
-// hostReady checks for root and for the tools of host-packages, before an hour is lost.
+// hostReady checks for what no build can do without. Tools that one source needs are missed when that source is tried.
 func hostReady(set settings) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("build needs root: it makes namespaces and files of root's")
 	}
-	var missing []string
-	for _, tool := range []string{"mmdebstrap", "xz", "tar", "npm"} {
+	for _, tool := range []string{"mmdebstrap", "tar"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			missing = append(missing, tool)
+			return fmt.Errorf("%s is not on this host; install the packages named in %s", tool, filepath.Join(set.Languages, "host-packages"))
 		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("not on this host: %s; install the packages named in %s", strings.Join(missing, ", "), filepath.Join(set.Languages, "host-packages"))
 	}
 	return nil
 }
@@ -176,9 +173,6 @@ func (w *work) publish(image imageInfo) error {
 	if err := w.st.swap(image.Digest); err != nil {
 		return err
 	}
-	if err := w.st.prune(); err != nil {
-		return err
-	}
 	var missing []string
 	for folder, l := range image.Languages {
 		if l.Error != "" {
@@ -187,7 +181,7 @@ func (w *work) publish(image imageInfo) error {
 		}
 	}
 	w.say("image %s is current: %d languages, %d left out", image.Digest, len(image.Languages)-len(missing), len(missing))
-	return nil
+	return w.st.prune()
 }
 
 // replaceDir moves a finished image to its name; the same digest may have been built before, with -force or by another version.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -88,6 +89,8 @@ func remedy(folder string, err error) string {
 		return strings.ReplaceAll(s, "FOLDER", folder)
 	case errors.Is(err, os.ErrNotExist):
 		return s + "; remedy: put the file there or give -source " + folder + "=PATH-OR-URL,sha256=HEX"
+	case errors.Is(err, exec.ErrNotFound):
+		return s + "; remedy: install the packages named in rootfs/host-packages, then build again"
 	case strings.HasPrefix(s, "npm"):
 		return s + "; remedy: make `npm view` work for this package, then build again"
 	}

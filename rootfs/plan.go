@@ -72,14 +72,12 @@ func makePlan(set settings, h host, entries []aptEntry) (plan, error) {
 	for _, l := range langs {
 		c := choice{language: l}
 		for _, s := range l.Packages.Sources {
-			if s.Base != "" && s.Base != set.Base {
-				continue
+			if s.Base == "" || s.Base == set.Base {
+				c.Sources = append(c.Sources, s)
 			}
-			if given, ok := set.Sources[l.Folder]; ok && s.Archive != nil {
-				first := source{Base: s.Base, Apt: s.Apt, Archive: &archive{archiveFrom: given, Strip: s.Archive.Strip, To: s.Archive.To}}
-				c.Sources = append([]source{first}, c.Sources...)
-			}
-			c.Sources = append(c.Sources, s)
+		}
+		if given, ok := set.Sources[l.Folder]; ok {
+			c.preferGiven(given)
 		}
 		if len(c.Sources) == 0 {
 			c.Error = fmt.Sprintf("%s: no source for base %s in packages.json", l.Folder, set.Base)
@@ -123,6 +121,17 @@ func (p *plan) settle(set settings) error {
 	}
 	p.Inputs = hashOf(all...)
 	return nil
+}
+
+// preferGiven puts the operator's archive before all sources; it is laid out as the first archive of the manifest is.
+func (c *choice) preferGiven(given archiveFrom) {
+	i := slices.IndexFunc(c.Sources, func(s source) bool { return s.Archive != nil })
+	if i < 0 {
+		return
+	}
+	first := c.Sources[i]
+	first.Archive = &archive{archiveFrom: given, Strip: first.Archive.Strip, To: first.Archive.To}
+	c.Sources = slices.Insert(c.Sources, 0, first)
 }
 
 func (l language) hasArchive() bool {

@@ -57,30 +57,24 @@ func readImage(dir string) (imageInfo, buildInfo, error) {
 	return i, b, err
 }
 
-// lock keeps other builders away for as long as this process lives. The file stays: removing it would let two builders lock two files.
-func (s store) lock() error {
+// lock keeps other builders away until the file it returns is closed. The file stays: removing it would let two builders lock two files.
+func (s store) lock() (*os.File, error) {
 	if err := os.MkdirAll(string(s), 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(string(s), "rootfs.lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-		return keepOpen(f)
+		return f, nil
 	}
 	fmt.Println("another mkrootfs is building here; waiting for it")
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", f.Name(), err)
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	return keepOpen(f)
-}
-
-var lockFile *os.File // referenced, so that no finalizer closes it and drops the lock
-
-func keepOpen(f *os.File) error {
-	lockFile = f
-	return nil
+	return f, nil
 }
 
 // clean removes what an interrupted build has left half done. Only under the lock.
