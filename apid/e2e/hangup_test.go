@@ -89,7 +89,7 @@ func TestHangUpLeavesNothing(t *testing.T) {
 
 func TestHangUpWhileCompiling(t *testing.T) {
 	marker := randomMarker()
-	hangUp := startRequest(t, program("c", heavyC).with(request{"env": request{"MARKER": marker}}))
+	hangUp := startRequest(t, program("rust", heavyRust).with(request{"env": request{"MARKER": marker}}))
 	waitStarted(t, marker)
 	hangUp()
 	wantGone(t, marker)

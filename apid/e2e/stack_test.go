@@ -182,8 +182,10 @@ func (s *stack) startDaemon(uid uint32, name string, args ...string) (*daemon, e
 	d.command.Stdout, d.command.Stderr = d.log, d.log
 	d.command.Env = append(os.Environ(), daemonSecret, "E2E_STACK="+s.cgroup)
 	d.command.Dir = "/"
+	// If the tests are killed, or panic, the daemons end as well.
+	d.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if uid != 0 {
-		d.command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		d.command.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
 	}
 	if err := d.command.Start(); err != nil {
 		return nil, err
