@@ -141,6 +141,23 @@ func (td *testDaemon) runJob(ctx context.Context, job *wire.Job, kill chan wire.
 	return r
 }
 
+// runWithFiles runs a script with files in the given workspace.
+func (td *testDaemon) runWithFiles(script, contents string, files []wire.File, workspace wire.Volume) ran {
+	td.t.Helper()
+	fd, err := unix.MemfdCreate("files", unix.MFD_CLOEXEC)
+	if err != nil {
+		td.t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "files")
+	defer f.Close()
+	if _, err := f.WriteString(contents); err != nil {
+		td.t.Fatal(err)
+	}
+	job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, Limits: wire.Limits{WallMS: 30_000},
+		Files: files, HasFiles: true, Workspace: workspace}
+	return td.runJob(context.Background(), job, nil, f)
+}
+
 func wantCode(t *testing.T, err error, code wire.Code) {
 	t.Helper()
 	var w *wire.Error
@@ -252,6 +269,57 @@ func TestWorkspaces(t *testing.T) {
 		t.Error(err)
 	}
 	wantCode(t, td.run("", with(wire.Volume{ID: "a"})).err, wire.CodeUnknownVolume)
+}
+
+// A volume is dropped only if nothing at all was changed in it, and nobody is left who could.
+func TestUnchangedWorkspaceIsDropped(t *testing.T) {
+	td := startDaemon(t, nil)
+	const contents = "print(1)\nsecond"
+	for name, c := range map[string]struct {
+		script  string
+		dropped bool
+	}{
+		"reads":              {"cat a b/c/d >/dev/null; echo x >/tmp/x", true},
+		"exit code":          {"exit 3", true},
+		"signal":             {"kill -SEGV $$", true},
+		"new file":           {": >new", false},
+		"new folder":         {"mkdir new", false},
+		"new link":           {"ln -s a new", false},
+		"hard link":          {"ln a new", false},
+		"hard link in place": {"rm b/c/d; ln a b/c/d", false},
+		"removed":            {"rm a", false},
+		"moved":              {"mv a new", false},
+		"rewritten":          {"printf 'print(2)\\n' >a", false},
+		"shorter":            {"printf 'print' >a", false},
+		"longer":             {"echo >>a", false},
+		"same bytes again":   {"cat a >/tmp/a; cat /tmp/a >a", true},
+		"mode":               {"chmod 600 a", false},
+		"unreadable":         {"chmod 0 a", false},
+		"mode of a folder":   {"chmod 700 b/c", false},
+		"mode of the root":   {"chmod 700 .", false},
+		"fifo in place":      {"rm a; mkfifo a", false},
+		"link in place":      {"cp a /tmp/a; rm a; ln -s /tmp/a a", false},
+		"folder in place":    {"rm a; mkdir a", false},
+		"link above":         {"cp -r b /tmp/b; rm -r b; ln -s /tmp/b b; mkdir x x/y; cp a x/y/z", false},
+		"straggler":          {"(sleep 600 &)", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := td.runWithFiles(c.script, contents, []wire.File{{Name: "a", Size: 9}, {Name: "b/c/d", Size: 6}},
+				wire.Volume{ID: "w", New: true, DropUnchanged: true})
+			if r.err != nil || r.WorkspaceDropped != c.dropped {
+				t.Fatalf("%+v %+v, want dropped: %v", r, r.Result, c.dropped)
+			}
+			if again := td.run("true", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "w"} }); (again.err != nil) != c.dropped {
+				t.Errorf("the next job: %v", again.err)
+			}
+			if err := td.client.Forget(context.Background(), "w"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if r := td.run("true", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "e", New: true, DropUnchanged: true} }); r.err != nil || !r.WorkspaceDropped {
+		t.Errorf("an empty workspace: %+v", r)
+	}
 }
 
 func TestWorkspaceIsBounded(t *testing.T) {

@@ -210,6 +210,7 @@ func (j *job) jailJob() *jail.Job {
 		Argv: j.req.Argv, Env: j.req.Env,
 		Stdin: stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
 		Environ: j.fds.environ,
+		Compare: j.req.Workspace.DropUnchanged,
 	}
 }
 
@@ -311,6 +312,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	if exit.Started > 0 { // else it was killed before it began
 		r.WallNS = int64(max(0, ended-exit.Started))
 	}
+	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
 	if r.WorkspaceBytes, r.WorkspaceFiles, err = usage(j.mount); err != nil {
 		return nil, err
 	}
@@ -335,7 +337,10 @@ func (j *job) finish(result *wire.Result) {
 			f.Close()
 		}
 	}
-	keepWorkspace := j.req.Workspace.ID != "" && (result != nil || !j.req.Workspace.New)
+	keepWorkspace := j.req.Workspace.ID != ""
+	if j.req.Workspace.New {
+		keepWorkspace = result != nil && !result.WorkspaceDropped
+	}
 	keepBuild := !j.req.Build.New || result != nil && result.Limit == "" && result.Signal == 0 && result.Code == 0
 	letGo := func() {
 		for v, keep := range map[*volume]bool{j.workspace: keepWorkspace, j.build: keepBuild} {

@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
-	"path"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -154,6 +153,7 @@ type Job struct {
 	Stdout    *os.File
 	Stderr    *os.File
 	Environ   *os.File // receives the program's final environment, or nil
+	Compare   bool     // find out whether the job left a workspace that was empty before with Files alone, as they were given
 }
 
 // Start sends the job on its way; Wait tells what became of it. One packet does: a round trip between the steps would cost two changes
@@ -181,10 +181,8 @@ func (j *Jail) Start(job *Job) error {
 	}
 	p.add(step{op: opFSIDs, a: UserID, b: UserID, what: "take the file access of the user"})
 	p.caps(0)
-	if len(job.Files) > 0 {
-		p.simple(opChdir, WorkDir, "chdir "+WorkDir)
-		placeFiles(p, job)
-	}
+	p.simple(opChdir, WorkDir, "chdir "+WorkDir)
+	placeFiles(p, job)
 	if err := p.relay(&j.exec); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
@@ -192,30 +190,67 @@ func (j *Jail) Start(job *Job) error {
 	if job.Environ != nil {
 		p.add(step{op: opCopyOut, fd: job.Environ, a: maxEnviron, s1: cstring(environ), what: "copy " + environ})
 	}
+	if job.Compare {
+		compareFiles(p, job)
+	}
 	p.add(step{op: opExit, what: "exit"})
 	return j.init.send(p)
 }
+
+// Modes of what is placed.
+const (
+	fileMode   = 0o644
+	folderMode = 0o755
+)
 
 // placeFiles adds the steps that make each file and the folders above it.
 func placeFiles(p *plan, job *Job) {
 	made := map[string]bool{}
 	var offset int64
 	for i, f := range job.Files {
-		for at := 0; ; {
-			slash := strings.IndexByte(f.Name[at:], '/')
-			if slash < 0 {
-				break
-			}
-			at += slash + 1
-			if folder := f.Name[:at-1]; !made[folder] {
+		for folder := range foldersAbove(f.Name) {
+			if !made[folder] {
 				made[folder] = true
-				p.add(step{op: opMkdir, s1: cstring(folder), a: 0o755, what: "mkdir " + folder, file: i + 1})
+				p.add(step{op: opMkdir, s1: cstring(folder), a: folderMode, what: "mkdir " + folder, file: i + 1})
 			}
 		}
-		p.add(step{op: opFile, fd: job.Contents, s1: cstring(f.Name), a: 0o644, b: uint64(offset), c: uint64(f.Size),
-			what: "place " + path.Clean(f.Name), file: i + 1})
+		p.add(step{op: opFile, fd: job.Contents, s1: cstring(f.Name), a: fileMode, b: uint64(offset), c: uint64(f.Size),
+			what: "place " + f.Name, file: i + 1})
 		offset += f.Size
 	}
+}
+
+// foldersAbove yields "a" and "a/b" for "a/b/c".
+func foldersAbove(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for at, c := range name {
+			if c == '/' && !yield(name[:at]) {
+				return
+			}
+		}
+	}
+}
+
+// compareFiles adds the steps that compare the workspace with what placeFiles made. Every file and folder is looked at, and as many inodes
+// are in use: so there is nothing else.
+func compareFiles(p *plan, job *Job) {
+	seen := map[string]bool{}
+	look := func(name string, mode uint64, offset, size int64, contents *os.File) {
+		if !seen[name] {
+			seen[name] = true
+			p.add(step{op: opSame, fd: contents, s1: cstring(name), a: mode, b: uint64(offset), c: uint64(size), what: "compare " + name})
+		}
+	}
+	look(".", unix.S_IFDIR|folderMode, 0, 0, nil) // PID 1 is in WorkDir, and may look at nothing above it
+	var offset int64
+	for _, f := range job.Files {
+		for folder := range foldersAbove(f.Name) {
+			look(folder, unix.S_IFDIR|folderMode, 0, 0, nil)
+		}
+		look(f.Name, unix.S_IFREG|fileMode, offset, f.Size, job.Contents)
+		offset += f.Size
+	}
+	p.add(step{op: opCount, a: uint64(len(seen)), s1: cstring("."), what: "count inodes"})
 }
 
 func joinWords(lists ...[]string) []byte {
@@ -233,6 +268,7 @@ type Exit struct {
 	Status  unix.WaitStatus // meaningless with ErrKilled
 	Started time.Duration   // just before exec; 0 if it never came to that
 	Ended   time.Duration   // 0 with ErrKilled
+	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else
 }
 
 // ErrKilled means that the jail was killed before the program ended.
@@ -261,7 +297,7 @@ func (j *Jail) Wait() (Exit, error) {
 	if err != nil {
 		return Exit{Started: started}, err
 	}
-	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns)}, nil
+	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns), Same: r.same}, nil
 }
 
 func (j *Jail) startTime() (time.Duration, error) {

@@ -132,6 +132,7 @@ type reply struct {
 	pid    int32
 	status unix.WaitStatus
 	ns     uint64
+	same   bool
 }
 
 func decodeReply(b []byte) (reply, error) {
@@ -145,6 +146,7 @@ func decodeReply(b []byte) (reply, error) {
 		pid:    int32(e.Uint32(b[8:])),
 		status: unix.WaitStatus(e.Uint32(b[12:])),
 		ns:     e.Uint64(b[16:]),
+		same:   e.Uint64(b[24:]) == 1,
 	}, nil
 }
 

@@ -45,8 +45,10 @@ enum zygote_op {
 	ZOP_RELAY_TO,    /* fd is where ZOP_RELAY sends */
 	ZOP_RELAY,       /* send the packet of a bytes at s1, with c descriptors from fd on */
 	ZOP_EXEC,        /* a words of argv then b words of env, one after the other at s1; replies just before it starts */
-	ZOP_REAP,        /* from now on die with sandboxd; reap everything until the child of the last ZOP_SPAWN ends */
+	ZOP_REAP,        /* from now on die with sandboxd; reap until the child of the last ZOP_SPAWN ends; sets `same` if nobody else is left */
 	ZOP_COPY_OUT,    /* at most a bytes of regular file s1 to fd; a missing or odd file is skipped */
+	ZOP_SAME,        /* clears `same` unless s1 has the mode and type a and, if a file, one name and the c bytes of fd from offset b */
+	ZOP_COUNT,       /* clears `same` unless the filesystem of s1 has a inodes in use */
 	ZOP_EXIT,        /* reply, then end */
 };
 
@@ -73,6 +75,7 @@ struct zygote_reply {
 	int32_t pid;    /* of ZOP_SPAWN, in the PID namespace of the spawner */
 	int32_t status; /* of ZOP_REAP, as wait(2) gives it */
 	uint64_t ns;    /* CLOCK_MONOTONIC: when ZOP_EXEC started or ZOP_REAP saw the end */
+	uint64_t same;  /* 1: the job left its files as they were given to it */
 };
 
 #endif

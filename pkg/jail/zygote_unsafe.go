@@ -40,5 +40,7 @@ const (
 	opExec       = C.ZOP_EXEC
 	opReap       = C.ZOP_REAP
 	opCopyOut    = C.ZOP_COPY_OUT
+	opSame       = C.ZOP_SAME
+	opCount      = C.ZOP_COUNT
 	opExit       = C.ZOP_EXIT
 )

@@ -47,6 +47,10 @@ type Volume struct {
 	// New makes an empty volume of this id and keeps it after the job; an existing one of that id is an error.
 	// A build volume is writable in the job that makes it and read-only in every other. It is kept only if the program exits with 0.
 	New bool `json:"new,omitempty"`
+	// DropUnchanged, with New and for a workspace, keeps the volume only if the job changed it: else the client knows what was in it,
+	// Files, and can give it again. Most programs write nothing, and a mounted volume slows the kernel down for everyone else
+	// (docs/theory.md). Result.WorkspaceDropped tells.
+	DropUnchanged bool `json:"drop_unchanged,omitempty"`
 }
 
 // File is one file to place: Size bytes of the contents descriptor, after those of the files before it.
@@ -98,6 +102,8 @@ type Result struct {
 	CPUNS      int64  `json:"cpu_ns"`       // user + system of all processes, nanoseconds
 	MemoryPeak int64  `json:"memory_peak"`  // bytes
 	MemoryMax  int64  `json:"memory_limit"` // bytes: the limit that was in force
+
+	WorkspaceDropped bool `json:"workspace_dropped"` // with DropUnchanged: it held Files as they were given, and nothing else
 
 	WorkspaceBytes int64 `json:"workspace_bytes"` // in the workspace after the job
 	WorkspaceFiles int64 `json:"workspace_files"` // inodes in use there, the root included
@@ -195,6 +201,9 @@ func (j *Job) validate() error {
 	}{{"workspace", j.Workspace}, {"build", j.Build}} {
 		if v.ID == "" && v.New {
 			return fmt.Errorf("job.%s: new needs an id", v.field)
+		}
+		if v.DropUnchanged && (!v.New || v.field == "build") {
+			return fmt.Errorf("job.%s: drop_unchanged is for a new workspace", v.field)
 		}
 		if v.ID != "" && !validID(v.ID) {
 			return fmt.Errorf("job.%s.id: not a volume id", v.field)

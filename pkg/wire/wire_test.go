@@ -183,6 +183,8 @@ func TestValidate(t *testing.T) {
 		"NUL in env":         {func(r *Request) { r.Job.Env = []string{"A=\x00"} }, "job.env[0]"},
 		"too many words":     {func(r *Request) { r.Job.Argv[1] = strings.Repeat("x", MaxWords) }, "at most"},
 		"new without id":     {func(r *Request) { r.Job.Workspace = Volume{New: true} }, "job.workspace"},
+		"drop an old one":    {func(r *Request) { r.Job.Workspace = Volume{ID: "w", DropUnchanged: true} }, "job.workspace: drop_unchanged"},
+		"drop a build":       {func(r *Request) { r.Job.Build = Volume{ID: "b", New: true, DropUnchanged: true} }, "job.build: drop_unchanged"},
 		"path as id":         {func(r *Request) { r.Job.Build.ID = "../x" }, "job.build.id"},
 		"dots as id":         {func(r *Request) { r.Job.Build.ID = ".." }, "job.build.id"},
 		"long id":            {func(r *Request) { r.Job.Workspace.ID = strings.Repeat("x", MaxID+1) }, "job.workspace.id"},
