@@ -223,6 +223,8 @@ func (j *job) startError(err error) error {
 	switch {
 	case step.File >= 0:
 		return &wire.Error{Code: wire.CodeFile, Index: step.File, Message: fmt.Sprintf("%s: %s", step.Step, step.Errno)}
+	case step.Step == "chdir "+jail.WorkDir: // an earlier job of the session closed it
+		return wire.Errorf(wire.CodeFile, "the working directory: %s", step.Errno)
 	case step.Step == "exec "+j.req.Argv[0]:
 		return wire.Errorf(wire.CodeExec, "%v", err)
 	}
@@ -233,32 +235,49 @@ func (j *job) startError(err error) error {
 // nothing that the program does to itself stops them. The returned function ends the watch.
 func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) {
 	done := make(chan struct{})
-	var wall <-chan time.Time
-	var timer *time.Timer
-	if ms := j.req.Limits.WallMS; ms > 0 {
-		timer = time.NewTimer(time.Duration(ms) * time.Millisecond)
-		wall = timer.C
-	}
 	go func() {
-		select {
-		case limit := <-kills:
-			j.kill(limit)
-		case <-wall:
-			j.kill(wire.LimitWall)
-		case <-j.ready.oom:
-			j.kill(wire.LimitMemory)
-		case <-done:
+		wall := time.Duration(j.req.Limits.WallMS) * time.Millisecond
+		timer := newTimer(wall)
+		defer timer.Stop()
+		for {
+			select {
+			case limit := <-kills:
+				j.kill(limit)
+			case <-timer.C:
+				// It was set before the files were placed, but the time counts from exec.
+				if left := wall - j.runningFor(); left > 0 {
+					timer.Reset(left)
+					continue
+				}
+				j.kill(wire.LimitWall)
+			case <-j.ready.oom:
+				j.kill(wire.LimitMemory)
+			case <-done:
+			}
+			return
 		}
 	}()
 	if limit := time.Duration(j.req.Limits.CPUMS) * time.Millisecond; limit > 0 {
 		go j.watchCPU(limit, cpuBefore, done)
 	}
-	return func() {
-		close(done)
-		if timer != nil {
-			timer.Stop()
-		}
+	return func() { close(done) }
+}
+
+// newTimer makes a timer that never fires if d is 0.
+func newTimer(d time.Duration) *time.Timer {
+	t := time.NewTimer(d)
+	if d == 0 {
+		t.Stop()
 	}
+	return t
+}
+
+// runningFor is the time since exec, 0 before it.
+func (j *job) runningFor() time.Duration {
+	if started, ok := j.ready.jail.Started(); ok {
+		return monotonic() - started
+	}
+	return 0
 }
 
 // cpuTick bounds how far a job can go past its CPU limit: by this much on every CPU.

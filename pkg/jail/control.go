@@ -109,6 +109,27 @@ func (c *control) receive() (r reply, extra *os.File, err error) {
 	return r, extra, err
 }
 
+// receiveNow returns a reply that has come already, or an error.
+func (c *control) receiveNow() (r reply, err error) {
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return r, err
+	}
+	var body [sizeofReply + 1]byte
+	var n int
+	var recvErr error
+	if err := raw.Control(func(fd uintptr) { n, _, recvErr = unix.Recvfrom(int(fd), body[:], unix.MSG_DONTWAIT) }); err != nil {
+		return r, err
+	}
+	if recvErr != nil {
+		return r, recvErr
+	}
+	if n == 0 {
+		return r, io.EOF
+	}
+	return decodeReply(body[:n])
+}
+
 func parseControl(oob []byte) (extra *os.File, cred *unix.Ucred) {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"iter"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +39,9 @@ type Jail struct {
 
 	job  plan // what PID 1 was told by Start
 	exec plan // what the runner was
+
+	startMu sync.Mutex
+	start   *reply // of the runner, when it was about to exec; nil until it has come
 }
 
 // Tmpfs bounds a tmpfs.
@@ -211,13 +216,23 @@ func placeFiles(p *plan, job *Job) {
 		for folder := range foldersAbove(f.Name) {
 			if !made[folder] {
 				made[folder] = true
-				p.add(step{op: opMkdir, s1: cstring(folder), a: folderMode, what: "mkdir " + folder, file: i + 1})
+				above, name := splitPath(folder)
+				p.add(step{op: opFolder, s1: cstring(above), s2: cstring(name), a: folderMode, what: "mkdir " + folder, file: i + 1})
 			}
 		}
-		p.add(step{op: opFile, fd: job.Contents, s1: cstring(f.Name), a: fileMode, b: uint64(offset), c: uint64(f.Size),
+		above, name := splitPath(f.Name)
+		p.add(step{op: opFile, fd: job.Contents, s1: cstring(above), s2: cstring(name), a: fileMode, b: uint64(offset), c: uint64(f.Size),
 			what: "place " + f.Name, file: i + 1})
 		offset += f.Size
 	}
+}
+
+// splitPath cuts "a/b/c" into "a/b" and "c"; the folder above "c" is ".".
+func splitPath(name string) (above, last string) {
+	if at := strings.LastIndexByte(name, '/'); at >= 0 {
+		return name[:at], name[at+1:]
+	}
+	return ".", name
 }
 
 // foldersAbove yields "a" and "a/b" for "a/b/c".
@@ -301,17 +316,31 @@ func (j *Jail) Wait() (Exit, error) {
 }
 
 func (j *Jail) startTime() (time.Duration, error) {
-	first, _, err := j.runner.receive()
-	if err != nil {
+	started, ok := j.Started()
+	if !ok {
 		return 0, nil // killed before it came to exec
 	}
-	if err := j.exec.result(first); err != nil {
+	if err := j.exec.result(*j.start); err != nil {
 		return 0, err
 	}
 	if second, _, err := j.runner.receive(); err == nil {
 		return 0, j.exec.result(second)
 	}
-	return time.Duration(first.ns), nil
+	return started, nil
+}
+
+// Started tells, without waiting, when the program was about to exec, as CLOCK_MONOTONIC; ok is false before that.
+func (j *Jail) Started() (at time.Duration, ok bool) {
+	j.startMu.Lock()
+	defer j.startMu.Unlock()
+	if j.start == nil {
+		r, err := j.runner.receiveNow()
+		if err != nil {
+			return 0, false
+		}
+		j.start = &r
+	}
+	return time.Duration(j.start.ns), true
 }
 
 // alive reports whether PID 1 still runs.

@@ -256,20 +256,43 @@ static int copy_bytes(int from, int to, off_t offset, uint64_t left)
 	return 0;
 }
 
+/*
+ * The workspace holds whatever an earlier job of the session left in it, so a path in it may lead anywhere: resolution stays below the
+ * working directory and takes no magic link (/proc/1/root is ours, not the program's).
+ */
+static int open_below(const char *path, uint64_t flags)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+static int step_folder(const struct zygote_step *s)
+{
+	int above = open_below(str(s->s1), O_PATH | O_DIRECTORY);
+	if (above < 0)
+		return -1;
+	int result = mkdirat(above, str(s->s2), (mode_t)s->a) < 0 && errno != EEXIST ? -1 : 0;
+	int saved = errno;
+	close(above);
+	errno = saved;
+	return result;
+}
+
 static int step_file(const struct zygote_step *s)
 {
-	/* The workspace may hold whatever an earlier job of the session left under this name. It is removed, not opened: a FIFO cannot
-	 * block us and a link cannot lead elsewhere. This runs with the file access of the jail's own user (ZOP_FSIDS), so a link in an
-	 * upper folder leads only where the program itself could go. */
-	if (unlink(str(s->s1)) < 0 && errno != ENOENT)
+	int above = open_below(str(s->s1), O_PATH | O_DIRECTORY);
+	if (above < 0)
 		return -1;
-	int fd = open(str(s->s1), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)s->a);
-	if (fd < 0)
-		return -1;
-	int result = copy_bytes(fds[s->fd], fd, (off_t)s->b, s->c);
+	/* What has this name is removed, not opened: a FIFO cannot block us, a link cannot lead elsewhere, a hard link keeps its content. */
+	int fd = -1, result = -1;
+	if (unlinkat(above, str(s->s2), 0) == 0 || errno == ENOENT)
+		fd = openat(above, str(s->s2), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)s->a);
+	if (fd >= 0)
+		result = copy_bytes(fds[s->fd], fd, (off_t)s->b, s->c);
 	int saved = errno;
-	if (close(fd) < 0 && result == 0)
-		return -1;
+	if (fd >= 0)
+		close(fd);
+	close(above);
 	errno = saved;
 	return result;
 }
@@ -440,6 +463,8 @@ static int do_step(const struct zygote_step *s)
 		return setsid() < 0 ? -1 : 0;
 	case ZOP_MKDIR:
 		return mkdir(str(s->s1), (mode_t)s->a) < 0 && errno != EEXIST ? -1 : 0;
+	case ZOP_FOLDER:
+		return step_folder(s);
 	case ZOP_FILE:
 		return step_file(s);
 	case ZOP_CHDIR:

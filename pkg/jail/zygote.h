@@ -38,7 +38,8 @@ enum zygote_op {
 	ZOP_HOSTNAME,    /* s1 */
 	ZOP_SESSION,     /* a new session, no controlling terminal */
 	ZOP_MKDIR,       /* path s1, mode a; one that exists is fine */
-	ZOP_FILE,        /* new file s1, mode a: c bytes of fd from offset b. An old one is unlinked, never opened */
+	ZOP_FOLDER,      /* folder s2, mode a, in folder s1 below the working directory; one that exists is fine */
+	ZOP_FILE,        /* new file s2, mode a, in s1 likewise: c bytes of fd from offset b. An old one is unlinked, never opened */
 	ZOP_CHDIR,       /* path s1 */
 	ZOP_STDIO,       /* fd becomes descriptor a */
 	ZOP_KEEP_ONLY,   /* close every descriptor but 0, 1, 2 and the control socket */

@@ -31,6 +31,7 @@ const (
 	opHostname   = C.ZOP_HOSTNAME
 	opSession    = C.ZOP_SESSION
 	opMkdir      = C.ZOP_MKDIR
+	opFolder     = C.ZOP_FOLDER
 	opFile       = C.ZOP_FILE
 	opChdir      = C.ZOP_CHDIR
 	opStdio      = C.ZOP_STDIO
