@@ -118,7 +118,11 @@ func writeTable(w io.Writer, list []client.Runtime) error {
 		if r.Compiled {
 			compiled = "yes"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Language, r.Version, compiled, strings.Join(r.Aliases, ", "))
+		aliases := "-"
+		if len(r.Aliases) > 0 {
+			aliases = strings.Join(r.Aliases, ", ")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Language, r.Version, compiled, aliases)
 	}
 	return t.Flush()
 }

@@ -123,9 +123,12 @@ func (a *app) printNotes(form outputForm, res *client.Result, before []byte) err
 	return err
 }
 
-// noteOf is the server's message, or one for an end that would otherwise be invisible.
+// noteOf is the server's message, or one for an end that would otherwise be invisible. An exit code is visible: it is our own,
+// or the compiler said why.
 func noteOf(s *client.Stage) string {
 	switch {
+	case s.Status == client.RuntimeError, s.Status == client.CompilationFailure:
+		return ""
 	case s.Message != "":
 		return s.Message
 	case s.LimitFired != nil:
