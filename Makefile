@@ -3,9 +3,7 @@
 STATE := $(or $(RUNTOOLS_STATE),/var/lib/runtools)
 GO    ?= go
 
-# Every package; rootfs/go/ holds Go programs that are no part of this module's build.
-PACKAGES := . ./apid/... ./pkg/... ./rootfs ./runtools/... ./sandboxd ./scripts/...
-# Those whose tests need no root, no image and no C.
+# Packages whose tests need no root, no image and no C.
 PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./rootfs ./runtools/...
 ROOT     := ./pkg/cgroup ./pkg/jail ./pkg/seccomp ./sandboxd
 
@@ -55,8 +53,8 @@ test-deps:
 
 # Vet, staticcheck, the C file with every warning an error. The repository's own rules are rules_test.go, with their reasons.
 lint: deps
-	$(GO) vet $(PACKAGES)
-	$(GO) run $(STATICCHECK) $(PACKAGES)
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
 	gcc -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fanalyzer -c pkg/jail/zygote.c -o /dev/null
 
 # Tests that need nothing.
@@ -75,9 +73,10 @@ test-e2e: all
 test-vm: deps test-deps
 	@mkdir -p bin/vm
 	$(GO) test -c -o bin/vm/ ./pkg/cgroup ./pkg/jail ./sandboxd
-	scripts/test-vm -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/sandboxd.test=/test/sandboxd/ \
+	$(GO) test -c -tags testvm -o bin/vm/guest.test ./scripts/test-vm-selftest
+	scripts/test-vm -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/sandboxd.test=/test/sandboxd/ \
 		-with seccomp-profiles=/test/seccomp-profiles -- \
-		'./cgroup.test' './jail.test' 'cd sandboxd && ./sandboxd.test -test.run "$(VM_TESTS)"'
+		'./guest.test' './cgroup.test' './jail.test' 'cd sandboxd && ./sandboxd.test -test.run "$(VM_TESTS)"'
 
 VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain
 

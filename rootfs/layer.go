@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,7 +135,7 @@ func (w *work) steps(ctx context.Context, c *choice, upper, merged, scratch stri
 		}
 		err = b.script(ctx, c.Folder+"/steps.sh", steps)
 	}
-	if err != nil && !os.IsNotExist(err) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return seal(upper)
