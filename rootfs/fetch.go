@@ -33,8 +33,11 @@ func fetch(ctx context.Context, st store, checkout string, s source) error {
 	return nil
 }
 
-// unpack puts what fetch brought into the tree root.
+// unpack puts what fetch brings into the tree root; what an earlier fetch brought is verified again.
 func unpack(ctx context.Context, st store, checkout, root string, s source) error {
+	if err := fetch(ctx, st, checkout, s); err != nil {
+		return err
+	}
 	for _, n := range s.Npm {
 		if err := unpackNpm(ctx, npmFile(st, n), root, n.Files); err != nil {
 			return err
@@ -77,7 +80,7 @@ func fetchNpm(ctx context.Context, st store, n npmSource) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(ctx, "npm", "pack", "--silent", "--pack-destination", dir, n.Name+"@"+n.Version)
+	cmd := exec.CommandContext(ctx, "npm", "pack", "--loglevel=error", "--pack-destination", dir, n.Name+"@"+n.Version)
 	cmd.Dir = dir // not a project: no .npmrc and no package.json of a checkout steers it
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm pack %s@%s: %w: %s", n.Name, n.Version, err, oneLine(string(out)))
