@@ -122,6 +122,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	result, err = j.result(exit, err, before.CPU)
 	if result != nil {
 		result.CheckoutNS, result.FilesNS = int64(taken-start), int64(max(0, exit.Started-taken))
+		result.ExecAt = int64(exit.Started)
 	}
 	return result, err
 }

@@ -21,6 +21,7 @@ type pool struct {
 type pools struct {
 	builder *builder
 	all     map[string]*pool
+	jobs    atomic.Int64  // running now
 	turn    chan struct{} // one filler builds at a time, so that a refill never takes more than one CPU from the jobs
 	cancel  context.CancelFunc
 	fillers sync.WaitGroup
@@ -49,6 +50,7 @@ func (ps *pools) fill(ctx context.Context, p *pool, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		}
+		ps.awaitQuiet(ctx, p)
 		ps.turn <- struct{}{}
 		r, err := ps.builder.build(p.template)
 		<-ps.turn
@@ -63,6 +65,17 @@ func (ps *pools) fill(ctx context.Context, p *pool, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// maxDefer bounds how long a refill waits for the jobs that run.
+const maxDefer = 50 * time.Millisecond
+
+// awaitQuiet lets jobs go first while more than half of the pool is there: a build takes a CPU for two milliseconds, and moving its runner
+// into its cgroup holds a lock that every fork, exec and exit on the machine waits for (cgroup_threadgroup_rwsem).
+func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
+	for start := time.Now(); ps.jobs.Load() > 0 && len(p.ready) > cap(p.ready)/2 && time.Since(start) < maxDefer && ctx.Err() == nil; {
+		time.Sleep(time.Millisecond)
 	}
 }
 

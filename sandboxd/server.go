@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/runtools/runtools/pkg/wire"
@@ -30,7 +29,6 @@ type server struct {
 	listener *net.UnixListener
 	slots    chan struct{} // one for each connection
 	conns    sync.WaitGroup
-	jobs     atomic.Int64
 
 	mu       sync.Mutex
 	draining bool
@@ -186,7 +184,7 @@ func (s *server) forget(f *wire.Forget) *wire.Reply {
 
 func (s *server) status() *wire.Status {
 	st := &wire.Status{
-		LiveJails: int(s.builder.live.Load()), Jobs: int(s.jobs.Load()), Volumes: s.volumes.len(),
+		LiveJails: int(s.builder.live.Load()), Jobs: int(s.pools.jobs.Load()), Volumes: s.volumes.len(),
 		PoolHits: s.pools.hits.Load(), PoolMisses: s.pools.misses.Load(),
 		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(),
 	}
@@ -203,7 +201,7 @@ func (s *server) begin(j *job) bool {
 		return false
 	}
 	s.running[j] = struct{}{}
-	s.jobs.Add(1)
+	s.pools.jobs.Add(1)
 	return true
 }
 
@@ -211,7 +209,7 @@ func (s *server) end(j *job) {
 	s.mu.Lock()
 	delete(s.running, j)
 	s.mu.Unlock()
-	s.jobs.Add(-1)
+	s.pools.jobs.Add(-1)
 }
 
 // drain refuses new jobs, waits for the running ones, and ends those that are not done in time.

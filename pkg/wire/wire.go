@@ -112,6 +112,7 @@ type Result struct {
 	PoolHit    bool  `json:"pool_hit"`    // the jail was ready when the job came
 	CheckoutNS int64 `json:"checkout_ns"` // taking the jail and attaching volumes
 	FilesNS    int64 `json:"files_ns"`    // from there to exec
+	ExecAt     int64 `json:"exec_at"`     // CLOCK_MONOTONIC of this machine when exec began, nanoseconds; 0 if it never came to that
 }
 
 // Status is a snapshot of the server.

@@ -146,7 +146,7 @@ func benchSessions(s *server, n int) (any, error) {
 	if err := s.settle(); err != nil {
 		return nil, err
 	}
-	none, _, err := s.checkoutTimes(300)
+	none, err := s.checkoutTimes(300)
 	if err != nil {
 		return nil, err
 	}
@@ -177,11 +177,11 @@ func benchSessions(s *server, n int) (any, error) {
 		return nil, err
 	}
 	each := float64(memoryUsed()-before) / float64(n)
-	many, _, err := s.checkoutTimes(300)
+	many, err := s.checkoutTimes(300)
 	if err != nil {
 		return nil, err
 	}
-	a, b := summarize(none), summarize(many)
+	a, b := summarize(none.fromTake), summarize(many.fromTake)
 	fmt.Printf("%d idle sessions (made at %.0f a second): %.1f KiB each, all told; checkout p50 %.2f ms against %.2f ms with none: %.2f\n",
 		n, float64(n)/took.Seconds(), each/1024, b.P50, a.P50, b.P50/a.P50)
 	return map[string]any{"sessions": n, "bytes_each": each, "checkout_none": a, "checkout_many": b}, nil

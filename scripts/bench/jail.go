@@ -73,14 +73,20 @@ func (s *server) job(j *wire.Job, contents string) (*wire.Result, string, error)
 	return result, string(printed), nil
 }
 
-// checkoutTimes measures from the job packet's way out to the program's first instruction.
-func (s *server) checkoutTimes(n int) (hits []time.Duration, misses int, err error) {
+// checkout is the way of one job to its program's first instruction.
+type checkout struct {
+	fromTake []time.Duration // from the moment sandboxd takes the jail
+	fromSend []time.Duration // from the moment the client connects to sandboxd's socket
+	misses   int             // jobs that found the pool empty; left out
+}
+
+func (s *server) checkoutTimes(n int) (c checkout, err error) {
 	const build = "bench-first-instruction"
 	_, _, err = s.job(&wire.Job{Template: "c/compile", Argv: []string{"/usr/bin/gcc-13", "-O2", "-static", "-o", "/build/main", "main.c"},
 		Env: []string{"PATH=/usr/bin:/bin"}, Build: wire.Volume{ID: build, New: true},
 		Files: []wire.File{{Name: "main.c", Size: int64(len(firstInstruction))}}}, firstInstruction)
 	if err != nil {
-		return nil, 0, err
+		return c, err
 	}
 	defer s.wire.Forget(context.Background(), build)
 	for range n {
@@ -88,36 +94,40 @@ func (s *server) checkoutTimes(n int) (hits []time.Duration, misses int, err err
 		start := monotonic()
 		result, printed, err := s.job(&wire.Job{Template: "c/run", Argv: []string{"/build/main"}, Env: []string{}, Build: wire.Volume{ID: build}}, "")
 		if err != nil {
-			return nil, 0, err
+			return c, err
 		}
 		first, err := strconv.ParseInt(strings.TrimSpace(printed), 10, 64)
 		if err != nil {
-			return nil, 0, err
+			return c, err
 		}
-		if result.PoolHit {
-			hits = append(hits, time.Duration(first-start))
-		} else {
-			misses++
+		if !result.PoolHit {
+			c.misses++
+			continue
 		}
+		taken := result.ExecAt - result.FilesNS - result.CheckoutNS
+		c.fromTake = append(c.fromTake, time.Duration(first-taken))
+		c.fromSend = append(c.fromSend, time.Duration(first-start))
 	}
-	return hits, misses, nil
+	return c, nil
 }
 
 func benchJail(s *server, _ string) (any, error) {
 	const n = 500
-	hits, misses, err := s.checkoutTimes(n)
+	c, err := s.checkoutTimes(n)
 	if err != nil {
 		return nil, err
 	}
-	q := summarize(hits)
-	fmt.Printf("request on sandboxd's socket -> first instruction, pooled:  p50 %.2f ms, p99 %.2f ms (%d hits, %d misses left out)\n", q.P50, q.P99, len(hits), misses)
+	take, send := summarize(c.fromTake), summarize(c.fromSend)
+	fmt.Printf("pooled jail, %d hits, %d misses left out:      p50    p99\n", len(c.fromTake), c.misses)
+	fmt.Printf("  checkout -> first instruction           %6.2f %6.2f ms\n", take.P50, take.P99)
+	fmt.Printf("  connect to sandboxd -> first instruction %5.2f %6.2f ms\n", send.P50, send.P99)
 	pss, count, err := jailPSS(s.sandboxd.Process.Pid)
 	if err != nil {
 		return nil, err
 	}
 	each := float64(pss) / float64(count)
-	fmt.Printf("PSS of a built jail: %.0f KiB (PID 1 and runner, mean of %d)\n", each, count)
-	return map[string]any{"checkout": q, "pss_kib": each, "jails": count}, nil
+	fmt.Printf("  PSS of a built jail: %.0f KiB (PID 1 and runner, mean of %d)\n", each, count)
+	return map[string]any{"checkout": take, "from_connect": send, "pss_kib": each, "jails": count}, nil
 }
 
 // jailPSS adds up the proportional set size, KiB, of every process below the spawner: PID 1 and the runner of each parked jail.
