@@ -4,7 +4,7 @@ STATE := $(or $(RUNTOOLS_STATE),/var/lib/runtools)
 GO    ?= go
 
 # Packages whose tests need no root, no image and no C.
-PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./rootfs ./runtools/...
+PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./runtools/...
 ROOT     := ./pkg/cgroup ./pkg/jail ./pkg/seccomp ./sandboxd
 
 # Hardening of the one C file; https://best.openssf.org/Compiler-Hardening-Guides/Compiler-Options-Hardening-Guide-for-C-and-C++
@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-e2e test-vm lint fuzz bench install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-vm lint fuzz bench install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -29,9 +29,9 @@ mkrootfs:
 	@mkdir -p bin
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/mkrootfs ./rootfs
 
-# The image: built when a manifest changed, else at once.
+# The image: built when a manifest changed, else at once. BASE=noble for Ubuntu's; ROOTFS_FLAGS: see bin/mkrootfs build -h.
 rootfs: mkrootfs
-	@bin/mkrootfs build -state $(STATE)
+	@bin/mkrootfs build -state $(STATE) $(if $(BASE),-base $(BASE)) $(ROOTFS_FLAGS)
 
 # Every sample of every language in the image, without any jail.
 rootfs-check: rootfs
@@ -46,7 +46,7 @@ run: all
 	@exec scripts/run
 
 # All tests. Set-up first; root is needed, and a test that cannot run fails.
-test: all test-deps lint test-unit test-root test-e2e test-vm
+test: all test-deps lint test-unit test-root test-rootfs test-e2e test-vm
 
 test-deps:
 	@scripts/deps busybox-static qemu-system-x86 cpio
@@ -64,6 +64,10 @@ test-unit:
 # Tests that make real cgroups, jails and daemons.
 test-root: deps test-deps
 	$(GO) test -race $(ROOT)
+
+# Builds of images from the caches of the real one: toy languages, broken steps, missing sources.
+test-rootfs: rootfs
+	RUNTOOLS_STATE=$(STATE) $(GO) test ./rootfs
 
 # Both daemons over HTTP, every language, every sample.
 test-e2e: all
