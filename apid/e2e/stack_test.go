@@ -28,7 +28,6 @@ type stack struct {
 	cgroup         string // the parent below /sys/fs/cgroup
 	url, metrics   string
 	key, otherKey  string
-	apidConfig     string
 	sandboxd, apid *daemon
 	pools          int // cgroup leaves when nothing runs and all pools are full
 }
