@@ -54,6 +54,7 @@ type sessionConfig struct {
 	MaxPerKey      int      `toml:"max_per_key"`
 	MaxBytes       int64    `toml:"max_bytes"`
 	MaxBytesPerKey int64    `toml:"max_bytes_per_key"`
+	MaxMounted     int      `toml:"max_mounted"`
 }
 
 type limitsConfig struct {
@@ -101,9 +102,10 @@ func defaults() config {
 		},
 		Queue: queueConfig{Depth: 256, PerKey: 64},
 		Sessions: sessionConfig{
-			Idle:      duration(10 * time.Minute),
-			Max:       100_000,
-			MaxPerKey: 50_000,
+			Idle:       duration(10 * time.Minute),
+			Max:        100_000,
+			MaxPerKey:  50_000,
+			MaxMounted: 1000,
 		},
 		Limits: limitsConfig{
 			RunTimeout:         bound{300_000, 300_000},
@@ -195,6 +197,7 @@ func (c *config) checkFigures() error {
 		{"sessions.max_per_key", int64(c.Sessions.MaxPerKey), 1},
 		{"sessions.max_bytes", c.Sessions.MaxBytes, 1},
 		{"sessions.max_bytes_per_key", c.Sessions.MaxBytesPerKey, 1},
+		{"sessions.max_mounted", int64(c.Sessions.MaxMounted), 0},
 	} {
 		if f.value < f.least {
 			return fmt.Errorf("%s: %d is below %d", f.name, f.value, f.least)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,6 +26,9 @@ type execution struct {
 	scratch     string // workspace of an ephemeral request with two jobs
 	scratchLive bool
 	build       string // volume of the artifact
+
+	held []requestFile // what is in the workspace, if no volume has it: the next job is given them first
+	kept int           // how many of them the last job was given
 
 	compiled *stageAnswer
 	ran      stageAnswer
@@ -103,7 +105,7 @@ func (x *execution) openSession(ctx context.Context) *apiError {
 	if x.session, err = x.sessions.acquire(ctx, x.call.key.ID, x.name, named); err != nil {
 		return err
 	}
-	x.fresh = !x.session.live
+	x.fresh = x.session.form == formNone
 	x.created = x.fresh && named
 	return nil
 }
@@ -119,11 +121,15 @@ func (x *execution) closeSession(err *apiError) {
 	if x.session == nil {
 		return
 	}
-	if err != nil && x.fresh {
+	if err != nil && (x.fresh || x.session.form != formMounted) {
 		if err.code == errGone {
 			x.forgetter.addLater(volumeName(x.session.volume))
 		}
-		x.sessions.restart(x.session)
+		if x.fresh {
+			x.sessions.restart(x.session)
+		} else {
+			x.sessions.renew(x.session)
+		}
 	}
 	x.sessions.release(x.session)
 }
@@ -137,14 +143,16 @@ func (x *execution) drop(volume string, err *apiError) {
 
 // carryOut runs the jobs. A session whose workspace sandboxd has lost, most likely because it was restarted, begins again, empty.
 func (x *execution) carryOut(ctx context.Context) *apiError {
+	if err := x.unpack(ctx); err != nil {
+		return err
+	}
 	err := x.jobs(ctx)
 	lost := new(wire.Error)
-	if err != nil && errors.As(err.cause, &lost) && lost.Code == wire.CodeUnknownVolume && x.session != nil && x.session.live {
+	if err != nil && errors.As(err.cause, &lost) && lost.Code == wire.CodeUnknownVolume && x.session != nil && x.session.form == formMounted {
 		if x.build != "" {
 			x.drop(x.build, nil)
 		}
-		x.sessions.restart(x.session)
-		x.fresh, x.created = true, true
+		x.lose()
 		err = x.jobs(ctx)
 	}
 	return err
@@ -152,6 +160,10 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 
 // jobs is compile, where the language has it, and run.
 func (x *execution) jobs(ctx context.Context) *apiError {
+	x.held = nil
+	if x.session != nil && x.session.form == formGiven {
+		x.held = decodeFiles(x.session.stored)
+	}
 	if err := x.mergeEnvironment(); err != nil {
 		return err
 	}
@@ -199,19 +211,21 @@ func (x *execution) prepare() (compile, run *preparedJob, err *apiError) {
 	}
 	run.stdin = p.stdin
 	if compile == nil {
-		run.takeFiles(p.files)
+		run.own = p.files
 		return nil, run, nil
 	}
-	compile.takeFiles(p.files)
+	compile.own = p.files
 	run.job.Build = wire.Volume{ID: x.build}
 	return compile, run, nil
 }
 
-// preparedJob is a job without the workspace, which is known when it is sent.
+// preparedJob is a job without the workspace and the files, which are known when it is sent.
 type preparedJob struct {
 	jobInput
-	limits *stageLimits
-	base   environment // before sessions and requests added to it
+	own     []requestFile // the request's
+	encoded int           // bytes of its packet, at most, if it places the request's files
+	limits  *stageLimits
+	base    environment // before sessions and requests added to it
 }
 
 func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*preparedJob, *apiError) {
@@ -223,7 +237,8 @@ func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*prepa
 	if keepEnviron {
 		preloadEnvkeep(env)
 	}
-	if err := p.checkWords(argv, env); err != nil {
+	encoded, err := p.checkWords(argv, env)
+	if err != nil {
 		return nil, err
 	}
 	return &preparedJob{
@@ -237,17 +252,10 @@ func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*prepa
 			keepEnviron: keepEnviron,
 			outputLimit: p.outputLimit,
 		},
-		limits: limits,
-		base:   base,
+		encoded: encoded,
+		limits:  limits,
+		base:    base,
 	}, nil
-}
-
-func (j *preparedJob) takeFiles(files []requestFile) {
-	j.files = files
-	j.job.Files = make([]wire.File, len(files))
-	for i, f := range files {
-		j.job.Files[i] = wire.File{Name: f.name, Size: int64(len(f.content))}
-	}
 }
 
 // compile makes the artifact. It returns false when the program cannot be run.
@@ -256,7 +264,7 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 	if err != nil {
 		return false, err
 	}
-	x.settle(out, x.changes)
+	x.settle(j, out, x.changes)
 	x.call.timing.compile = time.Duration(out.result.WallNS)
 	a := describe(j.limits, out)
 	a.asCompile()
@@ -276,7 +284,7 @@ func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
 	}
 	x.call.timing.run = time.Duration(out.result.WallNS)
 	x.ran = describe(j.limits, out)
-	x.settle(out, x.environmentAfter(j, out))
+	x.settle(j, out, x.environmentAfter(j, out))
 	return nil
 }
 
@@ -296,90 +304,6 @@ func (x *execution) environmentAfter(j *preparedJob, out *jobOutput) []string {
 		x.ran.message = tooMuchEnvironment(size)
 	}
 	return x.changes
-}
-
-// settle records what a job left in the workspace and the environment.
-func (x *execution) settle(out *jobOutput, changes []string) {
-	x.scratchLive = true
-	if x.session != nil {
-		x.sessions.settle(x.session, out.result.WorkspaceBytes, changes)
-	}
-}
-
-func (x *execution) workspace() wire.Volume {
-	switch {
-	case x.session != nil:
-		return wire.Volume{ID: volumeName(x.session.volume), New: !x.session.live}
-	case x.scratch != "":
-		return wire.Volume{ID: x.scratch, New: !x.scratchLive}
-	}
-	return wire.Volume{}
-}
-
-// A job whose caller hung up may still hold the session's volume when the next request of the session comes.
-const (
-	inUseRetry    = 10 * time.Millisecond
-	inUsePatience = 3 * time.Second
-)
-
-// send has one job carried out and says in the caller's terms what went wrong.
-func (x *execution) send(ctx context.Context, j *preparedJob) (*jobOutput, *apiError) {
-	j.job.Workspace = x.workspace()
-	giveUp := time.Now().Add(inUsePatience)
-	for {
-		out, err := x.runJob(ctx, j.jobInput)
-		if err == nil {
-			x.call.timing.add(out)
-			return out, nil
-		}
-		var theirs *wire.Error
-		if errors.As(err, &theirs) && theirs.Code == wire.CodeVolumeInUse && time.Now().Before(giveUp) {
-			select {
-			case <-time.After(inUseRetry):
-				continue
-			case <-ctx.Done():
-			}
-		}
-		return nil, x.explain(ctx, err)
-	}
-}
-
-// explain turns a failure of ours into what the caller may know.
-func (x *execution) explain(ctx context.Context, err error) *apiError {
-	if ctx.Err() != nil {
-		return contextError(ctx)
-	}
-	var theirs *wire.Error
-	if !errors.As(err, &theirs) {
-		if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" {
-			return &apiError{code: errOverloaded, message: "the sandbox service cannot be reached", cause: err}
-		}
-		return internal(err)
-	}
-	switch theirs.Code {
-	case wire.CodeFile:
-		return x.explainFile(theirs)
-	case wire.CodeOverloaded:
-		return &apiError{code: errOverloaded, message: "no room for another sandbox", cause: err}
-	case wire.CodeVolumeInUse:
-		return &apiError{code: errOverloaded, message: "an earlier program of this session is still being ended", cause: err}
-	}
-	return internal(err)
-}
-
-// explainFile names the file as the caller counts them.
-func (x *execution) explainFile(theirs *wire.Error) *apiError {
-	index := theirs.Index
-	if index < 0 || index >= len(x.plan.files) {
-		return internal(theirs)
-	}
-	field := "code"
-	if index -= x.plan.codeFiles; index >= 0 {
-		field = fieldIndex("files", index) + ".name"
-	}
-	refused := invalidField(field, "%s", theirs.Message)
-	refused.cause = theirs
-	return refused
 }
 
 // reply writes the 200.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -29,6 +30,7 @@ type fakeSandboxd struct {
 	most    int // running at one time
 	killed  int // by hang-up
 	forgot  map[string]int
+	tar     fakeTar
 }
 
 type fakeVolume struct {
@@ -102,6 +104,7 @@ type fakeJob struct {
 	environ         *os.File
 	env             map[string]string
 	workspace       *fakeVolume
+	given           map[string]string // files of the job, where nothing else was in the workspace
 	build           *fakeVolume
 	result          wire.Result
 	ended           bool
@@ -123,12 +126,14 @@ func (f *fakeSandboxd) job(conn *wire.Conn, job *wire.Job, files []*os.File) {
 	}
 	release, err := j.attach()
 	if err == nil {
-		err = j.place()
+		if err = j.place(); err != nil {
+			release()
+			if job.Workspace.New {
+				f.forget(&wire.Forget{IDs: []string{job.Workspace.ID}})
+			}
+		}
 	}
 	if err != nil {
-		if release != nil {
-			release()
-		}
 		wire.CloseAll(files)
 		conn.Send(&wire.Reply{Error: err})
 		return
@@ -145,6 +150,8 @@ func (f *fakeSandboxd) job(conn *wire.Conn, job *wire.Job, files []*os.File) {
 	for _, text := range j.workspace.files {
 		j.result.WorkspaceBytes += int64(len(text))
 	}
+	j.result.WorkspaceFiles = int64(len(j.workspace.files)) + 1
+	j.result.WorkspaceDropped = job.Workspace.DropUnchanged && j.fail == nil && maps.Equal(j.given, j.workspace.files)
 	release()
 	reply := &wire.Reply{Result: &j.result}
 	if j.fail != nil {
@@ -196,6 +203,9 @@ func (j *fakeJob) attach() (release func(), err *wire.Error) {
 		defer j.mu.Unlock()
 		j.running--
 		j.workspace.inUse, j.build.inUse = false, false
+		if j.result.WorkspaceDropped {
+			delete(j.volumes, j.job.Workspace.ID)
+		}
 		if j.job.Build.New && (j.result.Code != 0 || j.result.Signal != 0 || j.result.Limit != "") {
 			delete(j.volumes, j.job.Build.ID)
 		}
@@ -212,8 +222,14 @@ func (j *fakeJob) place() *wire.Error {
 		if strings.HasPrefix(file.Name, "refused") {
 			return &wire.Error{Code: wire.CodeFile, Index: i, Message: "a folder is in the way"}
 		}
+		for other := range j.workspace.files {
+			if strings.HasPrefix(file.Name, other+"/") || strings.HasPrefix(other, file.Name+"/") {
+				return &wire.Error{Code: wire.CodeFile, Index: i, Message: other + " is in the way"}
+			}
+		}
 		j.workspace.files[file.Name] = string(content)
 	}
+	j.given = maps.Clone(j.workspace.files)
 	return nil
 }
 
@@ -244,6 +260,10 @@ func (j *fakeJob) run() {
 		}
 	}
 	started := time.Now()
+	if j.job.Argv[0] == "/usr/bin/tar" {
+		j.runTar()
+		return
+	}
 	for line := range strings.Lines(j.program()) {
 		if j.ended {
 			break
@@ -369,29 +389,4 @@ func (j *fakeJob) end(why string) {
 	j.mu.Lock()
 	j.killed++
 	j.mu.Unlock()
-}
-
-func (f *fakeSandboxd) volumeCount() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.volumes)
-}
-
-// lastJob is the newest that came.
-func (f *fakeSandboxd) lastJob() *wire.Job {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.jobs[len(f.jobs)-1]
-}
-
-// eventually waits for something that happens behind the answers.
-func eventually(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	for range 500 {
-		if true() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("waited in vain: %s", what)
 }

@@ -77,6 +77,7 @@ func newTestServer(t testing.TB, tune func(*config)) *testServer {
 	background, stop := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
 	tasks.Go(func() { ts.forgetter.run(background) })
+	tasks.Go(func() { ts.packSessions(background) })
 	go func() { defer close(done); ts.http.Serve(ln) }()
 	t.Cleanup(func() {
 		ts.endJobs(errShuttingDown)
@@ -260,4 +261,16 @@ func checkNoLeak(t testing.TB) {
 		}
 		t.Errorf("%d descriptors open, %d before the test", len(entries), before)
 	})
+}
+
+// eventually waits for something that happens behind the answers.
+func eventually(t testing.TB, what string, true func() bool) {
+	t.Helper()
+	for range 500 {
+		if true() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("waited in vain: %s", what)
 }

@@ -57,24 +57,41 @@ func (s *server) readyz(c *call) *apiError {
 
 // probe runs true in the first language's jail.
 func (s *server) probe() error {
-	installed := s.langs.Installed()
-	if len(installed) == 0 {
-		return errors.New("no language is installed")
-	}
 	ctx, cancel := context.WithTimeout(s.jobs, probeTimeout)
 	defer cancel()
-	stage := installed[0].Run
-	out, err := s.runJob(ctx, jobInput{outputLimit: 4 << 10, job: &wire.Job{
-		Template: stage.Template,
-		Argv:     []string{"/usr/bin/true"},
-		Env:      environment(installed[0].ExpandEnv(stage, probeInputs)).words(),
-		Limits:   wire.Limits{WallMS: probeTimeout.Milliseconds(), MemoryBytes: probeInputs.Memory},
-	}})
+	in, err := s.toolJob(probeTimeout, 4<<10, "/usr/bin/true")
 	if err != nil {
 		return err
 	}
+	out, err := s.runJob(ctx, in)
+	if err != nil {
+		return err
+	}
+	if err := out.toolError(); err != nil {
+		return fmt.Errorf("/usr/bin/true in %s: %w", in.job.Template, err)
+	}
+	return nil
+}
+
+// toolJob is a job that runs a tool of the image and not a caller's program. All languages share one image: the first one's jail does.
+func (s *server) toolJob(wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
+	installed := s.langs.Installed()
+	if len(installed) == 0 {
+		return jobInput{}, errors.New("no language is installed")
+	}
+	stage := installed[0].Run
+	return jobInput{outputLimit: outputLimit, job: &wire.Job{
+		Template: stage.Template,
+		Argv:     argv,
+		Env:      environment(installed[0].ExpandEnv(stage, probeInputs)).words(),
+		Limits:   wire.Limits{WallMS: wall.Milliseconds(), MemoryBytes: probeInputs.Memory},
+	}}, nil
+}
+
+// toolError is why a tool did not do its work.
+func (out *jobOutput) toolError() error {
 	if r := out.result; r.Code != 0 || r.Signal != 0 || r.Limit != "" {
-		return fmt.Errorf("/usr/bin/true in %s: code %d, signal %d, limit %q, stderr %q", stage.Template, r.Code, r.Signal, r.Limit, out.stderr.data)
+		return fmt.Errorf("code %d, signal %d, limit %q, stderr %q", r.Code, r.Signal, r.Limit, out.stderr.data)
 	}
 	return nil
 }

@@ -13,17 +13,22 @@
 //	enter          admitted to the queue, or 429 / 503 at once                  queue.go
 //	openSession    after the session's earlier requests                         session.go
 //	wait           for a job slot, keys in turn                                 queue.go
+//	unpack         the session's files, if they were packed                     restore.go
 //	compile        a job in one jail; its artifact is a volume                  execute.go, job.go
 //	run            a job in another jail, with that volume                      execute.go, job.go
-//	settle         bytes and environment that the session keeps                 session.go, environ.go
+//	settle         files and environment that the session keeps                 workspace.go, environ.go
 //	reply          status, limits, output                                       answer.go
 //
 // Contents never pass through sandboxd's memory: files and stdin are sealed into memfds, output comes through pipes that apid reads
 // and caps (fds.go, output.go). A connection watcher ends the job when its caller hangs up (hangup.go). What nobody needs any more is
 // forgotten in the background (forget.go).
 //
+// Every request makes a session, and most are never returned to, so an idle one must cost next to nothing. A workspace that the program
+// left as it was given is not kept in sandboxd: apid keeps the request's few files and gives them again. Of the others the small ones
+// are packed in the background, longest idle first, when many are mounted (workspace.go, pack.go).
+//
 // Everything is lost with the process, and on purpose: sessions are volumes of sandboxd, which drops them when apid says so at its end
-// and at its next start.
+// and at its next start, and what is kept here.
 package main
 
 import (
@@ -211,6 +216,7 @@ func (s *server) run(ctx context.Context) error {
 	s.forgetAll()
 	go s.forgetter.run(background)
 	go s.expireSessions(background)
+	go s.packSessions(background)
 	go func() { failed <- s.http.Serve(api) }()
 	s.log.Info("serving", "addr", api.Addr().String(), "metrics", s.cfg.MetricsListen, "jobs", s.cfg.Queue.MaxJobs)
 

@@ -51,9 +51,23 @@ func newMetrics(s *server) *metrics {
 	} {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value))
 	}
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "runtools_session_evictions_total", Help: "Sessions dropped early because the number or bytes allowed were used up.",
-	}, func() float64 { return float64(s.sessions.counts().evicted) }))
+	for f := formMounted; f < forms; f++ {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "runtools_session_workspaces", Help: "Sessions by how their files are held: mounted, given by requests and not changed, or packed.",
+			ConstLabels: prometheus.Labels{"form": f.String()},
+		}, func() float64 { return float64(s.sessions.counts().forms[f]) }))
+	}
+	for _, c := range []struct {
+		name, help string
+		value      func() uint64
+	}{
+		{"runtools_session_evictions_total", "Sessions dropped early because the number or bytes allowed were used up.", func() uint64 { return s.sessions.counts().evicted }},
+		{"runtools_session_packs_total", "Workspaces packed.", s.packer.packs.Load},
+		{"runtools_session_pack_failures_total", "Workspaces that could not be packed.", s.packer.failures.Load},
+		{"runtools_session_unpacks_total", "Workspaces unpacked for a request.", s.packer.unpacks.Load},
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 { return float64(c.value()) }))
+	}
 	return m
 }
 

@@ -180,9 +180,12 @@ func (b *bound) preferLanguage(stage *lang.Stage) {
 	}
 }
 
-// checkWords refuses what does not fit into one packet.
-func (p *plan) checkWords(argv []string, env environment) *apiError {
-	argBytes, envBytes, encoded := 0, 0, 0
+// maxEncoded bounds words and file names as they are sent; 4 KiB are for all that is in a job besides.
+const maxEncoded = wire.MaxPacket - 4<<10
+
+// checkWords refuses what does not fit into one packet, and says how many bytes of one the rest needs at most.
+func (p *plan) checkWords(argv []string, env environment) (encoded int, err *apiError) {
+	argBytes, envBytes := 0, 0
 	for _, w := range argv {
 		argBytes += len(w) + 1
 		encoded += encodedLen(w)
@@ -196,16 +199,20 @@ func (p *plan) checkWords(argv []string, env environment) *apiError {
 		field = "env"
 	}
 	if argBytes+envBytes > maxWords {
-		return invalidField(field, "arguments and environment have %d bytes together, at most %d", argBytes+envBytes, maxWords)
+		return 0, invalidField(field, "arguments and environment have %d bytes together, at most %d", argBytes+envBytes, maxWords)
 	}
 	for _, name := range p.names {
-		encoded += encodedLen(name) + len(`{"name":,"size":9223372036854775807},`)
+		encoded += encodedFile(name)
 	}
-	const rest = 4 << 10 // bytes of all that is in a job besides
-	if encoded > wire.MaxPacket-rest {
-		return invalidField(field, "arguments, environment and file names need %d bytes in JSON, at most %d", encoded, wire.MaxPacket-rest)
+	if encoded > maxEncoded {
+		return 0, invalidField(field, "arguments, environment and file names need %d bytes in JSON, at most %d", encoded, maxEncoded)
 	}
-	return nil
+	return encoded, nil
+}
+
+// encodedFile is at least the length of a wire.File in JSON.
+func encodedFile(name string) int {
+	return encodedLen(name) + len(`{"name":,"size":9223372036854775807},`)
 }
 
 // encodedLen is at least the length of a string in the JSON that encoding/json writes.

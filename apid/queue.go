@@ -159,6 +159,25 @@ func (q *queue) dispatchLocked() {
 	}
 }
 
+// trySpare takes a slot for work that nobody waits for. A free slot is one that no request could use: those that wait, wait for their
+// session or for another request of their key.
+func (q *queue) trySpare() (leave func(), ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.running >= q.slots {
+		return nil, false
+	}
+	q.running++
+	q.admitted++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.running--
+		q.admitted--
+		q.dispatchLocked()
+	}, true
+}
+
 // close refuses what waits and what comes; what runs goes on.
 func (q *queue) close() {
 	q.mu.Lock()

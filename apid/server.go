@@ -26,6 +26,7 @@ type server struct {
 	sandbox   *wire.Client
 	queue     *queue
 	sessions  *sessions
+	packer    packer
 	forgetter *forgetter
 	hangups   *hangups
 	metrics   *metrics

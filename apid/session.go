@@ -13,14 +13,15 @@ import (
 // sessions is the table of all sessions. A request without a session id makes one as well, and most of those are never returned to, so
 // an entry is small, and adding, taking and expiring one costs the same however many there are.
 //
-//	          acquire                release
-//	(none) ----------> busy, not live ------> idle, live ----> gone: idle too long, evicted, deleted
+//	          acquire                  release
+//	(none) ----------> busy, no files ------> idle, files ----> gone: idle too long, evicted, deleted
 //	                     | job failed   <-----      |
-//	                     v              acquire     +--- sandboxd lost the volume: busy, not live again
+//	                     v              acquire     +--- sandboxd lost the volume: busy, no files again
 //	                   (none)
 //
-// Idle sessions are in one of two lists, each in order of last use: evictable ones, which no caller has named or come back to, and
-// kept ones, which stay until they have been idle for the full time. Busy sessions are in neither.
+// How the files are held is in workspace.go. Idle sessions are in one of two lists, each in order of last use: evictable ones, which no
+// caller has named or come back to, and kept ones, which stay until they have been idle for the full time. Those that may be packed are
+// in a third as well. Busy sessions are in none, except that one being packed keeps its place in the first two until a request comes.
 type sessions struct {
 	cfg    sessionConfig
 	forget func(volumes ...string) // must not block
@@ -30,9 +31,12 @@ type sessions struct {
 	owners    map[string]*owner // by key id: those with any session
 	evictable sessionList
 	kept      sessionList
+	packable  sessionList
+	forms     [forms]int // sessions by form
 	bytes     int64
 	evicted   uint64 // since start
 	closed    bool
+	crowded   chan struct{} // something may be packed
 }
 
 // sessionKey is a hash of the key's id and the session's name: two keys that use one name have two sessions, and a long name costs an
@@ -49,26 +53,28 @@ type owner struct {
 
 // session is one entry.
 type session struct {
-	key     sessionKey
-	volume  [16]byte // random, new for each life: the old volume of a name may still be on its way out
-	owner   *owner
-	env     []string // changes to the base environment, see environ.go; nil for most
-	waiting []chan bool
-	idle    time.Duration // since the table's epoch: when it was last used
-	size    int64         // bytes held in memory: workspace and env
-	links   [2]sessionLinks
-	list    *sessionList // idle: the global list that it is in
-	busy    bool
-	live    bool // sandboxd has the volume
-	keep    bool // named or returned to: never evicted
+	key      sessionKey
+	volume   [16]byte // random, new for each life: the old volume of a name may still be on its way out
+	owner    *owner
+	stored   []byte   // the workspace, unless it is mounted
+	env      []string // changes to the base environment, see environ.go; nil for most
+	waiting  []chan bool
+	idle     time.Duration // since the table's epoch: when it was last used
+	size     int64         // bytes held in memory: workspace and env
+	links    [slots]sessionLinks
+	list     *sessionList // evictable or kept, or nil
+	form     form
+	busy     bool
+	packable bool // in that list while idle
+	keep     bool // named or returned to: never evicted
 }
 
 // epoch makes a last use a plain number: a session holds 8 bytes and not a time.Time of 24.
 var epoch = time.Now()
 
 func newSessions(cfg sessionConfig, forget func(...string)) *sessions {
-	t := &sessions{cfg: cfg, forget: forget, byID: map[sessionKey]*session{}, owners: map[string]*owner{}}
-	t.evictable.slot, t.kept.slot = globalSlot, globalSlot
+	t := &sessions{cfg: cfg, forget: forget, byID: map[sessionKey]*session{}, owners: map[string]*owner{}, crowded: make(chan struct{}, 1)}
+	t.evictable.slot, t.kept.slot, t.packable.slot = globalSlot, globalSlot, packSlot
 	return t
 }
 
@@ -98,8 +104,10 @@ func (t *sessions) acquire(ctx context.Context, keyID, name string, named bool) 
 			return s, err
 		}
 		s.keep = true
-		if !s.busy {
+		if s.list != nil { // also of one being packed: from now on it is in use
 			t.unlistLocked(s)
+		}
+		if !s.busy {
 			s.busy = true
 			t.mu.Unlock()
 			return s, nil
@@ -148,6 +156,7 @@ func (t *sessions) createLocked(id sessionKey, keyID string, named bool) (*sessi
 	o.count++
 	s := &session{key: id, volume: newVolume(), owner: o, busy: true, keep: named}
 	t.byID[id] = s
+	t.forms[formNone]++
 	return s, nil
 }
 
@@ -178,7 +187,7 @@ func (t *sessions) evictLocked(s *session) {
 	t.dropLocked(s)
 }
 
-// release ends a request's turn. A session whose volume was never made is dropped; its name may come again.
+// release ends a request's turn, or the packer's. A session without files is dropped; its name may come again.
 func (t *sessions) release(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -189,19 +198,15 @@ func (t *sessions) release(s *session) {
 		turn := s.waiting[0]
 		s.waiting = s.waiting[1:]
 		turn <- true
-	case !s.live || t.closed:
+	case s.form == formNone || t.closed:
 		t.dropLocked(s)
+	case s.list != nil: // packed, and not asked for meanwhile
+		s.busy = false
 	default:
 		s.busy = false
 		s.waiting = nil
 		s.idle = time.Since(epoch)
-		if s.keep {
-			s.list = &t.kept
-		} else {
-			s.list = &t.evictable
-			s.owner.evictable.pushBack(s)
-		}
-		s.list.pushBack(s)
+		t.listLocked(s)
 		t.shrinkLocked()
 	}
 }
@@ -213,34 +218,6 @@ func (t *sessions) shrinkLocked() {
 	}
 }
 
-// settle records what a job left behind. The caller has acquired s.
-func (t *sessions) settle(s *session, workspace int64, env []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s.live = true
-	s.env = env
-	t.resizeLocked(s, workspace+int64(changesSize(env)))
-}
-
-// restart gives an acquired session a new and empty life, when its volume is lost or was never made.
-func (t *sessions) restart(s *session) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.forget(volumeName(s.volume))
-	s.volume = newVolume()
-	s.live = false
-	s.env = nil
-	t.resizeLocked(s, 0)
-}
-
-func (t *sessions) resizeLocked(s *session, size int64) {
-	if t.byID[s.key] == s {
-		t.bytes += size - s.size
-		s.owner.bytes += size - s.size
-	}
-	s.size = size
-}
-
 // delete ends a session at a caller's wish. One that is busy ends with its request.
 func (t *sessions) delete(keyID, name string) bool {
 	t.mu.Lock()
@@ -249,7 +226,7 @@ func (t *sessions) delete(keyID, name string) bool {
 	if s == nil {
 		return false
 	}
-	if !s.busy {
+	if s.list != nil {
 		t.unlistLocked(s)
 	}
 	t.dropLocked(s)
@@ -280,6 +257,7 @@ func (t *sessions) close() {
 // dropLocked takes a session out of the table. Its waiters look for another of that name.
 func (t *sessions) dropLocked(s *session) {
 	delete(t.byID, s.key)
+	t.forms[s.form]--
 	t.bytes -= s.size
 	s.owner.bytes -= s.size
 	if s.owner.count--; s.owner.count == 0 {
@@ -289,7 +267,7 @@ func (t *sessions) dropLocked(s *session) {
 		turn <- false
 	}
 	s.waiting = nil
-	if s.live {
+	if s.form == formMounted {
 		t.forget(volumeName(s.volume))
 	}
 }
@@ -297,6 +275,7 @@ func (t *sessions) dropLocked(s *session) {
 // sessionCounts are for the metrics.
 type sessionCounts struct {
 	sessions, evictable int
+	forms               [forms]int
 	bytes               int64
 	evicted             uint64
 }
@@ -304,5 +283,5 @@ type sessionCounts struct {
 func (t *sessions) counts() sessionCounts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return sessionCounts{sessions: len(t.byID), evictable: t.evictable.len, bytes: t.bytes, evicted: t.evicted}
+	return sessionCounts{sessions: len(t.byID), evictable: t.evictable.len, forms: t.forms, bytes: t.bytes, evicted: t.evicted}
 }

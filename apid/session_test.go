@@ -172,7 +172,7 @@ func table(cfg sessionConfig) (*sessions, *[]string) {
 func use(t testing.TB, table *sessions, key, name string, named bool, bytes int64) *apiError {
 	s, err := table.acquire(context.Background(), key, name, named)
 	if err == nil {
-		table.settle(s, bytes, s.env)
+		table.settle(s, remains{form: formMounted, bytes: bytes, inodes: 2}, s.env)
 		table.release(s)
 	}
 	return err

@@ -8,10 +8,12 @@ type sessionList struct {
 	slot       int // which of the session's links this list uses
 }
 
-// A session can be in two lists at one time: one of all sessions, and one of its key's.
+// A session can be in three lists at one time: one of all sessions, one of its key's, and that of those to be packed.
 const (
 	globalSlot = iota
 	ownerSlot
+	packSlot
+	slots
 )
 
 type sessionLinks struct {
@@ -49,11 +51,68 @@ func (l *sessionList) remove(s *session) {
 	l.len--
 }
 
-// unlistLocked takes an idle session out of its lists.
+// listLocked puts a session that became idle behind all others.
+func (t *sessions) listLocked(s *session) {
+	if s.keep {
+		s.list = &t.kept
+	} else {
+		s.list = &t.evictable
+		s.owner.evictable.pushBack(s)
+	}
+	s.list.pushBack(s)
+	if s.packable {
+		t.packable.pushBack(s)
+	}
+	if t.crowdedLocked() {
+		select {
+		case t.crowded <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// unlistLocked takes a session out of its lists. One that is busy is being packed, and so in the packer's no more.
 func (t *sessions) unlistLocked(s *session) {
+	if s.packable && !s.busy {
+		t.packable.remove(s)
+	}
 	s.list.remove(s)
 	if s.list == &t.evictable {
 		s.owner.evictable.remove(s)
 	}
 	s.list = nil
+}
+
+func (t *sessions) crowdedLocked() bool {
+	return t.forms[formMounted] > t.cfg.MaxMounted && t.packable.front() != nil
+}
+
+// acquireIdlest takes the session that has been idle longest of those that may be packed, if too many are mounted. It keeps its place in
+// the other lists: that we work on it is no use of it. Give it back with release.
+func (t *sessions) acquireIdlest() *session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.crowdedLocked() {
+		return nil
+	}
+	s := t.packable.front()
+	t.packable.remove(s)
+	s.busy = true
+	return s
+}
+
+// packed replaces the volume of a session that acquireIdlest gave out by what it holds.
+func (t *sessions) packed(s *session, stored []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(volumeName(s.volume))
+	s.volume = newVolume()
+	t.holdLocked(s, remains{form: formPacked, stored: stored})
+}
+
+// unpackable leaves such a session mounted, until a request has changed it.
+func (t *sessions) unpackable(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.packable = false
 }

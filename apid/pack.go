@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// Packing turns a small, idle workspace into a compressed tar in our memory, and its volume is forgotten.
+//
+// The workspace is foreign code's. Only tar looks at it, as the jail's user in a jail like that of any program, and nobody but such a tar
+// ever reads what it wrote: to us it is bytes, of a number that is bounded, that we never parse. A program that makes tar fail, or write
+// nonsense, spoils its own session.
+type packer struct {
+	packs, failures, unpacks atomic.Uint64
+
+	writer *flate.Writer // 600 KiB, made when the first one is packed; only packSessions uses it
+}
+
+// What is packed, and at what expense.
+const (
+	packBytes  = 64 << 10  // in use in the workspace
+	packInodes = 64        // of it
+	packedTar  = 256 << 10 // before compression: for each inode 1.5 KiB of headers, or more where names are long
+	tarWall    = 10 * time.Second
+	packRetry  = 20 * time.Millisecond // while all job slots are taken
+	packPause  = time.Second           // after sandboxd failed us
+)
+
+// packTar writes what a later program could tell from the original: modes, times to the nanosecond, links of both kinds, FIFOs, holes,
+// and names of any bytes. What it cannot write, like a socket or a file that its owner may not read, it complains of. Access times would
+// cost a header each and are not worth it; a FIFO of two names comes back as two.
+var packTar = []string{"/usr/bin/tar", "--create", "--file=-", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
+	"--sparse", "--sort=name", "--blocking-factor=1", "."}
+
+// packSessions packs while too many workspaces are mounted, one at a time, until ctx ends.
+func (s *server) packSessions(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.sessions.crowded:
+		}
+		for more := true; more; {
+			var wait time.Duration
+			if wait, more = s.packNext(ctx); wait > 0 {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(wait):
+				}
+			}
+		}
+	}
+}
+
+// packNext packs one session in a job slot that nobody else wants. It says how long to wait before the next, and whether there may be one.
+func (s *server) packNext(ctx context.Context) (wait time.Duration, more bool) {
+	leave, ok := s.queue.trySpare()
+	if !ok {
+		return packRetry, true
+	}
+	defer leave()
+	session := s.sessions.acquireIdlest()
+	if session == nil {
+		return 0, false
+	}
+	defer s.sessions.release(session)
+	out, err := s.tarOf(ctx, session)
+	if err != nil {
+		wait = packPause
+	} else if err = notWhole(out); err == nil {
+		s.sessions.packed(session, s.packer.compress(out.stdout.data))
+		s.packer.packs.Add(1)
+		return 0, true
+	}
+	// It stays mounted, and is not tried again before a request has changed it.
+	s.sessions.unpackable(session)
+	s.packer.failures.Add(1)
+	s.log.Debug("a workspace is not packed", "err", err)
+	return wait, true
+}
+
+func (s *server) tarOf(ctx context.Context, session *session) (*jobOutput, error) {
+	in, err := s.toolJob(tarWall, packedTar, packTar...)
+	if err != nil {
+		return nil, err
+	}
+	in.job.Workspace = wire.Volume{ID: volumeName(session.volume)}
+	return s.runJob(ctx, in)
+}
+
+// notWhole is why an archive cannot stand for the workspace. tar mentions some things that it leaves out and still exits with 0.
+func notWhole(out *jobOutput) error {
+	switch err := out.toolError(); {
+	case err != nil:
+		return err
+	case out.stdout.over():
+		return fmt.Errorf("the archive has more than %d bytes", packedTar)
+	case out.stderr.total > 0:
+		return fmt.Errorf("tar said %q", out.stderr.data)
+	}
+	return nil
+}
+
+// compress makes an allocation of just the size of what it returns.
+func (p *packer) compress(tar []byte) []byte {
+	var b bytes.Buffer
+	if p.writer == nil {
+		p.writer, _ = flate.NewWriter(&b, flate.BestSpeed) // fails for an unknown level only
+	} else {
+		p.writer.Reset(&b)
+	}
+	p.writer.Write(tar) // to a Buffer, which takes everything
+	p.writer.Close()
+	return bytes.Clone(b.Bytes())
+}
+
+// decompress reads what compress wrote.
+func decompress(packed []byte) ([]byte, error) {
+	r := flate.NewReader(bytes.NewReader(packed))
+	defer r.Close()
+	return io.ReadAll(r)
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// setFiles has a job place files in its workspace before it starts.
+func (in *jobInput) setFiles(files []requestFile) {
+	in.files = files
+	in.job.Files = make([]wire.File, len(files))
+	for i, f := range files {
+		in.job.Files[i] = wire.File{Name: f.name, Size: int64(len(f.content))}
+	}
+}
+
+// place completes a job: its workspace, and the files that go there.
+func (x *execution) place(ctx context.Context, j *preparedJob) *apiError {
+	if len(x.held) > 0 && x.session != nil && !j.hasRoomFor(x.held) {
+		if err := x.mountHeld(ctx); err != nil {
+			return err
+		}
+	}
+	files, kept := layOver(x.held, j.own)
+	j.setFiles(files)
+	x.kept = kept
+	j.job.Workspace = x.workspace(files)
+	return nil
+}
+
+// hasRoomFor says whether files can travel with the job's own.
+func (j *preparedJob) hasRoomFor(files []requestFile) bool {
+	size := j.encoded
+	for _, f := range files {
+		size += encodedFile(f.name)
+	}
+	return len(j.own)+len(files) <= maxFiles && size <= maxEncoded
+}
+
+// workspace names the volume that a job gets. The scratch volume is made by the compile job, and is gone if that changed nothing.
+func (x *execution) workspace(files []requestFile) wire.Volume {
+	v := wire.Volume{ID: x.scratch, New: !x.scratchLive}
+	if x.session != nil {
+		v = wire.Volume{ID: volumeName(x.session.volume), New: x.session.form != formMounted}
+	}
+	v.New = v.New && v.ID != ""
+	v.DropUnchanged = v.New && fewAndSmall(files)
+	return v
+}
+
+// settle records what a job left in the workspace and the environment.
+func (x *execution) settle(j *preparedJob, out *jobOutput, changes []string) {
+	left := whatRemains(out.result)
+	x.held = nil
+	if left.form == formGiven {
+		x.held = j.files // for the run job after this one
+	}
+	switch {
+	case x.session != nil:
+		if left.form == formGiven {
+			left.stored = encodeFiles(j.files)
+		}
+		x.sessions.settle(x.session, left, changes)
+	case left.form == formGiven:
+		x.scratch = ""
+	default:
+		x.scratchLive = true
+	}
+}
+
+func whatRemains(r *wire.Result) remains {
+	if r.WorkspaceDropped {
+		return remains{form: formGiven}
+	}
+	return remains{form: formMounted, bytes: r.WorkspaceBytes, inodes: r.WorkspaceFiles}
+}
+
+// A job whose caller hung up may still hold the session's volume when the next request of the session comes.
+const (
+	inUseRetry    = 10 * time.Millisecond
+	inUsePatience = 3 * time.Second
+)
+
+// send has one job carried out and says in the caller's terms what went wrong.
+func (x *execution) send(ctx context.Context, j *preparedJob) (*jobOutput, *apiError) {
+	if err := x.place(ctx, j); err != nil {
+		return nil, err
+	}
+	giveUp := time.Now().Add(inUsePatience)
+	for {
+		out, err := x.runJob(ctx, j.jobInput)
+		if err == nil {
+			x.call.timing.add(out)
+			return out, nil
+		}
+		var theirs *wire.Error
+		if errors.As(err, &theirs) && theirs.Code == wire.CodeVolumeInUse && time.Now().Before(giveUp) {
+			select {
+			case <-time.After(inUseRetry):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return nil, x.explain(ctx, err)
+	}
+}
+
+// explain turns a failure of ours into what the caller may know.
+func (x *execution) explain(ctx context.Context, err error) *apiError {
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	var theirs *wire.Error
+	if !errors.As(err, &theirs) {
+		if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" {
+			return &apiError{code: errOverloaded, message: "the sandbox service cannot be reached", cause: err}
+		}
+		return internal(err)
+	}
+	switch theirs.Code {
+	case wire.CodeFile:
+		return x.explainFile(theirs)
+	case wire.CodeOverloaded:
+		return &apiError{code: errOverloaded, message: "no room for another sandbox", cause: err}
+	case wire.CodeVolumeInUse:
+		return &apiError{code: errOverloaded, message: "an earlier program of this session is still being ended", cause: err}
+	}
+	return internal(err)
+}
+
+// explainFile names the file as the caller counts them.
+func (x *execution) explainFile(theirs *wire.Error) *apiError {
+	index := theirs.Index - x.kept
+	if index < 0 || index >= len(x.plan.files) {
+		return internal(theirs)
+	}
+	field := "code"
+	if index -= x.plan.codeFiles; index >= 0 {
+		field = fieldIndex("files", index) + ".name"
+	}
+	refused := invalidField(field, "%s", theirs.Message)
+	refused.cause = theirs
+	return refused
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// form is how a session's workspace is held between its requests. A mounted tmpfs costs 12 KiB of kernel memory, and each one slows
+// down the end of every job on the machine: the kernel walks all of them under cgroup_mutex. So most workspaces are not held that way.
+//
+//	         a job changed it              small, idle, one of many
+//	given ----------------------> mounted --------------------------> packed
+//	  ^                              ^                                  |
+//	  | left as it was given         +---------- a request came --------+
+//	(none)
+//
+// A request gets a given workspace as a new one with its own files added. A request that fails leaves the form as it was, or mounted.
+type form uint8
+
+const (
+	formNone    form = iota // there is none yet
+	formMounted             // a volume of sandboxd
+	formGiven               // only the files that requests gave: session.stored has them, see encodeFiles
+	formPacked              // session.stored is a compressed tar, see pack.go
+	forms                   // how many there are
+)
+
+func (f form) String() string { return [forms]string{"none", "mounted", "given", "packed"}[f] }
+
+// remains are what a job left of a workspace.
+type remains struct {
+	form   form
+	bytes  int64  // mounted: in use
+	inodes int64  // mounted: in use
+	stored []byte // given, packed: owned by the session from here on
+}
+
+// packable says that a workspace is small enough to be worth the copying.
+func (r *remains) packable() bool {
+	return r.form == formMounted && r.bytes <= packBytes && r.inodes <= packInodes
+}
+
+// size is what a session is charged for.
+func (r *remains) size() int64 {
+	if r.form == formMounted {
+		return r.bytes
+	}
+	return int64(len(r.stored))
+}
+
+// Files beyond these bounds are cheaper in a tmpfs than here: they would be sent anew with every request of the session.
+const (
+	givenFiles = 16
+	givenBytes = 16 << 10 // names and contents together
+)
+
+func fewAndSmall(files []requestFile) bool {
+	if len(files) > givenFiles {
+		return false
+	}
+	size := 0
+	for _, f := range files {
+		size += len(f.name) + len(f.content)
+	}
+	return size <= givenBytes
+}
+
+// encodeFiles copies files into one allocation of just their size: a session outlives the request body that they point into.
+func encodeFiles(files []requestFile) []byte {
+	size := 0
+	for _, f := range files {
+		size += 2*binary.MaxVarintLen32 + len(f.name) + len(f.content)
+	}
+	b := make([]byte, 0, size)
+	for _, f := range files {
+		b = append(binary.AppendUvarint(b, uint64(len(f.name))), f.name...)
+		b = append(binary.AppendUvarint(b, uint64(len(f.content))), f.content...)
+	}
+	return append(make([]byte, 0, len(b)), b...)
+}
+
+// decodeFiles reads what encodeFiles wrote. The contents point into it.
+func decodeFiles(b []byte) (files []requestFile) {
+	next := func() []byte {
+		n, width := binary.Uvarint(b)
+		part := b[width:][:n]
+		b = b[width:][n:]
+		return part
+	}
+	for len(b) > 0 {
+		name := string(next())
+		files = append(files, requestFile{name: name, content: next()})
+	}
+	return files
+}
+
+// layOver puts a request's files over those that a workspace held. kept is how many of the old ones stand, at the front.
+func layOver(held, files []requestFile) (all []requestFile, kept int) {
+	if len(held) == 0 {
+		return files, 0
+	}
+	all = make([]requestFile, 0, len(held)+len(files))
+	for _, f := range held {
+		if !slices.ContainsFunc(files, func(g requestFile) bool { return g.name == f.name }) {
+			all = append(all, f)
+		}
+	}
+	return append(all, files...), len(all)
+}
+
+// settle records what a job left behind. The caller has acquired s.
+func (t *sessions) settle(s *session, left remains, env []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if left.form != formMounted {
+		s.volume = newVolume() // sandboxd may still be dropping the old one
+	}
+	s.env = env
+	t.holdLocked(s, left)
+}
+
+// restart gives an acquired session a new and empty life, when its volume is lost or was never made.
+func (t *sessions) restart(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(volumeName(s.volume))
+	s.volume = newVolume()
+	s.env = nil
+	t.holdLocked(s, remains{})
+}
+
+// renew has the next request make a volume of another name, when it is not known what became of this one. The session holds its files
+// by itself.
+func (t *sessions) renew(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(volumeName(s.volume))
+	s.volume = newVolume()
+}
+
+func (t *sessions) holdLocked(s *session, left remains) {
+	size := left.size() + int64(changesSize(s.env))
+	if t.byID[s.key] == s { // else it was deleted while it was busy, and its figures with it
+		t.bytes += size - s.size
+		s.owner.bytes += size - s.size
+		t.forms[s.form]--
+		t.forms[left.form]++
+	}
+	s.size, s.form, s.stored, s.packable = size, left.form, left.stored, left.packable()
+}
