@@ -1,0 +1,599 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// An attack is one file of testdata/attack. Its first line is the CVE, the issue or the class that it stands for, then follow a
+// sentence or two, then these sections:
+//
+//	main.c, main.py, main.sh   the program; C, and C# of a peer, is compiled in a jail first
+//	peer.c, peer.py, peer.sh   a second program in another jail: starts when the first has written "ready\n", which then lives until it
+//	                           is done (its stdin ends)
+//	next.c, next.py, next.sh   a program in another jail after the first has ended
+//	alone                      why nothing else may run beside it
+//	limits                     "wall 500", "cpu 500" in ms, "memory 64" in MiB: other than defaultLimits
+//	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
+//	                           is what was written until then
+//	want peer, want next       likewise
+//	open                       instead of what `want` says this is what happens today: a hole that is known. When it is closed the test
+//	                           fails until the section is removed. "open peer", "open next" likewise
+//
+// Programs judge for themselves what they could do and say it in words that are the same on every run and every kernel. attack.h, below,
+// is beside each C program.
+type attack struct {
+	name     string
+	title    string
+	programs map[string]program // by role: "main", "peer", "next"
+	want     map[string]string
+	open     map[string]string
+	limits   wire.Limits
+	alone    bool
+}
+
+type program struct{ language, source string }
+
+// defaultLimits bound an attack that says nothing else; memory is small, so that those that go for it leave the machine alone.
+var defaultLimits = wire.Limits{WallMS: 20_000, CPUMS: 10_000, MemoryBytes: 128 << 20}
+
+// outputCap is where the runner asks for a kill, as apid does, bytes.
+const outputCap = 64 << 10
+
+func parseAttack(path string) (*attack, error) {
+	archive, err := txtar.ParseFile(path)
+	if err != nil {
+		return nil, err
+	}
+	title, about, _ := strings.Cut(string(archive.Comment), "\n")
+	a := &attack{
+		name: strings.TrimSuffix(filepath.Base(path), ".txtar"), title: title, limits: defaultLimits,
+		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{},
+	}
+	if title == "" || strings.TrimSpace(about) == "" {
+		return nil, fmt.Errorf("%s: a line that names the attack and a sentence about it come first", path)
+	}
+	for _, f := range archive.Files {
+		kind, role, _ := strings.Cut(f.Name, " ")
+		if role == "" {
+			role = "main"
+		}
+		data := string(f.Data)
+		switch {
+		case kind == "want":
+			a.want[role] = data
+		case kind == "open":
+			a.open[role] = data
+		case kind == "alone":
+			a.alone = true
+		case kind == "limits":
+			err = a.setLimits(data)
+		case strings.Contains(kind, "."):
+			name, extension, _ := strings.Cut(kind, ".")
+			a.programs[name] = program{map[string]string{"c": "c", "cs": "csharp", "py": "python", "sh": "bash"}[extension], data}
+		default:
+			err = fmt.Errorf("unknown section %q", f.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	for role, p := range a.programs {
+		if p.language == "" || a.want[role] == "" || !slices.Contains([]string{"main", "peer", "next"}, role) {
+			return nil, fmt.Errorf("%s: program %q needs a known language and a section want", path, role)
+		}
+	}
+	if a.programs["main"].source == "" || len(a.want) != len(a.programs) {
+		return nil, fmt.Errorf("%s: want main, and as many programs as expectations", path)
+	}
+	return a, nil
+}
+
+func (a *attack) setLimits(text string) error {
+	for line := range strings.Lines(text) {
+		name, number, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return fmt.Errorf("limits: %w", err)
+		}
+		switch name {
+		case "wall":
+			a.limits.WallMS = n
+		case "cpu":
+			a.limits.CPUMS = n
+		case "memory":
+			a.limits.MemoryBytes = n << 20
+		default:
+			return fmt.Errorf("limits: unknown %q", name)
+		}
+	}
+	return nil
+}
+
+// parallelAttacks run at a time: with the memory that each may use this is what a small machine can bear.
+const parallelAttacks = 4
+
+func TestAttacks(t *testing.T) {
+	paths, err := filepath.Glob("testdata/attack/*.txtar")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no attacks", err)
+	}
+	header, err := os.ReadFile("testdata/attack/attack.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	td := startAttacked(t)
+	image := fingerprint(t, td)
+	stop := td.watchMemory()
+	turns := make(chan struct{}, parallelAttacks)
+	var first sync.Mutex // one at a time waits for more than one turn
+	t.Run("all", func(t *testing.T) {
+		for _, path := range paths {
+			a, err := parseAttack(path)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			t.Run(a.name, func(t *testing.T) {
+				t.Parallel()
+				n := 1
+				if a.alone {
+					n = parallelAttacks
+				}
+				first.Lock()
+				for range n {
+					turns <- struct{}{}
+				}
+				first.Unlock()
+				defer func() {
+					for range n {
+						<-turns
+					}
+				}()
+				r := attackRun{td: td, t: t, a: a, header: string(header)}
+				r.run()
+			})
+		}
+	})
+	stop()
+	td.wantSettled()
+	if after := fingerprint(t, td); after != image {
+		t.Error("the image changed")
+	}
+}
+
+// startAttacked starts a daemon on the real image with small pools and a range of ids that no other daemon of the machine uses.
+func startAttacked(t *testing.T) *testDaemon {
+	t.Helper()
+	state := os.Getenv("RUNTOOLS_STATE")
+	if state == "" {
+		state = "/var/lib/runtools"
+	}
+	real, err := filepath.EvalSymlinks(filepath.Join(state, "current"))
+	if err != nil {
+		t.Fatalf("no image: build one with `make rootfs`: %v", err)
+	}
+	// The daemon reads templates from the folder that it is told, and follows the link to rootfs.
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(real, "rootfs"), filepath.Join(dir, "rootfs")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "image.json"), []byte(`{}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	languages, err := filepath.Glob(filepath.Join(real, "languages", "*", "jail.json"))
+	if err != nil || len(languages) == 0 {
+		t.Fatal("the image has no languages", err)
+	}
+	for _, path := range languages {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Templates map[string]map[string]any `json:"templates"`
+		}
+		if err := json.Unmarshal(data, &file); err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(filepath.Dir(path))
+		for _, spec := range file.Templates {
+			spec["pool"] = map[bool]int{true: 4}[name == "c" || name == "bash" || name == "python"]
+		}
+		if data, err = json.Marshal(file); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "languages", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "languages", name, "jail.json"), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return startDaemon(t, func(c *config) {
+		c.Image, c.FirstUID = dir, attackedUIDs
+		c.Networks = 8
+	})
+}
+
+// attackedUIDs is far from the default first_uid, so that processes of these jails are known by their uid.
+const attackedUIDs = 0x60000000
+
+// fingerprint reads files of the image that are used by every jail.
+func fingerprint(t *testing.T, td *testDaemon) (sum [sha256.Size]byte) {
+	t.Helper()
+	h := sha256.New()
+	for _, name := range []string{"usr/bin/gcc-13", "usr/bin/bash", "usr/bin/python3.12", "usr/bin/python3", "etc/passwd", "etc/hosts",
+		"usr/lib/x86_64-linux-gnu/libc.so.6"} {
+		path := filepath.Join(td.config.Image, "rootfs", name)
+		f, err := os.Open(path)
+		if err != nil {
+			continue // not in every base
+		}
+		st, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(h, name, st.ModTime().UnixNano(), st.Mode(), st.Size())
+		if _, err := io.Copy(h, f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	copy(sum[:], h.Sum(nil))
+	return sum
+}
+
+// watchMemory fails the test if the machine itself comes near the end of its memory.
+func (td *testDaemon) watchMemory() (stop func()) {
+	available := func() int64 {
+		data, err := os.ReadFile("/proc/meminfo")
+		if err != nil {
+			td.t.Error(err)
+			return 0
+		}
+		for line := range strings.Lines(string(data)) {
+			if fields := strings.Fields(line); fields[0] == "MemAvailable:" {
+				kb, _ := strconv.ParseInt(fields[1], 10, 64)
+				return kb << 10
+			}
+		}
+		return 0
+	}
+	start := available()
+	var lowest atomic.Int64
+	lowest.Store(start)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(50 * time.Millisecond):
+				lowest.Store(min(lowest.Load(), available()))
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+		// Every job together may use this much; the rest is for others on the machine.
+		const allowed = parallelAttacks*2*(128<<20) + 2<<30
+		if used := start - lowest.Load(); used > allowed {
+			td.t.Errorf("the machine's free memory fell by %d MiB", used>>20)
+		}
+	}
+}
+
+// wantSettled waits until nothing but the pools is left: jails, volumes, leaves of the cgroup tree, processes.
+func (td *testDaemon) wantSettled() {
+	td.t.Helper()
+	var problem string
+	for range 100 {
+		if problem = td.leftover(); problem == "" {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	td.t.Error("left after all attacks: " + problem)
+}
+
+func (td *testDaemon) leftover() string {
+	st, err := td.client.Status(context.Background())
+	if err != nil {
+		return err.Error()
+	}
+	ready := 0
+	for _, p := range st.Templates {
+		if p.Ready != p.Size {
+			return fmt.Sprintf("pool %s has %d of %d jails", p.Name, p.Ready, p.Size)
+		}
+		ready += p.Ready
+	}
+	if st.Jobs != 0 || st.LiveJails != ready || st.Volumes != ready {
+		return fmt.Sprintf("%+v, want %d jails and volumes", *st, ready)
+	}
+	leaves, _ := filepath.Glob("/sys/fs/cgroup/memory/" + td.config.CgroupParent + "/job-*")
+	more, _ := filepath.Glob("/sys/fs/cgroup/" + td.config.CgroupParent + "/job-*")
+	if n := len(leaves) + len(more); n != ready {
+		return fmt.Sprintf("%d leaves of the cgroup tree, want %d", n, ready)
+	}
+	// PID 1 and the runner of each parked jail, none of them dead.
+	live, dead := td.jailProcesses()
+	if live != 2*ready || dead != 0 {
+		return fmt.Sprintf("%d processes and %d zombies with uids of jails, want %d and none", live, dead, 2*ready)
+	}
+	return ""
+}
+
+func (td *testDaemon) jailProcesses() (live, dead int) {
+	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
+	for _, path := range statuses {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		_, after, _ := strings.Cut(string(data), "\nUid:\t")
+		uid, _ := strconv.Atoi(strings.Fields(after + " 0")[0])
+		if uid < attackedUIDs || uid >= attackedUIDs+td.config.MaxJails*idsPerJail {
+			continue
+		}
+		if bytes.Contains(data, []byte("\nState:\tZ")) {
+			dead++
+		} else {
+			live++
+		}
+	}
+	return live, dead
+}
+
+// attackRun is one attack under way.
+type attackRun struct {
+	td     *testDaemon
+	t      *testing.T
+	a      *attack
+	header string
+}
+
+func (r *attackRun) run() {
+	got := map[string]string{}
+	main := r.prepare("main")
+	if _, ok := r.a.programs["peer"]; ok {
+		stdin, end, err := os.Pipe()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		ready, done := make(chan struct{}), make(chan string)
+		go func() { done <- r.job(main, stdin, ready) }()
+		select {
+		case <-ready:
+			got["peer"] = r.job(r.prepare("peer"), nil, nil)
+			end.Close()
+			got["main"] = <-done
+		case got["main"] = <-done:
+			end.Close()
+			got["peer"] = "not run: main ended first"
+		}
+		stdin.Close()
+	} else {
+		got["main"] = r.job(main, nil, nil)
+	}
+	if _, ok := r.a.programs["next"]; ok {
+		got["next"] = r.job(r.prepare("next"), nil, nil)
+	}
+	r.judge(got)
+	r.wantClean()
+}
+
+func (r *attackRun) judge(got map[string]string) {
+	r.t.Helper()
+	known := len(r.a.open) > 0
+	for role, want := range r.a.want {
+		if got[role] == want {
+			continue
+		}
+		if open, ok := r.a.open[role]; ok && got[role] == open {
+			r.t.Logf("OPEN: %s: %s", r.a.title, strings.ReplaceAll(got[role], "\n", " | "))
+			known = false
+			continue
+		}
+		r.t.Errorf("%s: %s got\n%swant\n%s", r.a.title, role, got[role], want)
+		known = false
+	}
+	if known {
+		r.t.Error("this hole is closed: remove the section open")
+	}
+}
+
+// prepare compiles a program if its language wants that, and returns the job that runs it.
+func (r *attackRun) prepare(role string) *wire.Job {
+	r.t.Helper()
+	p := r.a.programs[role]
+	job := &wire.Job{Limits: r.a.limits, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/home/user", "LC_ALL=C.UTF-8"}}
+	switch p.language {
+	case "bash":
+		job.Template, job.Argv = "bash/run", []string{"/bin/bash", "main.sh"}
+	case "python":
+		job.Template, job.Argv = "python/run", []string{"/usr/bin/python3", "main.py"}
+	case "c", "csharp":
+		return r.compile(job, role, p)
+	}
+	name := "main." + map[string]string{"bash": "sh", "python": "py"}[p.language]
+	job.Files, job.HasFiles = []wire.File{{Name: name, Size: int64(len(p.source))}}, true
+	return job
+}
+
+// compile makes the program in a jail, as lang.json of the language says. nil: it does not compile.
+func (r *attackRun) compile(job *wire.Job, role string, p program) *wire.Job {
+	r.t.Helper()
+	id := "attack-" + r.a.name + "-" + role
+	compile := &wire.Job{Template: p.language + "/compile", Env: job.Env, Build: wire.Volume{ID: id, New: true}, Limits: wire.Limits{WallMS: 60_000}}
+	files := map[string]string{"main.c": p.source, "attack.h": r.header}
+	job.Template, job.Build = p.language+"/run", wire.Volume{ID: id}
+	switch p.language {
+	case "c":
+		compile.Argv = []string{"/usr/bin/gcc-13", "-O1", "-w", "-std=gnu17", "-fuse-ld=mold", "-o", "/build/main", "main.c", "-lm", "-pthread"}
+		job.Argv = []string{"/build/main"}
+	case "csharp":
+		files = map[string]string{"Main.cs": p.source}
+		compile.Env = append(compile.Env, "DOTNET_ROOT=/usr/lib/dotnet", "DOTNET_CLI_TELEMETRY_OPTOUT=1", "DOTNET_NOLOGO=1", "DOTNET_EnableDiagnostics=0")
+		compile.Argv = []string{"/usr/lib/dotnet/dotnet", "exec", "/usr/lib/runtools/csharp/roslyn/compile.dll", "Main.cs"}
+		job.Env = compile.Env
+		job.Argv = []string{"/usr/lib/dotnet/dotnet", "exec", "--runtimeconfig", "/usr/lib/runtools/csharp/Main.runtimeconfig.json", "/build/Main.dll"}
+	}
+	res := r.td.runJobWithFiles(r.t, compile, files)
+	if res.err != nil || res.Code != 0 || res.Signal != 0 {
+		r.t.Logf("compile: %v %+v\n%s%s", res.err, res.Result, res.stdout, res.stderr)
+		return nil
+	}
+	r.t.Cleanup(func() {
+		if err := r.td.client.Forget(context.Background(), id); err != nil {
+			r.t.Error(err)
+		}
+	})
+	return job
+}
+
+func memfile(t *testing.T, contents string) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("files", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "files")
+	if _, err := f.WriteString(contents); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (td *testDaemon) runJobWithFiles(t *testing.T, job *wire.Job, files map[string]string) ran {
+	t.Helper()
+	var all strings.Builder
+	for name, content := range files {
+		job.Files = append(job.Files, wire.File{Name: name, Size: int64(len(content))})
+		all.WriteString(content)
+	}
+	job.HasFiles = true
+	f := memfile(t, all.String())
+	defer f.Close()
+	return td.runJob(context.Background(), job, nil, f)
+}
+
+// job runs a job as apid would: reading both streams up to a cap, then asking for a kill. ready is closed at the first line of output.
+func (r *attackRun) job(job *wire.Job, stdin *os.File, ready chan<- struct{}) string {
+	if job == nil {
+		return "does not compile\n"
+	}
+	var more []*os.File
+	if stdin != nil {
+		job.HasStdin = true
+		more = append(more, stdin)
+	}
+	if len(job.Files) > 0 {
+		role := "main"
+		for candidate, p := range r.a.programs {
+			if int64(len(p.source)) == job.Files[0].Size {
+				role = candidate
+			}
+		}
+		f := memfile(r.t, r.a.programs[role].source)
+		defer f.Close()
+		more = append(more, f)
+	}
+	kill := make(chan wire.Kill, 2)
+	out, outEnd := r.reader(kill, wire.LimitStdout, ready)
+	errs, errEnd := r.reader(kill, wire.LimitStderr, nil)
+	res, err := r.td.client.Run(context.Background(), job, kill, append([]*os.File{outEnd, errEnd}, more...)...)
+	outEnd.Close()
+	errEnd.Close()
+	stdout, stderr := <-out, <-errs
+	if stderr != "" {
+		r.t.Logf("stderr: %.2000s", stderr)
+	}
+	return describe(res, err) + stdout
+}
+
+func (r *attackRun) reader(kill chan<- wire.Kill, limit string, ready chan<- struct{}) (<-chan string, *os.File) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		r.t.Error(err)
+	}
+	all := make(chan string, 1)
+	go func() {
+		defer read.Close()
+		var data []byte
+		buf := make([]byte, 4096)
+		for {
+			n, err := read.Read(buf)
+			data = append(data, buf[:n]...)
+			if ready != nil && bytes.Contains(data, []byte("ready\n")) {
+				close(ready)
+				ready = nil
+			}
+			if len(data) > outputCap {
+				data = nil // a flood is not compared
+				kill <- wire.Kill{Limit: limit}
+				_, _ = io.Copy(io.Discard, read)
+				break
+			}
+			if err != nil {
+				break
+			}
+		}
+		all <- string(data)
+	}()
+	return all, write
+}
+
+// describe is the first line of an expectation.
+func describe(res *wire.Result, err error) string {
+	var known *wire.Error
+	switch {
+	case err != nil && errors.As(err, &known):
+		return "error " + string(known.Code) + "\n"
+	case err != nil:
+		return "error " + err.Error() + "\n"
+	case res.Limit != "":
+		return "limit " + res.Limit + "\n"
+	case res.Signal != 0:
+		return "signal " + unix.SignalName(unix.Signal(res.Signal)) + "\n"
+	}
+	return fmt.Sprintf("code %d\n", res.Code)
+}
+
+// wantClean runs the job that every attack is followed by.
+func (r *attackRun) wantClean() {
+	r.t.Helper()
+	job := &wire.Job{Template: "bash/run", Argv: []string{"/bin/bash", "-c", `shopt -s dotglob nullglob
+echo files /home/user/* /tmp/* /dev/shm/*
+cd /proc; echo processes [0-9]*
+exec 3</dev/null 3<&-; echo descriptors /proc/self/fd/*
+stat -fc 'inodes used: %c %d' /dev/shm | { read -r _ _ all free; echo $((all - free)) inode; }`},
+		Env: []string{"PATH=/usr/bin:/bin"}, Limits: wire.Limits{WallMS: 20_000}}
+	got := r.td.runJob(context.Background(), job, nil)
+	const want = "files\nprocesses 2\ndescriptors /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n1 inode\n"
+	if got.err != nil || got.stdout != want || got.Limit != "" || got.Code != 0 {
+		r.t.Errorf("the next job: %v %+v %q", got.err, got.Result, got.stdout)
+	}
+}
