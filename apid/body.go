@@ -67,6 +67,28 @@ func (s *server) readBody(c *call) (body []byte, release func(), err *apiError) 
 	return buf.Bytes(), release, nil
 }
 
+// Bounds of what is read, and thrown away, of a body that was refused.
+const (
+	discardTime  = time.Second
+	discardBytes = 256 << 20
+)
+
+// discardBody lets a refusal arrive: to close a connection while its other side still sends would reset it, and the caller would see
+// that instead of our answer (RFC 9112 section 9.6).
+func (c *call) discardBody() {
+	stream := c.ctx.RequestBodyStream()
+	if stream == nil {
+		return
+	}
+	if err := c.ctx.Conn().SetReadDeadline(time.Now().Add(discardTime)); err != nil {
+		c.ctx.SetConnectionClose()
+		return
+	}
+	if _, err := io.CopyN(io.Discard, stream, discardBytes); !errors.Is(err, io.EOF) {
+		c.ctx.SetConnectionClose() // there is more of it: what follows is no request
+	}
+}
+
 // bodyReader reads one body.
 type bodyReader struct {
 	budget *bodyBudget

@@ -122,6 +122,9 @@ func (c *call) refuse(err *apiError) {
 	case errGone, errTooLarge:
 		c.ctx.SetConnectionClose()
 	}
+	if err.code != errGone {
+		c.discardBody()
+	}
 	r.SetBodyRaw(append(encoded, '\n'))
 }
 
