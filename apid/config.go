@@ -105,7 +105,7 @@ func defaults() config {
 			Idle:       duration(10 * time.Minute),
 			Max:        100_000,
 			MaxPerKey:  50_000,
-			MaxMounted: 1000,
+			MaxMounted: 500,
 		},
 		Limits: limitsConfig{
 			RunTimeout:         bound{300_000, 300_000},

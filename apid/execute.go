@@ -52,7 +52,7 @@ func (s *server) execute(c *call) *apiError {
 	if err != nil {
 		return err
 	}
-	defer ticket.leave()
+	defer s.giveUp(ticket)
 	if err := x.inSession(ctx, ticket); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 type packer struct {
 	packs, failures, unpacks atomic.Uint64
 
-	writer *flate.Writer // 600 KiB, made when the first one is packed; only packSessions uses it
+	writers sync.Pool // of *flate.Writer, 600 KiB each
 }
 
 // What is packed, and at what expense.
@@ -31,6 +32,9 @@ const (
 	tarWall    = 10 * time.Second
 	packRetry  = 20 * time.Millisecond // while all job slots are taken
 	packPause  = time.Second           // after sandboxd failed us
+	packTime   = 2 * tarWall           // of the whole of it
+
+	overcrowded = 2 // times max_mounted: from then on requests pack, too
 )
 
 // packTar writes what a later program could tell from the original: modes, times to the nanosecond, links of both kinds, FIFOs, holes,
@@ -67,6 +71,26 @@ func (s *server) packNext(ctx context.Context) (wait time.Duration, more bool) {
 		return packRetry, true
 	}
 	defer leave()
+	return s.packIdlest(ctx)
+}
+
+// giveUp ends a request's place in the queue. Where packSessions does not keep up because no slot is ever free, the request's own slot
+// packs one session more, after its answer: so callers who make sessions faster than they can be packed are slowed down, and nobody else.
+func (s *server) giveUp(t *ticket) {
+	if !t.hasSlot() || !s.sessions.overcrowded() {
+		t.leave()
+		return
+	}
+	go func() {
+		defer t.leave()
+		ctx, cancel := context.WithTimeout(context.Background(), packTime)
+		defer cancel()
+		s.packIdlest(ctx)
+	}()
+}
+
+// packIdlest packs one session; its caller has a job slot.
+func (s *server) packIdlest(ctx context.Context) (wait time.Duration, more bool) {
 	session := s.sessions.acquireIdlest()
 	if session == nil {
 		return 0, false
@@ -112,13 +136,15 @@ func notWhole(out *jobOutput) error {
 // compress makes an allocation of just the size of what it returns.
 func (p *packer) compress(tar []byte) []byte {
 	var b bytes.Buffer
-	if p.writer == nil {
-		p.writer, _ = flate.NewWriter(&b, flate.BestSpeed) // fails for an unknown level only
+	w, _ := p.writers.Get().(*flate.Writer)
+	if w == nil {
+		w, _ = flate.NewWriter(&b, flate.BestSpeed) // fails for an unknown level only
 	} else {
-		p.writer.Reset(&b)
+		w.Reset(&b)
 	}
-	p.writer.Write(tar) // to a Buffer, which takes everything
-	p.writer.Close()
+	defer p.writers.Put(w)
+	w.Write(tar) // to a Buffer, which takes everything
+	w.Close()
 	return bytes.Clone(b.Bytes())
 }
 

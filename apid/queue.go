@@ -112,6 +112,13 @@ func (t *ticket) wait(ctx context.Context) *apiError {
 	}
 }
 
+// hasSlot says whether the ticket was granted.
+func (t *ticket) hasSlot() bool {
+	t.queue.mu.Lock()
+	defer t.queue.mu.Unlock()
+	return t.running
+}
+
 // leave gives up the ticket, running or not. It is called exactly once.
 func (t *ticket) leave() {
 	q := t.queue

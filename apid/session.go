@@ -36,6 +36,7 @@ type sessions struct {
 	bytes     int64
 	evicted   uint64 // since start
 	closed    bool
+	packing   int           // mounted ones that acquireIdlest gave out
 	crowded   chan struct{} // something may be packed
 }
 

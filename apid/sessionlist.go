@@ -63,6 +63,11 @@ func (t *sessions) listLocked(s *session) {
 	if s.packable {
 		t.packable.pushBack(s)
 	}
+	t.wakePackerLocked()
+}
+
+// wakePackerLocked is called whenever there may be more to pack than before.
+func (t *sessions) wakePackerLocked() {
 	if t.crowdedLocked() {
 		select {
 		case t.crowded <- struct{}{}:
@@ -84,7 +89,14 @@ func (t *sessions) unlistLocked(s *session) {
 }
 
 func (t *sessions) crowdedLocked() bool {
-	return t.forms[formMounted] > t.cfg.MaxMounted && t.packable.front() != nil
+	return t.forms[formMounted]-t.packing > t.cfg.MaxMounted && t.packable.front() != nil
+}
+
+// overcrowded says that packing does not keep up.
+func (t *sessions) overcrowded() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.forms[formMounted] > overcrowded*t.cfg.MaxMounted && t.crowdedLocked()
 }
 
 // acquireIdlest takes the session that has been idle longest of those that may be packed, if too many are mounted. It keeps its place in
@@ -98,6 +110,7 @@ func (t *sessions) acquireIdlest() *session {
 	s := t.packable.front()
 	t.packable.remove(s)
 	s.busy = true
+	t.packing++
 	return s
 }
 
@@ -105,14 +118,18 @@ func (t *sessions) acquireIdlest() *session {
 func (t *sessions) packed(s *session, stored []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.packing--
 	t.forget(volumeName(s.volume))
 	s.volume = newVolume()
 	t.holdLocked(s, remains{form: formPacked, stored: stored})
+	t.wakePackerLocked()
 }
 
 // unpackable leaves such a session mounted, until a request has changed it.
 func (t *sessions) unpackable(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.packing--
 	s.packable = false
+	t.wakePackerLocked()
 }

@@ -95,6 +95,11 @@ func (c *Conn) Recv(v any) (files []*os.File, err error) {
 	body := buf[:]
 	oob := make([]byte, unix.CmsgSpace(4*MaxFds))
 	n, oobn, flags, _, err := c.uc.ReadMsgUnix(body, oob)
+	if errors.Is(err, unix.ECONNRESET) {
+		// The peer closed before it read our last packet (a Kill that crossed the Reply). The kernel tells that once, ahead of what
+		// the peer had sent, which is still there.
+		n, oobn, flags, _, err = c.uc.ReadMsgUnix(body, oob)
+	}
 	used = max(n, 0)
 	files = parseRights(oob[:oobn])
 	defer func() {

@@ -148,6 +148,25 @@ func TestHangUpIsEOF(t *testing.T) {
 	}
 }
 
+// A Kill may cross the Reply: the server then closes with the Kill unread, and the Reply must arrive all the same.
+func TestReplyBeforeAnUnreadPacketArrives(t *testing.T) {
+	a, b := pair(t)
+	if err := a.Send(&Request{Kill: &Kill{Limit: LimitStdout}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Send(&Reply{Result: &Result{Code: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	var reply Reply
+	if _, err := a.Recv(&reply); err != nil || reply.Result == nil || reply.Result.Code != 7 {
+		t.Errorf("%+v, %v", reply.Result, err)
+	}
+	if _, err := a.Recv(&reply); !errors.Is(err, io.EOF) {
+		t.Errorf("afterwards: %v, want io.EOF", err)
+	}
+}
+
 func TestSendRefusesWhatIsTooLong(t *testing.T) {
 	a, _ := pair(t)
 	if err := a.Send(&Request{Forget: &Forget{IDs: []string{strings.Repeat("x", MaxPacket)}}}); err == nil {
