@@ -230,13 +230,14 @@ func startAttacked(t *testing.T) *testDaemon {
 		}
 	}
 	return startDaemon(t, func(c *config) {
-		c.Image, c.FirstUID = dir, attackedUIDs
+		c.Image, c.FirstUID = dir, uint32(attackedUIDs)
 		c.Networks = 8
 	})
 }
 
-// attackedUIDs is far from the default first_uid, so that processes of these jails are known by their uid.
-const attackedUIDs = 0x60000000
+// attackedUIDs is far from the default first_uid and another for each run, so that processes of these jails are known by their uid: room
+// for 128 jails in each of 128 ranges.
+var attackedUIDs = 0x20000000 + os.Getpid()%128*128*idsPerJail
 
 // fingerprint reads files of the image that are used by every jail.
 func fingerprint(t *testing.T, td *testDaemon) (sum [sha256.Size]byte) {
