@@ -20,11 +20,13 @@ FUZZTIME    ?= 10s
 all: deps
 	@$(MAKE) --no-print-directory -j2 binaries rootfs
 
+# sandboxd with cgo for libseccomp and zygote.c, the others without.
 binaries:
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./apid ./runtools
 	$(GO) build -trimpath -o bin/ ./sandboxd
 
+# The image builder.
 mkrootfs:
 	@mkdir -p bin
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/mkrootfs ./rootfs
@@ -48,6 +50,7 @@ run: all
 # All tests. Set-up first; root is needed, and a test that cannot run fails.
 test: all test-deps lint test-unit test-root test-rootfs test-e2e test-vm
 
+# Packages that only tests need.
 test-deps:
 	@scripts/deps busybox-static qemu-system-x86 cpio
 
@@ -62,8 +65,8 @@ test-unit:
 	$(GO) test -race $(PURE)
 
 # Tests that make real cgroups, jails and daemons.
-test-root: deps test-deps
-	$(GO) test -race $(ROOT)
+test-root: deps test-deps rootfs
+	RUNTOOLS_STATE=$(STATE) $(GO) test -race -timeout 15m $(ROOT)
 
 # Builds of images from the caches of the real one: toy languages, broken steps, missing sources.
 test-rootfs: rootfs
@@ -104,5 +107,6 @@ install: binaries mkrootfs
 	install -m 644 apid/apid.example.toml $(DESTDIR)/etc/runtools/
 	install -m 644 scripts/systemd/*.service $(DESTDIR)/usr/lib/systemd/system/
 
+# The binaries; the image stays.
 clean:
 	rm -rf bin

@@ -93,7 +93,7 @@ func tracked(t *testing.T, patterns ...string) []string {
 
 // unsafe and cgo stand in files named *_unsafe.go only, so that a reader finds them all.
 func TestUnsafeIsWhereItsNameSays(t *testing.T) {
-	importing := regexp.MustCompile(`(?m)^\s*(import )?"(unsafe|C)"$`)
+	importing := regexp.MustCompile(`(?m)^\s*(import\s+)?([\w.]+\s+)?"(unsafe|C)"$`)
 	for _, file := range tracked(t, "*.go") {
 		data, err := os.ReadFile(file)
 		if err != nil {

@@ -154,7 +154,7 @@ var wireAttacks = []wireAttack{
 		return []*os.File{opened(t, "/dev/null", unix.O_RDONLY)}
 	}},
 	// The names of the folders above add up to more than a packet of steps holds.
-	{name: "a name of many parts", want: "code 0\nran\n", open: "error internal\n", change: func(t *testing.T, j *wire.Job) []*os.File {
+	{name: "a name of many parts", want: "error file\n", change: func(t *testing.T, j *wire.Job) []*os.File {
 		j.Files, j.HasFiles = []wire.File{{Name: strings.Repeat("a/", 1000) + "f"}}, true
 		return []*os.File{opened(t, "/dev/null", unix.O_RDONLY)}
 	}},
@@ -181,14 +181,14 @@ var wireAttacks = []wireAttack{
 	})},
 
 	// Numbers and words at their bounds.
-	{name: "wall clock of 292 million years", want: "code 0\nran\n", open: "limit wall\n", change: func(_ *testing.T, j *wire.Job) []*os.File {
+	{name: "wall clock of 292 million years", want: "error invalid\n", change: func(_ *testing.T, j *wire.Job) []*os.File {
 		j.Limits.WallMS, j.Argv[2] = math.MaxInt64, "sleep 0.3; echo ran"
 		return nil
 	}},
-	{name: "CPU time of 292 million years", want: "code 0\nran\n", change: func(_ *testing.T, j *wire.Job) []*os.File { j.Limits.CPUMS = math.MaxInt64; return nil }},
+	{name: "CPU time of 292 million years", want: "error invalid\n", change: func(_ *testing.T, j *wire.Job) []*os.File { j.Limits.CPUMS = math.MaxInt64; return nil }},
 	{name: "all memory there is", want: "code 0\nran\n", change: func(_ *testing.T, j *wire.Job) []*os.File { j.Limits.MemoryBytes = math.MaxInt64; return nil }},
-	{name: "memory of one byte", want: "limit memory\n", open: "error internal\n", change: func(_ *testing.T, j *wire.Job) []*os.File { j.Limits.MemoryBytes = 1; return nil }},
-	{name: "ten thousand words", want: "error exec\n", open: "error internal\n", change: func(_ *testing.T, j *wire.Job) []*os.File {
+	{name: "memory of one byte", want: "error invalid\n", change: func(_ *testing.T, j *wire.Job) []*os.File { j.Limits.MemoryBytes = 1; return nil }},
+	{name: "ten thousand words", want: "error invalid\n", change: func(_ *testing.T, j *wire.Job) []*os.File {
 		for range 10_000 {
 			j.Argv = append(j.Argv, "a")
 		}

@@ -118,13 +118,16 @@ func (c *config) validate() error {
 		{"build_files", c.BuildFiles, 2, 1 << 40},
 		{"first_uid", int64(c.FirstUID), 65536, 1 << 31},
 		{"networks", int64(c.Networks), 1, 10000},
+		{"volume_idle (ns)", int64(c.VolumeIdle), int64(time.Second), int64(1000 * time.Hour)},
+		{"drain (ns)", int64(c.Drain), 0, int64(time.Hour)},
 	} {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("%s is %d, must be %d to %d", f.key, f.value, f.min, f.max)
 		}
 	}
-	if c.CPUsPerJob < 0 {
-		return fmt.Errorf("cpus_per_job is %g, must not be negative", c.CPUsPerJob)
+	// The kernel takes no quota below 1 ms of its period of 100 ms.
+	if q := c.CPUsPerJob; !(q == 0 || q >= 0.01 && q <= 4096) {
+		return fmt.Errorf("cpus_per_job is %g, must be 0 or 0.01 to 4096", q)
 	}
 	return nil
 }

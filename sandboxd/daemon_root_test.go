@@ -512,7 +512,7 @@ func askAs(t *testing.T, uid uint32, socket string) bool {
 
 func TestSecondDaemonIsRefused(t *testing.T) {
 	td := startDaemon(t, nil)
-	if _, err := start(&td.config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another sandboxd serves this socket") {
+	if _, err := start(&td.config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another sandboxd has this socket") {
 		t.Errorf("got %v", err)
 	}
 	if r := td.run("echo well", nil); r.stdout != "well\n" {

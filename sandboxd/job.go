@@ -111,7 +111,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	}
 	taken := monotonic()
 	if err := j.ready.jail.Start(j.jailJob()); err != nil {
-		return nil, err
+		return nil, j.startError(err)
 	}
 	stop := j.watch(kills, before.CPU)
 	exit, err := j.ready.jail.Wait()
@@ -217,6 +217,9 @@ func (j *job) jailJob() *jail.Job {
 
 // startError tells the caller's mistakes from ours.
 func (j *job) startError(err error) error {
+	if errors.Is(err, jail.ErrTooLarge) {
+		return wire.Errorf(wire.CodeFile, "the names of all files and the folders above them are too long together")
+	}
 	var step *jail.StepError
 	if !errors.As(err, &step) {
 		return err
@@ -240,13 +243,19 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 		wall := time.Duration(j.req.Limits.WallMS) * time.Millisecond
 		timer := newTimer(wall)
 		defer timer.Stop()
-		for {
+		for patience := placing; ; {
 			select {
 			case limit := <-kills:
 				j.kill(limit)
 			case <-timer.C:
-				// It was set before the files were placed, but the time counts from exec.
-				if left := wall - j.runningFor(); left > 0 {
+				// It was set before the files were placed, but the time counts from exec. Files may take time too, but not for ever.
+				left := patience
+				if started, ok := j.ready.jail.Started(); ok {
+					left = wall - (monotonic() - started)
+				} else {
+					patience = 0
+				}
+				if left > 0 {
 					timer.Reset(left)
 					continue
 				}
@@ -273,13 +282,8 @@ func newTimer(d time.Duration) *time.Timer {
 	return t
 }
 
-// runningFor is the time since exec, 0 before it.
-func (j *job) runningFor() time.Duration {
-	if started, ok := j.ready.jail.Started(); ok {
-		return monotonic() - started
-	}
-	return 0
-}
+// placing is how much longer than its wall time a job may take before exec.
+const placing = 30 * time.Second
 
 // cpuTick bounds how far a job can go past its CPU limit: by this much on every CPU.
 const cpuTick = 5 * time.Millisecond
@@ -312,6 +316,9 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	j.cause.mu.Lock()
 	limit, ended := j.cause.limit, j.cause.killed
 	j.cause.mu.Unlock()
+	if waitErr == nil && (limit == wire.LimitWall || limit == wire.LimitCPU) && exit.Ended <= ended {
+		limit = "" // the program had ended when the timer fired
+	}
 	r := &wire.Result{
 		Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit,
 	}

@@ -15,7 +15,7 @@
 //
 // # Privileges
 //
-// All Go code here runs as root with the host's namespaces, except the vaults' threads. The spawner, PID 1 of each jail and the runner
+// All Go code here runs as root with the host's namespaces, except the threads of the vaults and the one that makes network namespaces. The spawner, PID 1 of each jail and the runner
 // are zygote.c (see pkg/jail). Bytes of users that pass through this process: file names, argv and env inside one packet, which
 // pkg/wire validates and pkg/jail copies. File contents, input and output pass as descriptors only.
 //
@@ -32,12 +32,14 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +51,10 @@ import (
 
 // initProfile is the seccomp profile of every PID 1.
 const initProfile = "init"
+
+// The vaults and the maker of network namespaces change the namespaces of their threads for good. The main goroutine keeps the main
+// thread from them, whose namespaces are what /proc shows of this process.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -77,6 +83,7 @@ func run(args []string) error {
 	image := flags.String("image", "", "overrides image")
 	profiles := flags.String("profiles", "", "overrides profiles")
 	parent := flags.String("cgroup-parent", "", "overrides cgroup_parent")
+	firstUID := flags.Uint("first-uid", 0, "overrides first_uid")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -88,6 +95,9 @@ func run(args []string) error {
 		if *flag != "" {
 			*key = *flag
 		}
+	}
+	if *firstUID != 0 {
+		c.FirstUID = uint32(min(*firstUID, math.MaxUint32))
 	}
 	if err := c.validate(); err != nil {
 		return err
@@ -119,13 +129,13 @@ func serve(c *config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	served := make(chan error, 1)
-	go func() { served <- d.server.serve() }()
+	go d.server.serve()
 	log.Info("serving", "socket", c.Socket, "templates", len(d.server.pools.all), "cgroup", d.cgroups.Version())
 	select {
 	case s := <-signals:
 		log.Info("draining", "signal", s.String())
-	case err = <-served:
+	case <-d.server.builder.spawner.Dead():
+		err = errors.New("the spawner ended: no jail can be made any more")
 	}
 	d.server.drain(time.Duration(c.Drain))
 	return errors.Join(err, d.close())
@@ -157,9 +167,12 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
-	// A lock, not a PID file: it cannot be stale, and two daemons on one socket or cgroup would kill each other's jails.
-	if err := d.lock(c.Socket); err != nil {
-		return nil, err
+	// Locks, not PID files: they cannot be stale. Two daemons on one socket would take each other's jobs; on one cgroup, sweep each
+	// other's jails.
+	for _, name := range []string{c.Socket, filepath.Join(lockDir, "runtools-cgroup-"+strings.ReplaceAll(strings.Trim(c.CgroupParent, "/"), "/", "-"))} {
+		if err := d.lock(name); err != nil {
+			return nil, err
+		}
 	}
 	templates, err := loadTemplates(c.Image, c.Profiles)
 	if err != nil {
@@ -177,31 +190,44 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// A trial: what checkHost cannot see, like an image on a filesystem that takes no id maps, is told now and in one line.
+	for _, t := range templates {
+		r, err := b.build(t)
+		if err != nil {
+			return nil, err
+		}
+		b.release(r)
+		break
+	}
 	if err := d.newServer(c, b, log); err != nil {
 		return nil, err
 	}
 	d.server.pools = startPools(b, templates, log)
 	d.onClose(func() error { d.server.pools.close(); return nil })
 	stop := make(chan struct{})
-	go sweepIdle(b.volumes, time.Duration(c.VolumeIdle), stop, log)
-	d.onClose(func() error { close(stop); return nil })
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() { sweepIdle(b.volumes, time.Duration(c.VolumeIdle), stop, log) })
+	d.onClose(func() error { close(stop); sweeper.Wait(); return nil })
 	return d, nil
 }
 
-func (d *daemon) lock(socket string) error {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+// lockDir is where only root can put anything.
+const lockDir = "/run"
+
+func (d *daemon) lock(name string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	fd, err := unix.Open(socket+".lock", unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	fd, err := unix.Open(name+".lock", unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("%s.lock: %w", socket, err)
+		return fmt.Errorf("%s.lock: %w", name, err)
 	}
-	f := os.NewFile(uintptr(fd), socket+".lock")
+	f := os.NewFile(uintptr(fd), name+".lock")
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return fmt.Errorf("%s.lock: %w: another sandboxd serves this socket", socket, err)
+		return fmt.Errorf("%s.lock: %w: another sandboxd has this socket or cgroup_parent", name, err)
 	}
-	d.onClose(f.Close)
+	d.onClose(func() error { return errors.Join(os.Remove(f.Name()), f.Close()) })
 	return nil
 }
 
@@ -256,7 +282,7 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 	}
 	d.server = &server{
 		builder: b, volumes: b.volumes, log: log, null: null, cpus: runtime.NumCPU(), uid: uint32(uid),
-		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), running: map[*job]struct{}{},
+		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), accepted: make(chan struct{}), running: map[*job]struct{}{},
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -105,6 +104,3 @@ func (ps *pools) close() {
 	}
 	ps.builder.destroy.Wait()
 }
-
-// errDraining refuses jobs while the daemon ends.
-var errDraining = errors.New("sandboxd is shutting down")

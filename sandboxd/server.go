@@ -28,6 +28,7 @@ type server struct {
 
 	listener *net.UnixListener
 	slots    chan struct{} // one for each connection
+	accepted chan struct{} // closed when serve has returned: no connection comes after that
 	conns    sync.WaitGroup
 
 	mu       sync.Mutex
@@ -36,11 +37,12 @@ type server struct {
 }
 
 // serve accepts until the listener is closed.
-func (s *server) serve() error {
+func (s *server) serve() {
+	defer close(s.accepted)
 	for {
 		uc, err := s.listener.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
-			return nil
+			return
 		}
 		if err != nil {
 			// Out of descriptors, most likely: those in use come back, the listener stays good.
@@ -52,7 +54,7 @@ func (s *server) serve() error {
 		case s.slots <- struct{}{}:
 		default:
 			conn := wire.NewConn(uc)
-			_ = conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "max_connections reached")})
+			_ = conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "more than %d connections (twice max_jails)", cap(s.slots))})
 			conn.Close()
 			continue
 		}
@@ -120,13 +122,12 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 		s.reply(conn, &wire.Reply{Error: s.wireError(err)})
 		return
 	}
-	j := &job{server: s, req: req, fds: fds}
+	kills := make(chan string, 2)
+	j := &job{server: s, req: req, fds: fds, killed: kills}
 	if !s.begin(j) {
-		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "%v", errDraining)})
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "sandboxd is shutting down")})
 		return
 	}
-	kills := make(chan string, 2)
-	j.killed = kills
 	go listen(conn, kills)
 	result, err := j.run(kills)
 	s.end(j)
@@ -218,6 +219,7 @@ func (s *server) drain(patience time.Duration) {
 	s.draining = true
 	s.mu.Unlock()
 	s.listener.Close()
+	<-s.accepted
 	done := make(chan struct{})
 	go func() { s.conns.Wait(); close(done) }()
 	select {

@@ -151,5 +151,9 @@ func (t *template) rlimits() []jail.Rlimit {
 		same(unix.RLIMIT_CORE, 0),                                              // a core file would be written by the kernel, to where the host's core_pattern says
 		{Resource: unix.RLIMIT_STACK, Soft: 8 << 20, Hard: unix.RLIM_INFINITY}, // what a login shell gets, whatever we were started with
 		same(unix.RLIMIT_MEMLOCK, 8<<20),                                       // the kernel's default
+		same(unix.RLIMIT_RTPRIO, 0),                                            // real-time priority would take a CPU from everyone, and sandboxd's own limit may allow it
+		same(unix.RLIMIT_NICE, 0),
+		same(unix.RLIMIT_SIGPENDING, 1024), // queued signals are kernel memory that no cgroup counts
+		same(unix.RLIMIT_MSGQUEUE, 0),
 	}
 }

@@ -76,6 +76,9 @@ func (p *parentV1) memory(bytes int64) *specs.LinuxMemory {
 	m := &specs.LinuxMemory{Limit: &bytes}
 	if p.swap {
 		m.Swap = &bytes // memory + swap together: none of it can be swap
+	} else {
+		var never uint64
+		m.Swappiness = &never
 	}
 	return m
 }

@@ -21,10 +21,12 @@ func newControl() (*control, *os.File, error) {
 		return nil, nil, fmt.Errorf("jail: socketpair: %w", err)
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "control")
-	if err := unix.SetNonblock(pair[0], true); err != nil {
+	// The default socket buffer takes 208 KiB, which a thousand files with long names pass.
+	err = unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2*maxPacket)
+	if err = errors.Join(err, unix.SetNonblock(pair[0], true)); err != nil {
 		unix.Close(pair[0])
 		theirs.Close()
-		return nil, nil, fmt.Errorf("jail: set nonblocking: %w", err)
+		return nil, nil, fmt.Errorf("jail: control socket: %w", err)
 	}
 	return &control{file: os.NewFile(uintptr(pair[0]), "control")}, theirs, nil
 }
@@ -38,6 +40,9 @@ func (c *control) do(p *plan) (reply, *os.File, error) {
 	}
 	r, extra, err := c.receive()
 	if err != nil {
+		if extra != nil {
+			extra.Close()
+		}
 		return reply{}, nil, err
 	}
 	if err := p.result(r); err != nil {
@@ -142,6 +147,9 @@ func parseControl(oob []byte) (extra *os.File, cred *unix.Ucred) {
 		}
 		if fds, err := unix.ParseUnixRights(&msgs[i]); err == nil {
 			for _, fd := range fds {
+				if extra != nil {
+					extra.Close()
+				}
 				extra = os.NewFile(uintptr(fd), "pidfd")
 			}
 		}

@@ -124,6 +124,14 @@ func (j *Jail) buildRunner(s *Spec) error {
 	if err := s.Join(int(hello.pid)); err != nil {
 		return fmt.Errorf("jail: join cgroup: %w", err)
 	}
+	// When the host runs out of memory, jails go first, whatever we were started with.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", hello.pid), []byte("1000"), 0); err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	// PID 1 does not reap while it waits for us, so as long as it lives that PID was the runner's and nobody else's.
+	if !j.alive() {
+		return errors.New("jail: PID 1 ended before its runner was in its cgroup")
+	}
 	var p plan
 	p.add(step{op: opUnshare, a: unix.CLONE_NEWCGROUP, what: "unshare cgroup namespace"})
 	p.add(step{op: opSession, what: "setsid"})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -12,9 +13,10 @@ import (
 // netPool holds network namespaces made ahead: making one has a long tail (p99 4 ms, design.md section 8).
 // They belong to the host's user namespace, so nothing in a jail has any capability over its network.
 type netPool struct {
-	ready chan netResult
-	stop  chan struct{}
-	done  chan struct{}
+	ready  chan netResult // namespaces
+	failed chan netResult // errors; unbuffered
+	stop   chan struct{}
+	done   chan struct{}
 }
 
 type netResult struct {
@@ -24,10 +26,13 @@ type netResult struct {
 
 // startNetPool makes namespaces until closed; size of them wait.
 func startNetPool(size int) *netPool {
-	p := &netPool{ready: make(chan netResult, size), stop: make(chan struct{}), done: make(chan struct{})}
+	p := &netPool{ready: make(chan netResult, size), failed: make(chan netResult), stop: make(chan struct{}), done: make(chan struct{})}
 	go p.fill()
 	return p
 }
+
+// retryNet is how long an error is offered before the next try.
+const retryNet = 100 * time.Millisecond
 
 func (p *netPool) fill() {
 	defer close(p.done)
@@ -35,8 +40,14 @@ func (p *netPool) fill() {
 	runtime.LockOSThread()
 	for {
 		ns, err := newNet()
+		ready := p.ready
+		var retry <-chan time.Time
+		if err != nil {
+			ready, retry = p.failed, time.After(retryNet) // for who waits right now, not for those who come later
+		}
 		select {
-		case p.ready <- netResult{ns, err}:
+		case ready <- netResult{ns, err}:
+		case <-retry:
 		case <-p.stop:
 			if ns != nil {
 				ns.Close()
@@ -48,8 +59,12 @@ func (p *netPool) fill() {
 
 // take returns a namespace that nothing has used.
 func (p *netPool) take() (*os.File, error) {
-	r := <-p.ready
-	return r.ns, r.err
+	select {
+	case r := <-p.ready:
+		return r.ns, nil
+	case r := <-p.failed:
+		return nil, r.err
+	}
 }
 
 func (p *netPool) close() {

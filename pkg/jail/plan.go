@@ -2,6 +2,7 @@ package jail
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 
@@ -119,11 +120,14 @@ func (p *plan) encode() (packet []byte, files []*os.File, err error) {
 	}
 	packet = append(head, data...)
 	if len(packet) > maxPacket || len(files) > maxFds {
-		return nil, nil, fmt.Errorf("%d bytes and %d descriptors of steps, at most %d and %d", len(packet), len(files), maxPacket, maxFds)
+		return nil, nil, fmt.Errorf("%w: %d bytes and %d descriptors of steps, at most %d and %d", ErrTooLarge, len(packet), len(files), maxPacket, maxFds)
 	}
 	binary.NativeEndian.PutUint32(packet[4:], uint32(len(packet)))
 	return packet, files, nil
 }
+
+// ErrTooLarge is a job whose file names, with every folder above a file, and words do not fit one packet together.
+var ErrTooLarge = errors.New("too large")
 
 // reply mirrors struct zygote_reply.
 type reply struct {

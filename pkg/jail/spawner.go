@@ -17,12 +17,13 @@ type Spawner struct {
 	process *os.Process
 	nets    *netPool
 	hostNet *os.File
+	dead    chan struct{}
 }
 
 // Start starts the spawner: our own binary, which zygote.c takes over before Go's runtime begins. nets is the number of network
 // namespaces to keep ready.
 func Start(nets int) (*Spawner, error) {
-	hostNet, err := os.Open("/proc/self/ns/net")
+	hostNet, err := os.Open("/proc/thread-self/ns/net") // our own, not that of a thread which makes namespaces
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +48,11 @@ func Start(nets int) (*Spawner, error) {
 		ours.close()
 		return nil, errors.Join(fmt.Errorf("jail: start spawner: %w", err), hostNet.Close())
 	}
-	s := &Spawner{control: ours, process: process, hostNet: hostNet}
+	s := &Spawner{control: ours, process: process, hostNet: hostNet, dead: make(chan struct{})}
+	go func() { process.Wait(); close(s.dead) }()
 	if err := s.leaveHostMounts(); err != nil {
 		s.control.close()
-		process.Wait()
+		<-s.dead
 		hostNet.Close()
 		return nil, err
 	}
@@ -77,12 +79,15 @@ func (s *Spawner) leaveHostMounts() error {
 // PID of the spawner, for the cgroup that bounds what is not part of any job.
 func (s *Spawner) PID() int { return s.process.Pid }
 
+// Dead is closed when the spawner has ended: by Close, or because something killed it, and then no jail can be made any more.
+func (s *Spawner) Dead() <-chan struct{} { return s.dead }
+
 // Close ends the spawner. Jails are not ended by it; close them first.
 func (s *Spawner) Close() error {
 	s.nets.close()
 	s.control.close()
-	_, err := s.process.Wait()
-	return errors.Join(err, s.hostNet.Close())
+	<-s.dead
+	return s.hostNet.Close()
 }
 
 // namespaces of PID 1. The network namespace is joined before, so that the host's user namespace owns it; the runner makes the

@@ -17,7 +17,7 @@
  *
  * All three run the same loop: receive a packet of steps and descriptors from Go, do the steps, reply. There is no policy here, no
  * parsing of text, no allocation and no path building: a step is one or a few system calls with the arguments that Go wrote down.
- * Each process has a control socket of its own, whose other end only sandboxd holds. End of file on it means that sandboxd is
+ * Each process has a control socket of its own, whose other end only sandboxd holds (and, of the runner's, PID 1). End of file on it means that sandboxd is
  * gone, and the process ends; the end of PID 1 takes the whole jail with it.
  *
  * Trust: packets come from sandboxd alone. The bytes of users inside them are names of files, words of argv and env, and file
@@ -190,7 +190,7 @@ static int step_fs_ids(const struct zygote_step *s)
 	setfsgid(s->a);
 	setfsuid(s->b);
 	if (setfsgid(s->a) == (int)s->a && setfsuid(s->b) == (int)s->b)
-		return 0;
+		return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* as in step_set_ids */
 	errno = EPERM;
 	return -1;
 }

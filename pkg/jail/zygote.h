@@ -10,7 +10,7 @@
 /* Name of the environment variable that holds the number of the first control socket. */
 #define ZYGOTE_ENV "RUNTOOLS_ZYGOTE_FD"
 
-#define ZYGOTE_MAX_PACKET (192 << 10) /* bytes; below net.core.wmem_default, 212,992 */
+#define ZYGOTE_MAX_PACKET (512 << 10) /* bytes; Go's end of the socket has room for it */
 #define ZYGOTE_MAX_FDS 16             /* descriptors beside one packet */
 #define ZYGOTE_MAX_WORDS 8192         /* argv and env together */
 

@@ -1,6 +1,6 @@
 package jail
 
-// #cgo CFLAGS: -std=gnu11 -O2 -Wall -Wextra -fstack-protector-strong -D_FORTIFY_SOURCE=2
+// #cgo CFLAGS: -std=gnu11 -Wall -Wextra
 // #include "zygote.h"
 import "C"
 

@@ -159,9 +159,6 @@ func addRule(filter *seccomp.ScmpFilter, fallback seccomp.ScmpAction, r *Rule) e
 	if err != nil {
 		return err
 	}
-	if act == fallback {
-		return nil // libseccomp refuses a rule that changes nothing; in a profile it still says why
-	}
 	var conditions []seccomp.ScmpCondition
 	for _, a := range r.Args {
 		op, ok := compareOps[a.Op]
@@ -182,6 +179,9 @@ func addRule(filter *seccomp.ScmpFilter, fallback seccomp.ScmpAction, r *Rule) e
 		call, err := seccomp.GetSyscallFromName(name)
 		if err != nil {
 			return fmt.Errorf("%s: this libseccomp does not know the call: correct the name or leave it out", name)
+		}
+		if act == fallback {
+			continue // libseccomp refuses a rule that changes nothing; in a profile it still says why
 		}
 		if err := filter.AddRuleConditionalExact(call, act, conditions); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

@@ -211,6 +211,9 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 		return nil, err
 	}
 	defer conn.Close()
+	if err := conn.Send(req, files...); err != nil {
+		return nil, contextError(ctx, err)
+	}
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
@@ -228,9 +231,6 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 			}
 		}
 	}()
-	if err := conn.Send(req, files...); err != nil {
-		return nil, contextError(ctx, err)
-	}
 	var reply Reply
 	extra, err := conn.Recv(&reply)
 	if err != nil {

@@ -15,6 +15,9 @@ const (
 	MaxID     = 128       // bytes of a volume id
 	MaxName   = 255       // bytes of one part of a file name
 	MaxPath   = 4000      // bytes of a whole file name; PATH_MAX is 4096
+	MaxCount  = 8000      // words of argv and env
+	MaxMS     = 1 << 40   // of a time limit; 35 years, far below where nanoseconds overflow
+	MinMemory = 1 << 20   // bytes of a memory limit; a parked jail has a few hundred KiB already
 )
 
 // Request is what a client sends: exactly one field is set.
@@ -59,11 +62,11 @@ type File struct {
 	Size int64  `json:"size"` // bytes
 }
 
-// Limits bound one job. Zero means the template's own default, for CPUMS no limit.
+// Limits bound one job. Zero means no limit, for MemoryBytes the server's default.
 type Limits struct {
 	WallMS      int64 `json:"wall_ms"`      // from exec to exit, milliseconds
 	CPUMS       int64 `json:"cpu_ms"`       // user + system of all processes, milliseconds
-	MemoryBytes int64 `json:"memory_bytes"` // of all processes and their tmpfs pages
+	MemoryBytes int64 `json:"memory_bytes"` // of all processes, and of the tmpfs pages they write
 }
 
 // Kill ends the running job of this connection. Its Result carries the reason in Limit.
@@ -228,10 +231,19 @@ func (j *Job) validate() error {
 	if l.WallMS < 0 || l.CPUMS < 0 || l.MemoryBytes < 0 {
 		return fmt.Errorf("job.limits: negative limit")
 	}
+	if l.WallMS > MaxMS || l.CPUMS > MaxMS {
+		return fmt.Errorf("job.limits: more than %d ms", int64(MaxMS))
+	}
+	if l.MemoryBytes > 0 && l.MemoryBytes < MinMemory {
+		return fmt.Errorf("job.limits.memory_bytes: %d, at least %d", l.MemoryBytes, MinMemory)
+	}
 	return nil
 }
 
 func validateWords(argv, env []string) error {
+	if n := len(argv) + len(env); n > MaxCount {
+		return fmt.Errorf("job.argv, job.env: %d words together, at most %d", n, MaxCount)
+	}
 	size := 0
 	for i, s := range argv {
 		if strings.IndexByte(s, 0) >= 0 {

@@ -38,7 +38,7 @@ func pair(t *testing.T) (a, b *Conn) {
 
 func good() *Job {
 	return &Job{Template: "c/run", Argv: []string{"/build/main", ""}, Env: []string{"A=b=c"}, Workspace: Volume{ID: "w", New: true},
-		Build: Volume{ID: "b"}, Files: []File{{"a/b.c", 3}, {"-x", 0}}, HasFiles: true, Limits: Limits{WallMS: 1, CPUMS: 2, MemoryBytes: 3}}
+		Build: Volume{ID: "b"}, Files: []File{{"a/b.c", 3}, {"-x", 0}}, HasFiles: true, Limits: Limits{WallMS: 1, CPUMS: 2, MemoryBytes: 3 << 20}}
 }
 
 func TestRoundTripWithDescriptors(t *testing.T) {

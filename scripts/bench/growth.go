@@ -44,11 +44,9 @@ func (s *server) footprint() (f footprint, err error) {
 		}
 	}
 	f.NetNS = len(nets)
-	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
-	if err != nil {
+	if f.Mounts, err = mountsOf(pid); err != nil {
 		return f, err
 	}
-	f.Mounts = bytes.Count(mounts, []byte{'\n'})
 	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && filepath.Base(filepath.Dir(path)) == s.cgroup {
 			f.Cgroups++
@@ -67,6 +65,28 @@ func (s *server) footprint() (f footprint, err error) {
 	}
 	f.Jails, f.Volumes = st.LiveJails, st.Volumes
 	return f, nil
+}
+
+// mountsOf counts the mounts of every mount namespace that a thread of the process is in: the vaults are such.
+func mountsOf(pid int) (n int, err error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	if err != nil {
+		return 0, err
+	}
+	seen := map[string]bool{}
+	for _, task := range tasks {
+		ns, err := os.Readlink(task + "/ns/mnt")
+		if err != nil || seen[ns] {
+			continue // the thread has ended, or its namespace is counted
+		}
+		seen[ns] = true
+		mounts, err := os.ReadFile(task + "/mountinfo")
+		if err != nil {
+			continue
+		}
+		n += bytes.Count(mounts, []byte{'\n'})
+	}
+	return n, nil
 }
 
 // settle waits until the pools are full and nothing is being torn down.
@@ -138,6 +158,11 @@ func benchGrowth(s *server, n int) (any, error) {
 		return nil, err
 	}
 	fmt.Printf("%d jails, 8 at a time, %.0f a second:\n  before %+v\n  after  %+v\n", n, rate, before, after)
+	// Memory and threads of the runtime breathe; everything else must be as before.
+	if after.Cgroups > before.Cgroups || after.Mounts > before.Mounts || after.Jails > before.Jails || after.Volumes > before.Volumes ||
+		after.Fds > before.Fds+10 || after.NetNS > before.NetNS+2 {
+		return nil, fmt.Errorf("something grew")
+	}
 	return map[string]any{"jails": n, "per_second": rate, "before": before, "after": after}, nil
 }
 

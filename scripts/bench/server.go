@@ -34,7 +34,7 @@ type server struct {
 	wire     *wire.Client
 }
 
-func startServer(ctx context.Context, image string) (*server, error) {
+func startServer(ctx context.Context, image string) (s *server, err error) {
 	dir, err := os.MkdirTemp("", "runtools-bench-")
 	if err != nil {
 		return nil, err
@@ -48,40 +48,45 @@ func startServer(ctx context.Context, image string) (*server, error) {
 	}
 	addr := listener.Addr().String()
 	listener.Close()
-	s := &server{
+	s = &server{
 		dir: dir, image: image, addr: addr, cgroup: fmt.Sprintf("runtools-bench-%d", os.Getpid()),
 		client: &fasthttp.HostClient{Addr: addr, MaxConns: 64, ReadTimeout: time.Minute},
 		wire:   &wire.Client{Path: filepath.Join(dir, "sandboxd.sock")},
 	}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
 	keys := filepath.Join(dir, "keys")
 	create := exec.Command("bin/apid", "keys", "create", "-name", "bench", "-key", benchKey, "-file", keys)
 	if out, err := create.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make key: %w: %s", err, out)
+		return s, fmt.Errorf("make key: %w: %s", err, out)
 	}
 	if err := os.Chmod(keys, 0o644); err != nil {
-		return nil, err
+		return s, err
 	}
 	if s.sandboxd, err = s.start(0, "bin/sandboxd", "-socket", s.wire.Path, "-image", image, "-profiles", "seccomp-profiles",
 		"-cgroup-parent", s.cgroup, "-user", fmt.Sprint(apidUID)); err != nil {
-		return nil, err
+		return s, err
 	}
 	if err := waitFor(ctx, func() bool { _, err := s.wire.Status(ctx); return err == nil }); err != nil {
-		return nil, fmt.Errorf("sandboxd did not start, see %s: %w", s.log("sandboxd"), err)
+		return s, fmt.Errorf("sandboxd did not start, see %s: %w", s.log("sandboxd"), err)
 	}
 	config := filepath.Join(dir, "apid.toml")
 	// The section sessions makes more than one key may have by default, at a rate no single caller would.
 	if err := os.WriteFile(config, []byte("[log]\nlevel = \"warn\"\n[sessions]\nmax = 200000\nmax_per_key = 200000\n"), 0o644); err != nil {
-		return nil, err
+		return s, err
 	}
 	if s.apid, err = s.start(apidUID, "bin/apid", "-config", config, "-listen", addr, "-metrics", "off", "-socket", s.wire.Path, "-image", image, "-keys", keys); err != nil {
-		return nil, err
+		return s, err
 	}
 	ready := func() bool {
 		code, _, err := fasthttp.Get(nil, "http://"+addr+"/readyz")
 		return err == nil && code == 200
 	}
 	if err := waitFor(ctx, ready); err != nil {
-		return nil, fmt.Errorf("apid did not start, see %s: %w", s.log("apid"), err)
+		return s, fmt.Errorf("apid did not start, see %s: %w", s.log("apid"), err)
 	}
 	return s, nil
 }
@@ -118,6 +123,9 @@ func waitFor(ctx context.Context, ok func() bool) error {
 
 func (s *server) stop() {
 	for _, cmd := range []*exec.Cmd{s.apid, s.sandboxd} {
+		if cmd == nil {
+			continue
+		}
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", cmd.Path, err)
