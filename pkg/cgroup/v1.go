@@ -73,7 +73,8 @@ func (p *parentV1) resources(l Limits) *specs.LinuxResources {
 }
 
 func (p *parentV1) memory(bytes int64) *specs.LinuxMemory {
-	m := &specs.LinuxMemory{Limit: &bytes}
+	// v1 counts TCP buffers apart, and only once there is a limit.
+	m := &specs.LinuxMemory{Limit: &bytes, KernelTCP: &bytes}
 	if p.swap {
 		m.Swap = &bytes // memory + swap together: none of it can be swap
 	} else {

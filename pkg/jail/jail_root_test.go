@@ -229,6 +229,7 @@ func TestProgramSeesItsJailAndNothingElse(t *testing.T) {
 		"root is read-only": {"touch /x 2>&1; touch /bin/x 2>&1", "touch: /x: Read-only file system\ntouch: /bin/x: Read-only file system\n"},
 		"root owns root":    {"stat -c '%u %g' / /bin/busybox", "0 0\n0 0\n"},
 		"devices":           {"echo x >/dev/null; ls /dev", "null\nshm\n"},
+		"first to go":       {"cat /proc/self/oom_score_adj", "1000\n"},
 		"host name":         {"hostname", "sandbox\n"},
 		"tmp":               {"echo hi >/tmp/f && cat /tmp/f; echo hi >/dev/shm/f && cat /dev/shm/f", "hi\nhi\n"},
 		"capabilities":      {"grep Cap /proc/self/status | grep -vc 0000000000000000", "0\n"},
@@ -424,6 +425,25 @@ func TestHostileWorkspace(t *testing.T) {
 	}
 	if data, _ := os.ReadFile(secret); !bytes.Equal(data, []byte("secret")) {
 		t.Errorf("the file behind the link now holds %q", data)
+	}
+}
+
+func TestDeadSpawnerIsNoticed(t *testing.T) {
+	s, err := Start(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := unix.Kill(s.PID(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.Dead():
+	case <-time.After(30 * time.Second):
+		t.Error("nobody noticed")
+	}
+	if _, err := s.Spawn(testIDs); err == nil {
+		t.Error("a dead spawner made a jail")
 	}
 }
 
