@@ -53,15 +53,28 @@ func (s *server) serve() {
 		select {
 		case s.slots <- struct{}{}:
 		default:
-			conn := wire.NewConn(uc)
-			_ = conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "more than %d connections (twice max_jails)", cap(s.slots))})
-			conn.Close()
+			s.conns.Go(func() { s.turnAway(wire.NewConn(uc)) })
 			continue
 		}
 		s.conns.Go(func() {
 			defer func() { <-s.slots }()
 			s.handle(wire.NewConn(uc))
 		})
+	}
+}
+
+// turnAwayTime bounds how long a connection that is too many is listened to.
+const turnAwayTime = time.Second
+
+// turnAway answers a connection for which there is no room. The request is read first: closing with it unread would reset the connection,
+// and the answer would be lost.
+func (s *server) turnAway(conn *wire.Conn) {
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(turnAwayTime))
+	files, err := conn.Recv(&wire.Request{})
+	wire.CloseAll(files)
+	if err == nil {
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "more than %d connections (twice max_jails)", cap(s.slots))})
 	}
 }
 

@@ -124,7 +124,7 @@ func (l *leafV1) Add(pid int) error { return l.cgroup.AddProc(uint64(pid)) }
 // SetMemory writes one limit at a time: memory + swap may never be below memory, and the library's own order is wrong for raising
 // both (v3.1.3 swaps the soft limit instead).
 func (l *leafV1) SetMemory(bytes int64) error {
-	updates := []*specs.LinuxMemory{{Limit: &bytes}}
+	updates := []*specs.LinuxMemory{{Limit: &bytes}, {KernelTCP: &bytes}}
 	if l.parent.swap {
 		updates = append(updates, &specs.LinuxMemory{Swap: &bytes})
 	}
