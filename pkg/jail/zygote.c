@@ -528,12 +528,13 @@ __attribute__((constructor)) static void zygote_enter(void)
 		return;
 	control = atoi(number);
 
-	/* A program must start with default signals, whatever sandboxd was started with (nohup, a shell's background job). */
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* A program must start with default signals, whatever sandboxd was started with (nohup, a shell's background job). By system call: the
+	 * wrappers of libc leave its own two signals, 32 and 33, as they were. */
+	static const uint64_t no_signals = 0;
+	static const uint64_t default_action[4] = { 0 }; /* struct sigaction of the kernel: SIG_DFL, no flags, no mask */
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, NULL, sizeof no_signals);
 	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
+		syscall(SYS_rt_sigaction, sig, default_action, NULL, sizeof no_signals);
 	/* Ended jails need no waiting for: sandboxd watches them by pidfd. */
 	signal(SIGCHLD, SIG_IGN);
 	umask(022);
