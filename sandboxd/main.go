@@ -227,7 +227,8 @@ func (d *daemon) lock(name string) error {
 		f.Close()
 		return fmt.Errorf("%s.lock: %w: another sandboxd has this socket or cgroup_parent", name, err)
 	}
-	d.onClose(func() error { return errors.Join(os.Remove(f.Name()), f.Close()) })
+	// The file stays: whoever opened it before it was unlinked would lock a file that nobody else can see.
+	d.onClose(f.Close)
 	return nil
 }
 
