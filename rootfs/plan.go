@@ -171,6 +171,9 @@ func hashFolder(dir string, names ...string) (string, error) {
 			return "", err
 		}
 		for _, f := range files {
+			if n == "." && strings.HasPrefix(f, "fidelity/") {
+				continue // programs for a test of the whole service: nothing that is built or checked here reads them
+			}
 			p := filepath.Join(root, f)
 			info, err := os.Stat(p)
 			if err != nil {

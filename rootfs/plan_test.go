@@ -57,6 +57,10 @@ func TestDigest(t *testing.T) {
 	if copied := testPlan(t, copyLanguages(t)); copied.Inputs != first.Inputs {
 		t.Error("another checkout of the same gives another digest")
 	}
+	edit(t, filepath.Join(dir, "bash/fidelity/exit-handlers.txtar"), "trap", "trap  ")
+	if edited := testPlan(t, dir); edited.Inputs != first.Inputs {
+		t.Error("fidelity/ changes the digest: no image holds it")
+	}
 	for _, tc := range []struct {
 		file, old, new string
 		base, layer    bool // changes too
