@@ -1,0 +1,332 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The plain machine that jails are compared with: the image with everything mounted that a small server has, and a process of uid 1000
+// as a daemon would start it. No filter, no limits that a jail alone has, no id map, full /proc and /sys. Its pid, mount, net, ipc and
+// uts namespaces are private only so that many can run beside each other and leave nothing behind.
+
+// bareRequest is one or two commands in one machine. It is written to the machine's PID 1, which is this test binary.
+type bareRequest struct {
+	Root     string      `json:"root"`
+	At       string      `json:"at"` // an empty folder, where the machine's tree is put together
+	Files    []bareFile  `json:"files"`
+	Commands []bareStage `json:"commands"`
+	Runs     int         `json:"runs"` // of all commands, one after the other
+}
+
+type bareFile struct {
+	Name    string `json:"name"`
+	Content []byte `json:"content"`
+}
+
+type bareStage struct {
+	Argv  []string `json:"argv"`
+	Env   []string `json:"env"`
+	Stdin []byte   `json:"stdin"`
+}
+
+// bareUID is that of a jail's program.
+const bareUID = 1000
+
+// bareName is argv[0] of the machine's PID 1.
+const bareName = "e2e-bare-machine"
+
+func init() {
+	if os.Args[0] != bareName {
+		return
+	}
+	if err := bareMain(); err != nil {
+		fmt.Fprintf(os.Stderr, "bare: %v\n", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// runBare carries the request out and returns what each command did, in order. A command that fails ends its run.
+func runBare(q *bareRequest) ([]outcome, error) {
+	var err error
+	if q.At, err = os.MkdirTemp("", "rt-e2e-bare-"); err != nil {
+		return nil, err
+	}
+	defer os.Remove(q.At)
+	spec, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	report, reportEnd, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer report.Close()
+	var log bytes.Buffer
+	machine := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{bareName}, Dir: "/",
+		Stdin: bytes.NewReader(spec), Stderr: &log, ExtraFiles: []*os.File{reportEnd},
+		SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+			Pdeathsig:  syscall.SIGKILL,
+		},
+	}
+	err = machine.Start()
+	reportEnd.Close()
+	if err != nil {
+		return nil, err
+	}
+	guard := time.AfterFunc(hang, func() { machine.Process.Kill() })
+	content, readErr := io.ReadAll(report)
+	err = errors.Join(readErr, machine.Wait())
+	guard.Stop()
+	if err != nil {
+		return nil, fmt.Errorf("bare machine: %w: %s", err, log.String())
+	}
+	var outcomes []outcome
+	return outcomes, json.Unmarshal(content, &outcomes)
+}
+
+// bareMain is PID 1 of the machine.
+func bareMain() error {
+	report := os.NewFile(3, "report")
+	syscall.CloseOnExec(3)
+	var q bareRequest
+	if err := json.NewDecoder(os.Stdin).Decode(&q); err != nil {
+		return err
+	}
+	if err := q.setUp(); err != nil {
+		return err
+	}
+	outcomes := []outcome{}
+	for range q.Runs {
+		if err := q.placeFiles(); err != nil {
+			return err
+		}
+		for i, c := range q.Commands {
+			o, err := c.run()
+			if err != nil {
+				return fmt.Errorf("run %s: %w", c.Argv[0], err)
+			}
+			o.Compile = i < len(q.Commands)-1
+			outcomes = append(outcomes, o)
+			if o.Code != 0 || o.Signal != "" {
+				break
+			}
+		}
+	}
+	return json.NewEncoder(report).Encode(outcomes)
+}
+
+// setUp mounts what a machine has and changes root into it.
+func (q *bareRequest) setUp() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make / private: %w", err)
+	}
+	unix.Umask(0)
+	const safe = unix.MS_NOSUID | unix.MS_NODEV
+	owned := fmt.Sprintf("mode=755,uid=%d,gid=%d", bareUID, bareUID)
+	for _, m := range []struct {
+		source, target, kind string
+		flags                uintptr
+		data                 string
+	}{
+		{q.Root, "/", "", unix.MS_BIND, ""},
+		{"", "/", "", unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | safe, ""},
+		{"proc", "/proc", "proc", safe | unix.MS_NOEXEC, ""},
+		{"sysfs", "/sys", "sysfs", safe | unix.MS_NOEXEC | unix.MS_RDONLY, ""},
+		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=755"},
+		{"tmpfs", "/tmp", "tmpfs", safe, "mode=1777"},
+		{"tmpfs", "/build", "tmpfs", safe, owned},
+		{"tmpfs", "/home/user", "tmpfs", safe, owned},
+	} {
+		if err := unix.Mount(m.source, filepath.Join(q.At, m.target), m.kind, m.flags, m.data); err != nil {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	if err := fillDev(filepath.Join(q.At, "dev")); err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Chroot(q.At), unix.Chdir("/")); err != nil {
+		return fmt.Errorf("chroot: %w", err)
+	}
+	unix.Umask(0o022)
+	return errors.Join(unix.Sethostname([]byte("sandbox")), loopbackUp(), plainLimits())
+}
+
+func fillDev(dev string) error {
+	for name, number := range map[string][2]uint32{
+		"null": {1, 3}, "zero": {1, 5}, "full": {1, 7}, "random": {1, 8}, "urandom": {1, 9}, "tty": {5, 0},
+	} {
+		if err := unix.Mknod(filepath.Join(dev, name), unix.S_IFCHR|0o666, int(unix.Mkdev(number[0], number[1]))); err != nil {
+			return fmt.Errorf("mknod %s: %w", name, err)
+		}
+	}
+	for name, to := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
+	} {
+		if err := os.Symlink(to, filepath.Join(dev, name)); err != nil {
+			return err
+		}
+	}
+	for name, options := range map[string]string{"shm": "mode=1777", "pts": "newinstance,ptmxmode=0666,mode=620"} {
+		kind := map[string]string{"shm": "tmpfs", "pts": "devpts"}[name]
+		if err := os.Mkdir(filepath.Join(dev, name), 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(kind, filepath.Join(dev, name), kind, unix.MS_NOSUID, options); err != nil {
+			return fmt.Errorf("mount /dev/%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func loopbackUp() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo)
+}
+
+// plainLimits are those of a service that systemd started without being told any. Our own are whatever the tests were started with.
+func plainLimits() error {
+	const none = unix.RLIM_INFINITY
+	for resource, limit := range map[int]syscall.Rlimit{
+		unix.RLIMIT_CORE: {Cur: 0, Max: none}, unix.RLIMIT_CPU: {Cur: none, Max: none}, unix.RLIMIT_DATA: {Cur: none, Max: none},
+		unix.RLIMIT_FSIZE: {Cur: none, Max: none}, unix.RLIMIT_NOFILE: {Cur: 1024, Max: 524288}, unix.RLIMIT_AS: {Cur: none, Max: none},
+		unix.RLIMIT_RSS: {Cur: none, Max: none}, unix.RLIMIT_STACK: {Cur: 8 << 20, Max: none}, unix.RLIMIT_MEMLOCK: {Cur: 8 << 20, Max: 8 << 20},
+		unix.RLIMIT_MSGQUEUE: {Cur: 819200, Max: 819200}, unix.RLIMIT_NICE: {}, unix.RLIMIT_RTPRIO: {}, unix.RLIMIT_RTTIME: {Cur: none, Max: none},
+	} {
+		var ours syscall.Rlimit // some hosts let root no higher
+		if err := syscall.Getrlimit(resource, &ours); err != nil {
+			return err
+		}
+		limit.Max = min(limit.Max, ours.Max)
+		limit.Cur = min(limit.Cur, limit.Max)
+		if err := syscall.Setrlimit(resource, &limit); err != nil {
+			return fmt.Errorf("set limit %d: %w", resource, err)
+		}
+	}
+	return nil
+}
+
+// placeFiles writes the request's files anew, as each request does.
+func (q *bareRequest) placeFiles() error {
+	const home = "/home/user"
+	for _, f := range q.Files {
+		path := filepath.Join(home, f.Name)
+		for folder := filepath.Dir(path); folder != home; folder = filepath.Dir(folder) {
+			defer os.Chown(folder, bareUID, bareUID)
+		}
+		if err := errors.Join(
+			os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, f.Content, 0o644),
+			os.Chown(path, bareUID, bareUID),
+		); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run runs one command. As when a jail ends, what it leaves running is killed then, and nothing stays in /tmp.
+func (c *bareStage) run() (o outcome, err error) {
+	stdin, err := c.openStdin()
+	if err != nil {
+		return o, err
+	}
+	var readers, writers [2]*os.File
+	for i := range readers {
+		if readers[i], writers[i], err = os.Pipe(); err != nil {
+			return o, err
+		}
+	}
+	process, err := os.StartProcess(c.Argv[0], c.Argv, &os.ProcAttr{
+		Dir: "/home/user", Env: c.Env, Files: []*os.File{stdin, writers[0], writers[1]},
+		Sys: &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: bareUID, Gid: bareUID}},
+	})
+	for _, f := range []*os.File{stdin, writers[0], writers[1]} {
+		f.Close()
+	}
+	if err != nil {
+		return o, err
+	}
+	var reading sync.WaitGroup
+	for i, to := range []*[]byte{&o.Stdout, &o.Stderr} {
+		reading.Go(func() { *to, _ = io.ReadAll(readers[i]) })
+	}
+	status, err := reap(process.Pid)
+	if err != nil {
+		return o, err
+	}
+	if err := unix.Kill(-1, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		return o, err
+	}
+	if _, err := reap(-1); err != unix.ECHILD {
+		return o, err
+	}
+	reading.Wait()
+	for _, r := range readers {
+		r.Close()
+	}
+	if o.Code = status.ExitStatus(); status.Signaled() {
+		o.Code, o.Signal = 0, unix.SignalName(status.Signal())
+	}
+	for _, folder := range []string{"/tmp", "/dev/shm"} {
+		left, err := os.ReadDir(folder)
+		if err != nil {
+			return o, err
+		}
+		for _, entry := range left {
+			if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
+				return o, err
+			}
+		}
+	}
+	return o, nil
+}
+
+// openStdin is a file, as behind `<`, or nothing. Its name is gone: a jail's has none either.
+func (c *bareStage) openStdin() (*os.File, error) {
+	if len(c.Stdin) == 0 {
+		return os.Open(os.DevNull)
+	}
+	const path = "/tmp/stdin"
+	if err := os.WriteFile(path, c.Stdin, 0o644); err != nil {
+		return nil, err
+	}
+	defer os.Remove(path)
+	return os.Open(path)
+}
+
+// reap waits for one process, and for the orphans that end before it. -1: until there are no more.
+func reap(pid int) (status unix.WaitStatus, err error) {
+	for {
+		ended, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return status, err
+		case ended == pid:
+			return status, nil
+		}
+	}
+}
