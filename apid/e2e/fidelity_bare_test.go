@@ -101,7 +101,10 @@ func runBare(q *bareRequest) ([]outcome, error) {
 // bareMain is PID 1 of the machine.
 func bareMain() error {
 	report := os.NewFile(3, "report")
-	syscall.CloseOnExec(3)
+	// Also what the tests themselves were started with.
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return err
+	}
 	var q bareRequest
 	if err := json.NewDecoder(os.Stdin).Decode(&q); err != nil {
 		return err
@@ -148,9 +151,12 @@ func (q *bareRequest) setUp() error {
 		{"sysfs", "/sys", "sysfs", safe | unix.MS_NOEXEC | unix.MS_RDONLY, ""},
 		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=755"},
 		{"tmpfs", "/tmp", "tmpfs", safe, "mode=1777"},
-		{"tmpfs", "/build", "tmpfs", safe, owned},
 		{"tmpfs", "/home/user", "tmpfs", safe, owned},
+		{"tmpfs", "/build", "tmpfs", safe, owned},
 	} {
+		if m.target == "/build" && len(q.Commands) == 1 {
+			continue // nothing is compiled
+		}
 		if err := unix.Mount(m.source, filepath.Join(q.At, m.target), m.kind, m.flags, m.data); err != nil {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
@@ -258,6 +264,9 @@ func (c *bareStage) run() (o outcome, err error) {
 		if readers[i], writers[i], err = os.Pipe(); err != nil {
 			return o, err
 		}
+		if err := writers[i].Chown(bareUID, bareUID); err != nil { // as if a process of the user had made it
+			return o, err
+		}
 	}
 	process, err := os.StartProcess(c.Argv[0], c.Argv, &os.ProcAttr{
 		Dir: "/home/user", Env: c.Env, Files: []*os.File{stdin, writers[0], writers[1]},
@@ -310,7 +319,7 @@ func (c *bareStage) openStdin() (*os.File, error) {
 		return os.Open(os.DevNull)
 	}
 	const path = "/tmp/stdin"
-	if err := os.WriteFile(path, c.Stdin, 0o644); err != nil {
+	if err := os.WriteFile(path, c.Stdin, 0o444); err != nil {
 		return nil, err
 	}
 	defer os.Remove(path)

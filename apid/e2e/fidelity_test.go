@@ -136,6 +136,7 @@ func (f *fidelity) compare(t *testing.T, runtime *lang.Runtime) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("bare:\n%s", showOutcomes(bare)) // with -v: what a new program really sees
 	cold := f.overHTTP(t, api, runtime)
 	compareOutcomes(t, "bare", bare, "cold", cold, f.Except.Bare)
 }
@@ -299,7 +300,7 @@ func difference(aWay, a, bWay, b string) string {
 func showOutcomes(outcomes []outcome) string {
 	text := ""
 	for _, o := range outcomes {
-		text += fmt.Sprintf("\t%d %s stdout %.600q stderr %.600q\n", o.Code, o.Signal, o.Stdout, o.Stderr)
+		text += fmt.Sprintf("\t%d %s \n%.2000s\tstderr\n%.2000s", o.Code, o.Signal, o.Stdout, o.Stderr)
 	}
 	return text
 }
