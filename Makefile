@@ -102,7 +102,7 @@ install: binaries mkrootfs
 	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/usr/share/runtools/rootfs $(DESTDIR)/usr/share/runtools/seccomp-profiles $(DESTDIR)/etc/runtools $(DESTDIR)/usr/lib/systemd/system
 	install bin/sandboxd bin/apid bin/runtools bin/mkrootfs $(DESTDIR)/usr/local/bin/
 	install -m 644 seccomp-profiles/*.json $(DESTDIR)/usr/share/runtools/seccomp-profiles/
-	cp -r rootfs/*/ rootfs/host-packages $(DESTDIR)/usr/share/runtools/rootfs/
+	cp -rL rootfs/*/ rootfs/host-packages $(DESTDIR)/usr/share/runtools/rootfs/
 	install -m 644 sandboxd/sandboxd.example.toml $(DESTDIR)/etc/runtools/
 	install -m 644 apid/apid.example.toml $(DESTDIR)/etc/runtools/
 	install -m 644 scripts/systemd/*.service $(DESTDIR)/usr/lib/systemd/system/

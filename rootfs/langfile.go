@@ -35,11 +35,16 @@ type jailFile struct {
 type template struct {
 	Seccomp   string `json:"seccomp,omitempty"`
 	Pool      *int   `json:"pool,omitempty"`
+	PoolMax   *int   `json:"pool_max,omitempty"`
 	Pids      int    `json:"pids,omitempty"`
 	OpenFiles int    `json:"open_files,omitempty"`
 	FileBytes int64  `json:"file_bytes,omitempty"`
 	TmpBytes  int64  `json:"tmp_bytes,omitempty"`
 	TmpFiles  int64  `json:"tmp_files,omitempty"`
+	Parked    *struct {
+		Argv []string          `json:"argv"`
+		Env  map[string]string `json:"env"`
+	} `json:"parked,omitempty"`
 }
 
 func (l langFile) validate(j jailFile) error {

@@ -92,7 +92,7 @@ var (
 )
 
 // notLanguages are folders of rootfs/ with another purpose.
-var notLanguages = []string{"base", "envkeep", "testdata"}
+var notLanguages = []string{"base", "envkeep", "parked", "testdata"}
 
 func readStrict(path string, into any) error {
 	data, err := os.ReadFile(path)

@@ -91,7 +91,7 @@ func TestAddSource(t *testing.T) {
 func copyLanguages(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, d := range []string{"base", "envkeep"} {
+	for _, d := range []string{"base", "envkeep", "parked"} {
 		if err := copyFiles(d, filepath.Join(dir, d)); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +33,8 @@ type readyJail struct {
 	slot      int
 	workspace *volume  // empty, held
 	mount     *os.File // of workspace, mapped for this jail
+	loaded    bool     // its runtime waits for the job
+	bytes     int64    // memory it takes while it waits
 }
 
 // builder makes jails from templates and destroys them: the one place that brings pkg/jail, pkg/cgroup and volumes together.
@@ -123,6 +126,37 @@ func (b *builder) park(r *readyJail) error {
 		Filter:     r.template.filter,
 		Join:       r.leaf.Add,
 	})
+}
+
+// loadWeight is the CPU weight of a leaf whose runtime is being loaded: the lowest there is, so that jobs go first.
+const loadWeight = 1
+
+// loadPatience bounds the start of a runtime, at that weight on a busy machine.
+const loadPatience = 2 * time.Minute
+
+// load starts the template's runtime in a built jail, where it waits for the job. Nothing foreign has been in there yet.
+func (b *builder) load(r *readyJail) error {
+	fail := func(err error) error {
+		b.failed.Add(1)
+		return fmt.Errorf("load %s: %w", r.template.name, err)
+	}
+	if err := r.leaf.SetWeight(loadWeight); err != nil {
+		return fail(err)
+	}
+	parked := r.template.spec.Parked
+	if err := r.jail.Load(expand(parked.Argv, b.limits.MemoryBytes), parked.environment(), loadPatience); err != nil {
+		return fail(err)
+	}
+	if err := r.leaf.SetWeight(b.limits.CPUWeight); err != nil {
+		return fail(err)
+	}
+	// What loading took for a moment is not the program's.
+	u, err := r.leaf.ResetPeak()
+	if err != nil {
+		return fail(err)
+	}
+	r.loaded, r.bytes = true, u
+	return nil
 }
 
 // destroyLater ends a jail in the background; after runs when its last process is dead.

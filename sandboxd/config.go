@@ -32,6 +32,9 @@ type config struct {
 	BuildBytes     int64  `toml:"build_bytes"`
 	BuildFiles     int64  `toml:"build_files"`
 
+	Parked     bool  `toml:"parked"`
+	PoolMemory int64 `toml:"pool_memory"`
+
 	VolumeIdle duration `toml:"volume_idle"`
 	Drain      duration `toml:"drain"`
 	Networks   int      `toml:"networks"`
@@ -65,6 +68,9 @@ func defaultConfig() config {
 		WorkspaceFiles: 65536,
 		BuildBytes:     512 << 20,
 		BuildFiles:     65536,
+
+		Parked:     true,
+		PoolMemory: 2 << 30,
 
 		VolumeIdle: duration(30 * time.Minute),
 		Drain:      duration(10 * time.Second),
@@ -117,6 +123,7 @@ func (c *config) validate() error {
 		{"build_bytes", c.BuildBytes, 4096, 1 << 50},
 		{"build_files", c.BuildFiles, 2, 1 << 40},
 		{"first_uid", int64(c.FirstUID), 65536, 1 << 31},
+		{"pool_memory", c.PoolMemory, 0, 1 << 50},
 		{"networks", int64(c.Networks), 1, 10000},
 		{"volume_idle (ns)", int64(c.VolumeIdle), int64(time.Second), int64(1000 * time.Hour)},
 		{"drain (ns)", int64(c.Drain), 0, int64(time.Hour)},

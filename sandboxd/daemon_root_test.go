@@ -51,7 +51,7 @@ func busyboxImage(t *testing.T) string {
 	}
 	write("rootfs/bin/busybox", string(data), 0o755)
 	write("image.json", `{"digest":"test"}`, 0o644)
-	write("languages/toy/jail.json", `{"templates":{"run":{"pool":2,"pids":32},"compile":{"pool":1,"pids":32},"cold":{"pool":0}}}`, 0o644)
+	write("languages/toy/jail.json", `{"templates":{"run":{"pool":2,"pool_max":2,"pids":32},"compile":{"pool":1,"pool_max":1,"pids":32},"cold":{"pool":0}}}`, 0o644)
 	if out, err := exec.Command("chroot", filepath.Join(dir, "rootfs"), "/bin/busybox", "--install", "-s", "/bin").CombinedOutput(); err != nil {
 		t.Fatalf("install busybox: %v: %s", err, out)
 	}

@@ -137,7 +137,7 @@ func (j *job) takeJail() (err error) {
 	if p == nil {
 		return wire.Errorf(wire.CodeUnknownTemplate, "no template %q", j.req.Template)
 	}
-	j.ready, j.hit, err = j.server.pools.take(p)
+	j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit())
 	return err
 }
 
@@ -325,7 +325,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		limit = "" // the program had ended when the timer fired
 	}
 	r := &wire.Result{
-		Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit,
+		Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
 	}
 	switch {
 	case waitErr != nil && limit == "":

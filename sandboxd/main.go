@@ -178,6 +178,11 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if !c.Parked {
+		for _, t := range templates {
+			t.spec.Parked = nil
+		}
+	}
 	initFilter, err := seccomp.Load(filepath.Join(c.Profiles, initProfile+".json"))
 	if err != nil {
 		return nil, err
@@ -202,7 +207,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err := d.newServer(c, b, log); err != nil {
 		return nil, err
 	}
-	d.server.pools = startPools(b, templates, log)
+	d.server.pools = startPools(b, templates, c.PoolMemory, runtime.NumCPU(), log)
 	d.onClose(func() error { d.server.pools.close(); return nil })
 	stop := make(chan struct{})
 	var sweeper sync.WaitGroup

@@ -8,63 +8,109 @@ import (
 	"time"
 )
 
-// pool keeps jails of one template ready: as many as the channel holds. A filler first takes a place in room, then builds, so that
-// there is never a jail without a place in the channel.
+// pool keeps jails of one template ready. How many follows from recent demand, between the template's floor and ceiling.
+//
+//	take: ready jail, or none: the job builds a cold one, which is slower and never an error
+//	fill: builds while stock < target
+//	trim: destroys what an idle template has too many
 type pool struct {
 	template *template
-	ready    chan *readyJail
-	room     chan struct{}
+	ready    chan *readyJail // has room for the ceiling
+	stock    atomic.Int64    // jails in ready, and the one being built
+	bytes    atomic.Int64    // memory of one, as measured when the last was made; 0: not known yet
+	wake     chan struct{}   // the filler has something to look at
+	demand   demand
 }
 
 // pools are all pools and the goroutines that fill them.
 type pools struct {
 	builder *builder
+	log     *slog.Logger
 	all     map[string]*pool
 	jobs    atomic.Int64  // running now
 	turn    chan struct{} // one filler builds at a time, so that a refill never takes more than one CPU from the jobs
+	load    chan struct{} // and as many load runtimes as there are CPUs, at the lowest weight
+	budget  int64         // bytes that all ready jails may take together
+	held    atomic.Int64  // bytes that they take
 	cancel  context.CancelFunc
-	fillers sync.WaitGroup
+	workers sync.WaitGroup
 	hits    atomic.Uint64
 	misses  atomic.Uint64
+	parked  atomic.Uint64 // hits whose runtime was loaded
 }
 
 // retryBuild is how long a filler waits after a build failed: the cause is seldom gone in less.
 const retryBuild = time.Second
 
-func startPools(b *builder, templates map[string]*template, log *slog.Logger) *pools {
+func startPools(b *builder, templates map[string]*template, budget int64, cpus int, log *slog.Logger) *pools {
 	ctx, cancel := context.WithCancel(context.Background())
-	ps := &pools{builder: b, all: map[string]*pool{}, turn: make(chan struct{}, 1), cancel: cancel}
-	for name, t := range templates {
-		p := &pool{template: t, ready: make(chan *readyJail, t.spec.Pool), room: make(chan struct{}, t.spec.Pool)}
-		ps.all[name] = p
-		ps.fillers.Go(func() { ps.fill(ctx, p, log) })
+	ps := &pools{
+		builder: b, log: log, all: map[string]*pool{}, budget: budget, cancel: cancel,
+		turn: make(chan struct{}, 1), load: make(chan struct{}, cpus),
 	}
+	for name, t := range templates {
+		p := &pool{template: t, ready: make(chan *readyJail, t.spec.PoolMax), wake: make(chan struct{}, 1)}
+		ps.all[name] = p
+		ps.workers.Go(func() { ps.fill(ctx, p) })
+	}
+	ps.workers.Go(func() { ps.trimAll(ctx) })
 	return ps
 }
 
-func (ps *pools) fill(ctx context.Context, p *pool, log *slog.Logger) {
-	for {
-		select {
-		case p.room <- struct{}{}:
-		case <-ctx.Done():
-			return
+// target is how many jails the pool should hold now.
+func (p *pool) target() int64 {
+	s := &p.template.spec
+	return int64(min(max(p.demand.peak(), s.Pool), s.PoolMax))
+}
+
+func (ps *pools) fill(ctx context.Context, p *pool) {
+	for ctx.Err() == nil {
+		if p.stock.Load() >= p.target() || !ps.affords(p) {
+			select {
+			case <-p.wake:
+			case <-ctx.Done():
+			}
+			continue
 		}
-		ps.awaitQuiet(ctx, p)
-		ps.turn <- struct{}{}
-		r, err := ps.builder.build(p.template)
-		<-ps.turn
+		p.stock.Add(1)
+		r, err := ps.make(ctx, p)
 		if err == nil {
+			ps.held.Add(r.bytes)
+			p.bytes.Store(r.bytes)
 			p.ready <- r
 			continue
 		}
-		log.Error("fill pool", "error", err)
-		<-p.room
+		p.stock.Add(-1)
+		ps.log.Error("fill pool", "error", err)
 		select {
 		case <-time.After(retryBuild):
 		case <-ctx.Done():
-			return
 		}
 	}
+}
+
+// affords bounds the memory of all pools. The floor of a template is kept in any case: it is the operator's word.
+func (ps *pools) affords(p *pool) bool {
+	return p.stock.Load() < int64(p.template.spec.Pool) || ps.held.Load()+p.bytes.Load() <= ps.budget
+}
+
+// make builds a jail and loads its runtime, if it has one.
+func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
+	ps.awaitQuiet(ctx, p)
+	ps.turn <- struct{}{}
+	r, err := ps.builder.build(p.template)
+	<-ps.turn
+	if err != nil || p.template.spec.Parked == nil {
+		return r, err
+	}
+	ps.load <- struct{}{}
+	err = ps.builder.load(r)
+	<-ps.load
+	if err != nil {
+		ps.builder.release(r)
+		return nil, err
+	}
+	return r, nil
 }
 
 // maxDefer bounds how long a refill waits for the jobs that run.
@@ -73,29 +119,80 @@ const maxDefer = 50 * time.Millisecond
 // awaitQuiet lets jobs go first while more than half of the pool is there: a build takes a CPU for two milliseconds, and moving its runner
 // into its cgroup holds a lock that every fork, exec and exit on the machine waits for (cgroup_threadgroup_rwsem).
 func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
-	for start := time.Now(); ps.jobs.Load() > 0 && len(p.ready) > cap(p.ready)/2 && time.Since(start) < maxDefer && ctx.Err() == nil; {
+	for start := time.Now(); ps.jobs.Load() > 0 && int64(len(p.ready)) > p.target()/2 && time.Since(start) < maxDefer && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// take returns a ready jail, or builds one if there is none.
-func (ps *pools) take(p *pool) (r *readyJail, hit bool, err error) {
+// take returns a ready jail, or builds one if there is none that can run a job with this memory limit, bytes.
+func (ps *pools) take(p *pool, memory int64) (r *readyJail, hit bool, err error) {
+	p.demand.add(time.Now())
+	if bytes := p.bytes.Load(); 2*bytes <= memory { // else the loaded runtime would take what the program needs, or all of it
+		select {
+		case r := <-p.ready:
+			ps.drop(p, r)
+			ps.hits.Add(1)
+			if r.loaded {
+				ps.parked.Add(1)
+			}
+			return r, true, nil
+		default:
+		}
+	}
+	ps.misses.Add(1)
+	p.poke()
+	r, err = ps.builder.build(p.template)
+	return r, false, err
+}
+
+// drop accounts for a jail that left ready.
+func (ps *pools) drop(p *pool, r *readyJail) {
+	ps.held.Add(-r.bytes)
+	p.stock.Add(-1)
+	p.poke()
+}
+
+func (p *pool) poke() {
 	select {
-	case r := <-p.ready:
-		<-p.room
-		ps.hits.Add(1)
-		return r, true, nil
-	default:
-		ps.misses.Add(1)
-		r, err := ps.builder.build(p.template)
-		return r, false, err
+	case p.wake <- struct{}{}:
+	default: // it has yet to look
+	}
+}
+
+// trimAll looks once a second at what is too many, and wakes fillers that waited for memory.
+func (ps *pools) trimAll(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			for _, p := range ps.all {
+				p.demand.roll(now)
+				ps.trim(p)
+				p.poke()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (ps *pools) trim(p *pool) {
+	for int64(len(p.ready)) > p.target() {
+		select {
+		case r := <-p.ready:
+			ps.drop(p, r)
+			ps.builder.destroyLater(r, func() {})
+		default:
+			return
+		}
 	}
 }
 
 // close ends the fillers and destroys what they made.
 func (ps *pools) close() {
 	ps.cancel()
-	ps.fillers.Wait()
+	ps.workers.Wait()
 	for _, p := range ps.all {
 		close(p.ready)
 		for r := range p.ready {
@@ -103,4 +200,39 @@ func (ps *pools) close() {
 		}
 	}
 	ps.builder.destroy.Wait()
+}
+
+// demand remembers how many jails were asked for in each second of the last minute.
+type demand struct {
+	mu     sync.Mutex
+	second int64 // of counts[second % len]
+	counts [60]int
+}
+
+func (d *demand) add(now time.Time) {
+	d.roll(now)
+	d.mu.Lock()
+	d.counts[d.second%int64(len(d.counts))]++
+	d.mu.Unlock()
+}
+
+// roll forgets what is older than a minute.
+func (d *demand) roll(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := int64(len(d.counts))
+	for d.second = max(d.second, now.Unix()-n); d.second < now.Unix(); {
+		d.second++
+		d.counts[d.second%n] = 0
+	}
+}
+
+// peak is the most that one second of the last minute asked for.
+func (d *demand) peak() (most int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.counts {
+		most = max(most, n)
+	}
+	return most
 }

@@ -8,6 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -18,23 +21,55 @@ import (
 // templateSpec, one entry of a jail.json (docs/languages.md), bounds the jails of one kind. The defaults are in defaultTemplate.
 type templateSpec struct {
 	Seccomp   string `json:"seccomp"`    // name of a profile
-	Pool      int    `json:"pool"`       // jails kept ready
+	Pool      int    `json:"pool"`       // jails kept ready, however idle
+	PoolMax   int    `json:"pool_max"`   // and at most, when demand asks for more
 	Pids      int64  `json:"pids"`       // processes and threads
 	OpenFiles uint64 `json:"open_files"` // RLIMIT_NOFILE
 	FileBytes uint64 `json:"file_bytes"` // RLIMIT_FSIZE
 	TmpBytes  int64  `json:"tmp_bytes"`  // size of /tmp, and of /dev/shm
 	TmpFiles  int64  `json:"tmp_files"`  // inodes of each
+
+	Parked *parkedSpec `json:"parked"` // the runtime that waits in a ready jail, or nil
+}
+
+// parkedSpec is a command that speaks the protocol of rootfs/parked.
+type parkedSpec struct {
+	Argv []string          `json:"argv"`
+	Env  map[string]string `json:"env"`
+}
+
+// environment as "NAME=value", sorted.
+func (p *parkedSpec) environment() []string {
+	words := make([]string, 0, len(p.Env))
+	for name, value := range p.Env {
+		words = append(words, name+"="+value)
+	}
+	slices.Sort(words)
+	return words
+}
+
+// expand fills "{memory}" in: the limit that the job will have, unless it asks for another. Bytes.
+func expand(argv []string, memory int64) []string {
+	filled := make([]string, len(argv))
+	for i, word := range argv {
+		filled[i] = strings.ReplaceAll(word, "{memory}", strconv.FormatInt(memory, 10))
+	}
+	return filled
 }
 
 var defaultTemplate = templateSpec{
 	Seccomp:   "base",
 	Pool:      4,
+	PoolMax:   -1, // poolMax, or none if Pool is 0
 	Pids:      64,
 	OpenFiles: 1024, // what a login shell gets
 	FileBytes: 256 << 20,
 	TmpBytes:  256 << 20,
 	TmpFiles:  65536,
 }
+
+// poolMax is the ceiling of a pool unless its template says another.
+const poolMax = 32
 
 // template is a templateSpec made ready: what is the same in all of its jails.
 type template struct {
@@ -59,6 +94,9 @@ func parseTemplates(data []byte) (map[string]templateSpec, error) {
 		spec := defaultTemplate
 		if err := decodeStrict(body, &spec); err != nil {
 			return nil, fmt.Errorf("template %q: %w", name, err)
+		}
+		if spec.PoolMax < 0 {
+			spec.PoolMax = max(spec.Pool, min(poolMax, poolMax*spec.Pool))
 		}
 		if err := spec.validate(); err != nil {
 			return nil, fmt.Errorf("template %q: %w", name, err)
@@ -87,6 +125,7 @@ func (s *templateSpec) validate() error {
 		min, max int64
 	}{
 		{"pool", int64(s.Pool), 0, 1000},
+		{"pool_max", int64(s.PoolMax), int64(s.Pool), 1000},
 		{"pids", s.Pids, 1, 32768},
 		{"open_files", int64(s.OpenFiles), 16, 1 << 20},
 		{"file_bytes", int64(s.FileBytes), 0, 1 << 40},
@@ -96,6 +135,9 @@ func (s *templateSpec) validate() error {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("%s is %d, must be %d to %d", f.name, f.value, f.min, f.max)
 		}
+	}
+	if s.Parked != nil && (len(s.Parked.Argv) == 0 || !filepath.IsAbs(s.Parked.Argv[0])) {
+		return errors.New("parked: argv must begin with an absolute path")
 	}
 	return nil
 }

@@ -46,6 +46,11 @@ type Leaf interface {
 	Add(pid int) error
 	// SetMemory changes the memory limit, bytes.
 	SetMemory(bytes int64) error
+	// SetWeight changes the CPU weight, 1..10000.
+	SetWeight(weight uint64) error
+	// ResetPeak makes MemoryPeak count anew from what is in use, and returns that, bytes. A v2 kernel before 6.12 cannot: there the
+	// peak stays.
+	ResetPeak() (int64, error)
 	// Usage reads the counters.
 	Usage() (Usage, error)
 	// WatchOOM calls kill once if the leaf runs out of memory where the kernel ends only one of its processes (v1), so that
@@ -97,7 +102,7 @@ func openCounters(cpu, peak, oom string) (counters, error) {
 	var c counters
 	var err error
 	if c.cpu, err = os.Open(cpu); err == nil {
-		if c.peak, err = os.Open(peak); err == nil {
+		if c.peak, err = openPeak(peak); err == nil {
 			c.oom, err = os.Open(oom)
 		}
 	}
@@ -105,6 +110,15 @@ func openCounters(cpu, peak, oom string) (counters, error) {
 		c.close()
 	}
 	return c, err
+}
+
+// openPeak opens for writing, too, where the file can be reset.
+func openPeak(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return os.Open(path)
+	}
+	return f, nil
 }
 
 func (c *counters) close() {

@@ -140,6 +140,21 @@ func (l *leafV1) SetMemory(bytes int64) error {
 	return nil
 }
 
+func (l *leafV1) SetWeight(weight uint64) error {
+	if err := l.cgroup.Update(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: shares(weight)}}); err != nil {
+		return fmt.Errorf("cgroup: set weight: %w", err)
+	}
+	return nil
+}
+
+func (l *leafV1) ResetPeak() (int64, error) {
+	// The library has no call for it. Any write resets.
+	if _, err := l.peak.WriteString("0"); err != nil {
+		return 0, fmt.Errorf("cgroup: reset peak: %w", err)
+	}
+	return field(l.peak, "")
+}
+
 func (l *leafV1) Usage() (u Usage, err error) {
 	nanoseconds, err := field(l.cpu, "")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/containerd/cgroups/v3/cgroup2"
+	"golang.org/x/sys/unix"
 )
 
 type parentV2 struct {
@@ -79,6 +80,18 @@ func (l *leafV2) Add(pid int) error { return l.manager.AddProc(uint64(pid)) }
 
 func (l *leafV2) SetMemory(bytes int64) error {
 	return l.manager.Update(&cgroup2.Resources{Memory: &cgroup2.Memory{Max: &bytes}})
+}
+
+func (l *leafV2) SetWeight(weight uint64) error {
+	return l.manager.Update(&cgroup2.Resources{CPU: &cgroup2.CPU{Weight: &weight}})
+}
+
+func (l *leafV2) ResetPeak() (int64, error) {
+	// The reset counts for this open file alone: admin-guide/cgroup-v2.rst, memory.peak. Older kernels have it read-only.
+	if _, err := l.peak.WriteString("reset"); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBADF) {
+		return 0, fmt.Errorf("cgroup: reset peak: %w", err)
+	}
+	return field(l.peak, "")
 }
 
 func (l *leafV2) Usage() (u Usage, err error) {

@@ -28,7 +28,7 @@ const maxEnviron = 128 << 10
 
 // Jail is one jail, from Spawn to Close:
 //
-//	spawned --Build--> parked --Start--> running --Wait--> dead
+//	spawned --Build--> parked [--Load--> loaded] --Start--> running --Wait--> dead
 //
 // It runs one job at most. One goroutine uses it, but Kill and Close may come from another.
 type Jail struct {
@@ -36,6 +36,7 @@ type Jail struct {
 	init   *control // of PID 1
 	runner *control
 	userNS *os.File
+	end    *os.File // after Load: the page in which the runtime says that its program has ended
 
 	job  plan // what PID 1 was told by Start
 	exec plan // what the runner was
@@ -148,6 +149,46 @@ func (j *Jail) buildRunner(s *Spec) error {
 	return err
 }
 
+// Load turns the parked runner into a runtime that waits for the job (rootfs/parked): argv is executed with the environment env, inside the
+// finished jail, in the place where the workspace will be. The runtime says itself when it is ready.
+func (j *Jail) Load(argv, env []string, patience time.Duration) error {
+	fd, err := unix.MemfdCreate("parked", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return fmt.Errorf("jail: memfd: %w", err)
+	}
+	j.end = os.NewFile(uintptr(fd), "end page")
+	if err := unix.Ftruncate(fd, endPage); err != nil {
+		return fmt.Errorf("jail: memfd: %w", err)
+	}
+	// The program will have it mapped. It could cut it, or store in it what its cgroup does not count.
+	if _, err := unix.FcntlInt(j.end.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		return fmt.Errorf("jail: seal memfd: %w", err)
+	}
+	var dir plan
+	dir.simple(opChdir, WorkDir, "chdir "+WorkDir)
+	if _, _, err := j.runner.do(&dir); err != nil {
+		return err
+	}
+	env = append([]string{fmt.Sprintf("%s=%d", zygoteEnv, parkedControl)}, env...)
+	var p plan
+	p.add(step{op: opPark, fd: j.end, a: uint64(len(argv)), b: uint64(len(env)), s1: joinWords(argv, env), what: "park " + argv[0]})
+	if err := j.runner.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	_, _, err = j.runner.do(&p)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("jail: park %s: not ready after %v", argv[0], patience)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("jail: park %s: it ended before it was ready", argv[0])
+	case err != nil:
+		return err
+	}
+	return j.runner.file.SetReadDeadline(time.Time{})
+}
+
+const endPage = 4096 // bytes, as parked.c maps it
+
 // File is a file to place below WorkDir.
 type File struct {
 	Name string // relative, validated by pkg/wire
@@ -199,7 +240,11 @@ func (j *Jail) Start(job *Job) error {
 	if err := p.relay(&j.exec); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	p.add(step{op: opReap, what: "wait for the program"})
+	reap := step{op: opReap, fd: j.end, what: "wait for the program"}
+	if j.end != nil {
+		reap.a = 1
+	}
+	p.add(reap)
 	if job.Environ != nil {
 		p.add(step{op: opCopyOut, fd: job.Environ, a: maxEnviron, s1: cstring(environ), what: "copy " + environ})
 	}
@@ -394,8 +439,10 @@ func (j *Jail) Close() {
 	if j.runner != nil {
 		j.runner.close()
 	}
-	if j.userNS != nil {
-		j.userNS.Close()
+	for _, f := range []*os.File{j.userNS, j.end} {
+		if f != nil {
+			f.Close()
+		}
 	}
 	j.pidfd.Close()
 }

@@ -334,23 +334,31 @@ static int step_relay(const struct zygote_step *s)
 	return sendmsg(relay, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
-static int step_exec(const struct zygote_step *s)
+/* Sets argv and env to the words of an exec step. */
+static int split_words(const struct zygote_step *s, char ***argv, char ***env)
 {
 	static char *words[ZYGOTE_MAX_WORDS + 2];
 	char *p = packet.bytes + s->s1;
 	uint64_t argc = s->a, envc = s->b;
-	char **argv = words, **env = words + argc + 1;
 
 	if (argc + envc > ZYGOTE_MAX_WORDS) {
 		errno = E2BIG;
 		return -1;
 	}
+	*argv = words;
+	*env = words + argc + 1;
 	for (uint64_t i = 0; i < argc; i++, p += strlen(p) + 1)
-		argv[i] = p;
+		(*argv)[i] = p;
 	for (uint64_t i = 0; i < envc; i++, p += strlen(p) + 1)
-		env[i] = p;
+		(*env)[i] = p;
+	return 0;
+}
+
+static int step_exec(const struct zygote_step *s)
+{
+	char **argv, **env;
 	/* Everything but 0, 1 and 2 closes when the program starts; the control socket must live until then to report a failure. */
-	if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+	if (split_words(s, &argv, &env) < 0 || syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -1;
 	reply.ns = now_ns();
 	send_reply();
@@ -358,7 +366,34 @@ static int step_exec(const struct zygote_step *s)
 	return -1;
 }
 
-static int step_reap(void)
+static int step_park(const struct zygote_step *s)
+{
+	char **argv, **env;
+	if (split_words(s, &argv, &env) < 0)
+		return -1;
+	/* Out of the way first: either may have the other's number. */
+	int socket = fcntl(control, F_DUPFD_CLOEXEC, 16), end = fcntl(fds[s->fd], F_DUPFD_CLOEXEC, 16);
+	if (socket < 0 || end < 0 || syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return -1;
+	control = socket;
+	if (dup2(socket, ZYGOTE_PARKED_CONTROL) < 0 || dup2(end, ZYGOTE_PARKED_END) < 0)
+		return -1;
+	execve(argv[0], argv, env);
+	return -1;
+}
+
+/* A parked runtime whose program has ended stops itself: the answer need not wait until the kernel has freed its memory. Whoever runs there
+ * is foreign, and may say so at any time, with any code: exit would do the same. */
+static int says_ended(const struct zygote_step *s, int *status)
+{
+	uint32_t word;
+	if (!WIFSTOPPED(*status) || pread(fds[s->fd], &word, sizeof word, 0) != sizeof word || !(word & ZYGOTE_ENDED))
+		return 0;
+	*status = (int)(word & 0xff) << 8; /* as wait(2) gives an exit code */
+	return 1;
+}
+
+static int step_reap(const struct zygote_step *s)
 {
 	int status;
 	char byte;
@@ -371,10 +406,19 @@ static int step_reap(void)
 	if (recv(control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		_exit(0);
 	for (;;) {
-		pid_t pid = waitpid(-1, &status, 0);
+		pid_t pid = waitpid(-1, &status, s->a ? WUNTRACED : 0);
 		if (pid < 0 && errno != EINTR)
 			return -1;
-		if (pid == reply.pid) {
+		if (pid != reply.pid)
+			continue;
+		if (s->a && says_ended(s, &status)) {
+			reply.ns = now_ns();
+			reply.status = status;
+			/* Others may be left, and may still write: what they do after the end of the program is lost in any case. */
+			reply.same = 1;
+			return 0;
+		}
+		if (!WIFSTOPPED(status)) {
 			reply.ns = now_ns();
 			reply.status = status;
 			break;
@@ -400,8 +444,8 @@ static int same_bytes(int a, int b, off_t offset, uint64_t left)
 	return 1;
 }
 
-/* Foreign code had these files. Nobody else is left in the jail when this matters (`same` is clear otherwise), so nothing changes under
- * our hands; links are refused all the same, and nothing is opened that could block. */
+/* Foreign code had these files. Whoever is left in the jail is about to be killed, but may change them under our hands: links are refused,
+ * nothing is opened that could block, and a comparison that comes out wrong is the session's own loss. */
 static int step_same(const struct zygote_step *s)
 {
 	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH };
@@ -480,8 +524,10 @@ static int do_step(const struct zygote_step *s)
 		return step_relay(s);
 	case ZOP_EXEC:
 		return step_exec(s);
+	case ZOP_PARK:
+		return step_park(s);
 	case ZOP_REAP:
-		return step_reap();
+		return step_reap(s);
 	case ZOP_COPY_OUT:
 		return step_copy_out(s);
 	case ZOP_SAME:

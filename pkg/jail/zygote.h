@@ -14,6 +14,11 @@
 #define ZYGOTE_MAX_FDS 16             /* descriptors beside one packet */
 #define ZYGOTE_MAX_WORDS 8192         /* argv and env together */
 
+/* What a parked runtime finds (ZOP_PARK); its ZYGOTE_ENV is the first of these. rootfs/parked is its side. */
+#define ZYGOTE_PARKED_CONTROL 3 /* the control socket */
+#define ZYGOTE_PARKED_END 4     /* one page, a uint32_t: 0, or ZYGOTE_ENDED with the exit code when the program has ended and stopped itself */
+#define ZYGOTE_ENDED 0x100
+
 /*
  * A packet is a header, `count` ops, and a data area. Ops run in order and stop at the first that fails.
  * `fd` is an index into the descriptors beside the packet; s1 and s2 are offsets of NUL-terminated strings (or bytes) from the
@@ -46,7 +51,8 @@ enum zygote_op {
 	ZOP_RELAY_TO,    /* fd is where ZOP_RELAY sends */
 	ZOP_RELAY,       /* send the packet of a bytes at s1, with c descriptors from fd on */
 	ZOP_EXEC,        /* a words of argv then b words of env, one after the other at s1; replies just before it starts */
-	ZOP_REAP,        /* from now on die with sandboxd; reap until the child of the last ZOP_SPAWN ends; sets `same` if nobody else is left */
+	ZOP_PARK,        /* exec as ZOP_EXEC, with fd as the end page; the runtime replies when it is ready, and reads the next packet itself */
+	ZOP_REAP,        /* from now on die with sandboxd; reap until the child of the last ZOP_SPAWN ends, or, if a, says so in end page fd; sets `same` if nobody else is left */
 	ZOP_COPY_OUT,    /* at most a bytes of regular file s1 to fd; a missing or odd file is skipped */
 	ZOP_SAME,        /* clears `same` unless s1 has the mode and type a and, if a file, one name and the c bytes of fd from offset b */
 	ZOP_COUNT,       /* clears `same` unless the filesystem of s1 has a inodes in use */

@@ -113,6 +113,7 @@ type Result struct {
 	BuildBytes     int64 `json:"build_bytes"`     // in the build volume after the job
 
 	PoolHit    bool  `json:"pool_hit"`    // the jail was ready when the job came
+	Parked     bool  `json:"parked"`      // and its runtime was loaded
 	CheckoutNS int64 `json:"checkout_ns"` // taking the jail and attaching volumes
 	FilesNS    int64 `json:"files_ns"`    // from there to exec
 	ExecAt     int64 `json:"exec_at"`     // CLOCK_MONOTONIC of this machine when exec began, nanoseconds; 0 if it never came to that
@@ -126,6 +127,7 @@ type Status struct {
 	Volumes    int        `json:"volumes"`
 	PoolHits   uint64     `json:"pool_hits"`
 	PoolMisses uint64     `json:"pool_misses"`
+	Parked     uint64     `json:"parked"` // hits whose runtime was loaded
 	Built      uint64     `json:"built"`  // jails built since start
 	Failed     uint64     `json:"failed"` // jails that could not be built
 }
@@ -134,7 +136,7 @@ type Status struct {
 type Template struct {
 	Name  string `json:"name"`
 	Ready int    `json:"ready"`
-	Size  int    `json:"size"`
+	Size  int    `json:"size"` // jails it should hold, by recent demand
 }
 
 // Code classifies an Error.

@@ -1,0 +1,1 @@
+../../parked/late.c

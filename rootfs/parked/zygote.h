@@ -1,0 +1,1 @@
+../../pkg/jail/zygote.h
