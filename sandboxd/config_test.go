@@ -78,6 +78,7 @@ func TestParseTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaultTemplate
+	want.PoolMax = poolMax
 	want.Pids = 7
 	if specs["run"] != want {
 		t.Errorf("got %+v, want the defaults and pids 7", specs["run"])
