@@ -81,9 +81,10 @@ test-vm: deps test-deps
 	@mkdir -p bin/vm
 	$(GO) test -c -o bin/vm/ ./pkg/cgroup ./pkg/jail ./sandboxd
 	$(GO) test -c -tags testvm -o bin/vm/guest.test ./scripts/test-vm-selftest
-	scripts/test-vm -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/sandboxd.test=/test/sandboxd/ \
+	gcc -O2 -static -I rootfs/parked -o bin/vm/toy pkg/jail/testdata/parked.c rootfs/parked/parked.c 2>/dev/null
+	scripts/test-vm -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/sandboxd.test=/test/sandboxd/ \
 		-with seccomp-profiles=/test/seccomp-profiles -- \
-		'./guest.test' './cgroup.test' './jail.test' 'cd sandboxd && ./sandboxd.test -test.run "$(VM_TESTS)"'
+		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && ./sandboxd.test -test.run "$(VM_TESTS)"'
 
 VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain
 

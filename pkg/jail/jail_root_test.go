@@ -139,6 +139,12 @@ type outcome struct {
 // run builds a jail and runs a job in it; change may be nil.
 func (b *bench) run(t testing.TB, script string, change func(*Spec, *Job, *Jail)) outcome {
 	t.Helper()
+	return b.runLoaded(t, script, change, nil, nil)
+}
+
+// runLoaded is run with a runtime loaded before, if load is not nil; it may take a minute, or what patience says.
+func (b *bench) runLoaded(t testing.TB, script string, change func(*Spec, *Job, *Jail), load, env []string, patience ...time.Duration) outcome {
+	t.Helper()
 	j, err := b.spawner.Spawn(testIDs)
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +166,11 @@ func (b *bench) run(t testing.TB, script string, change func(*Spec, *Job, *Jail)
 	}
 	if err := j.Build(spec); err != nil {
 		return outcome{err: err}
+	}
+	if load != nil {
+		if err := j.Load(load, env, append(patience, time.Minute)[0]); err != nil {
+			return outcome{err: err}
+		}
 	}
 	err = j.Start(job)
 	outWrite.Close()

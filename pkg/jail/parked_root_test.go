@@ -1,0 +1,134 @@
+package jail
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// toy puts the runtime of testdata/parked.c into the image. PARKED_TOY names one made before, for machines without a compiler.
+func (b *bench) toy(t testing.TB) {
+	t.Helper()
+	target := filepath.Join(b.root, "bin/toy")
+	source := os.Getenv("PARKED_TOY")
+	if source == "" {
+		source = filepath.Join(t.TempDir(), "toy")
+		const parked = "../../rootfs/parked"
+		out, err := exec.Command("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-I", parked, "-o", source,
+			"testdata/parked.c", parked+"/parked.c").CombinedOutput()
+		if err != nil {
+			t.Fatalf("gcc: %v: %s", err, out)
+		}
+	}
+	data, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(target, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runParked is run with the toy loaded.
+func (b *bench) runParked(t testing.TB, env []string, argv ...string) outcome {
+	t.Helper()
+	return b.runLoaded(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv, job.Env = argv, env }, []string{"/bin/toy"}, nil)
+}
+
+func TestParkedRuntimeTakesOver(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	for name, c := range map[string]struct {
+		argv   []string
+		env    []string
+		stdout string
+		status unix.WaitStatus
+	}{
+		"words":                {[]string{"/bin/toy", "show", "a b", ""}, []string{"A=1", "LONG=" + strings.Repeat("x", 3000)}, "A=1|LONG=" + strings.Repeat("x", 3000) + "|\nA=1|LONG=" + strings.Repeat("x", 3000) + "|\n/bin/toy|show|a b||\n", 0},
+		"no environment":       {[]string{"/bin/toy", "show"}, nil, "\n\n/bin/toy|show|\n", 0},
+		"ours is hidden":       {[]string{"/bin/toy", "show"}, []string{"A=1", "LD_PRELOAD=/usr/lib/runtools/envkeep.so", "B=2"}, "A=1|B=2|\nA=1|B=2|\n/bin/toy|show|\n", 0},
+		"descriptors":          {[]string{"/bin/toy", "descriptors"}, nil, "0 1 2 ", 0},
+		"exit code, handlers":  {[]string{"/bin/toy", "exit", "7"}, nil, "buffered handler ", 7 << 8},
+		"exit code 0":          {[]string{"/bin/toy", "exit", "0"}, nil, "buffered handler ", 0},
+		"exit code 256 + 1":    {[]string{"/bin/toy", "exit", "257"}, nil, "buffered handler ", 1 << 8},
+		"a child's exit":       {[]string{"/bin/toy", "child exits"}, nil, "child 9", 0},
+		"a child is left":      {[]string{"/bin/toy", "leaves a child"}, nil, "left", 0},
+		"death by signal":      {[]string{"/bin/toy", "signal"}, nil, "", unix.WaitStatus(unix.SIGSEGV)},
+		"its own SIGSTOP":      {[]string{"/bin/toy", "stop"}, nil, "went on", 0},
+		"another program":      {[]string{"/bin/echo", "cold"}, nil, "cold\n", 0},
+		"another variable":     {[]string{"/bin/toy", "exit", "7"}, []string{"TOY=1"}, "buffered handler ", 7 << 8},
+		"the loader's":         {[]string{"/bin/toy", "descriptors"}, []string{"LD_DEBUG="}, "0 1 2 ", 0},
+		"descriptors, if cold": {[]string{"/bin/toy", "descriptors"}, []string{"TOY=1"}, "0 1 2 ", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := b.runParked(t, c.env, c.argv...)
+			if o.err != nil || o.stdout != c.stdout || o.stderr != "" || o.exit.Status != c.status {
+				t.Errorf("got %q, stderr %q, status %#x, error %v; want %q, %#x", o.stdout, o.stderr, o.exit.Status, o.err, c.stdout, c.status)
+			}
+			if o.exit.Started == 0 || o.exit.Ended < o.exit.Started {
+				t.Errorf("started %v, ended %v", o.exit.Started, o.exit.Ended)
+			}
+		})
+	}
+}
+
+func TestParkedFailures(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	for name, c := range map[string]struct {
+		load     []string
+		env      []string
+		patience time.Duration
+		job      []string
+		want     string
+	}{
+		"no such runtime": {load: []string{"/bin/none"}, want: "jail: park /bin/none: no such file or directory"},
+		"it ends":         {load: []string{"/bin/toy"}, env: []string{"BROKEN=1"}, want: "jail: park /bin/toy: it ended before it was ready"},
+		"it is slow":      {load: []string{"/bin/toy"}, env: []string{"SLOW=1"}, patience: 100 * time.Millisecond, want: "jail: park /bin/toy: not ready after 100ms"},
+		"not parkable":    {load: []string{"/bin/true"}, want: "jail: park /bin/true: it ended before it was ready"},
+		"job's program":   {load: []string{"/bin/toy"}, job: []string{"/bin/none"}, want: "jail: exec /bin/none: no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := b.runLoaded(t, "", func(_ *Spec, job *Job, j *Jail) {
+				if c.job != nil {
+					job.Argv = c.job
+				}
+			}, c.load, c.env, cmp.Or(c.patience, time.Minute))
+			if o.err == nil || o.err.Error() != c.want {
+				t.Errorf("got %v, want %s", o.err, c.want)
+			}
+		})
+	}
+}
+
+// A program that stops and never says that it has ended runs until it is killed.
+func TestParkedStopIsNoEnd(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	o := b.runLoaded(t, "", func(_ *Spec, job *Job, j *Jail) {
+		job.Argv = []string{"/bin/toy", "hang"}
+		time.AfterFunc(300*time.Millisecond, j.Kill)
+	}, []string{"/bin/toy"}, nil)
+	if !errors.Is(o.err, ErrKilled) {
+		t.Errorf("got %+v, want ErrKilled", o)
+	}
+}
+
+// What the job left in its workspace is compared after a parked end, too.
+func TestParkedCompare(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	for _, argv := range [][]string{{"/bin/toy", "exit", "0"}, {"/bin/touch", "new"}} {
+		o := b.runLoaded(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv, job.Compare = argv, true }, []string{"/bin/toy"}, nil)
+		if want := argv[0] == "/bin/toy"; o.err != nil || o.exit.Same != want {
+			t.Errorf("%v: same %v, %v; want %v", argv, o.exit.Same, o.err, want)
+		}
+	}
+}

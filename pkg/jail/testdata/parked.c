@@ -1,0 +1,95 @@
+// A runtime for tests: argv[1] says what the program does once it has been taken over. Linked with rootfs/parked/parked.c.
+#include "parked.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void show(const char *path)
+{
+	char all[4096];
+	int fd = open(path, O_RDONLY);
+	ssize_t n = read(fd, all, sizeof all);
+	for (ssize_t i = 0; i < n; i++)
+		putchar(all[i] ? all[i] : '|');
+	putchar('\n');
+	close(fd);
+}
+
+static void handler(void)
+{
+	printf("handler ");
+}
+
+static void stop_for_a_moment(void)
+{
+	if (fork() == 0) {
+		usleep(100000);
+		kill(getppid(), SIGCONT);
+		_exit(0);
+	}
+	raise(SIGSTOP);
+	wait(NULL);
+	printf("went on");
+}
+
+static int program(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	if (strcmp(what, "show") == 0) {
+		for (char **e = environ; *e; e++)
+			printf("%s|", *e);
+		putchar('\n');
+		show("/proc/self/environ");
+		show("/proc/self/cmdline");
+	} else if (strcmp(what, "descriptors") == 0) {
+		for (int fd = 0; fd < 100; fd++)
+			if (fcntl(fd, F_GETFD) >= 0)
+				printf("%d ", fd);
+	} else if (strcmp(what, "exit") == 0) {
+		atexit(handler);
+		printf("buffered ");
+		return atoi(argv[2]);
+	} else if (strcmp(what, "child exits") == 0) {
+		if (fork() == 0)
+			exit(9);
+		int status;
+		wait(&status);
+		printf("child %d", WEXITSTATUS(status));
+	} else if (strcmp(what, "leaves a child") == 0) {
+		if (fork() == 0)
+			for (;;)
+				pause();
+		printf("left");
+	} else if (strcmp(what, "signal") == 0) {
+		raise(SIGSEGV);
+	} else if (strcmp(what, "stop") == 0) {
+		stop_for_a_moment();
+	} else if (strcmp(what, "hang") == 0) {
+		raise(SIGSTOP);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	if (!parked_init())
+		return program(argc, argv);
+	if (getenv("BROKEN"))
+		exit(3);
+	if (getenv("SLOW"))
+		pause();
+	static const char *const prefixes[] = { "TOY", NULL };
+	struct parked_job *job = parked_wait();
+	if (strcmp(job->argv[0], "/bin/toy") != 0 || !parked_same_env(job, prefixes))
+		parked_exec(job);
+	parked_begin(job);
+	exit(program(job->argc, job->argv));
+}
