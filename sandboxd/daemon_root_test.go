@@ -369,6 +369,67 @@ func TestBuildVolume(t *testing.T) {
 	wantCode(t, build("", wire.Volume{ID: "failed"}).err, wire.CodeUnknownVolume)
 }
 
+// Any number of jobs run from one build volume at a time; who would write to it is refused. Given up meanwhile, it stays until the last of
+// them ends, and is gone for everybody else.
+func TestBuildVolumeIsShared(t *testing.T) {
+	td := startDaemon(t, nil)
+	in := func(script string, v wire.Volume) ran {
+		return td.run(script, func(j *wire.Job) { j.Template, j.Build = "toy/compile", v })
+	}
+	if r := in("echo built >/build/main", wire.Volume{ID: "x", New: true}); r.err != nil {
+		t.Fatal(r.err)
+	}
+	stdin, end, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	var all sync.WaitGroup
+	const readers = 8
+	for range readers {
+		all.Go(func() {
+			r := td.runJob(context.Background(), &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", "read x; cat /build/main"},
+				Env: []string{"PATH=/bin"}, Build: wire.Volume{ID: "x"}, HasStdin: true}, nil, stdin)
+			if r.err != nil || r.stdout != "built\n" {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	holders := func(n int) {
+		t.Helper()
+		vs, held := td.d.server.volumes, 0
+		for range 1000 {
+			vs.mu.Lock()
+			held = vs.byID["x"].held
+			vs.mu.Unlock()
+			if held == n {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("%d jobs have the volume, want %d", held, n)
+	}
+	holders(readers)
+	for range 4 { // one that ends takes it from nobody
+		if r := in("cat /build/main", wire.Volume{ID: "x"}); r.err != nil || r.stdout != "built\n" {
+			t.Errorf("%+v", r)
+		}
+	}
+	holders(readers)
+	if n, err := td.d.server.volumes.forgetIdle(time.Now().Add(time.Hour)); n != 0 || err != nil {
+		t.Errorf("%d volumes in use were taken for idle: %v", n, err)
+	}
+	wantCode(t, td.run("", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "x"} }).err, wire.CodeVolumeInUse)
+	wantCode(t, in("", wire.Volume{ID: "x", New: true}).err, wire.CodeVolumeInUse)
+	if err := td.client.Forget(context.Background(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, in("", wire.Volume{ID: "x"}).err, wire.CodeUnknownVolume)
+	end.Close()
+	all.Wait()
+	td.wantOnlyPools(t)
+}
+
 // A just-written program must start, however many others are being written and started: no process of ours may hold it open for
 // writing (ETXTBSY; go-judge 4ef8811).
 func TestNoTextFileBusy(t *testing.T) {

@@ -155,7 +155,7 @@ func (j *job) takeVolumes() error {
 		j.ready.workspace, j.ready.mount = nil, nil
 	default:
 		var err error
-		if j.workspace, err = vs.acquire(w.ID); err != nil {
+		if j.workspace, err = vs.acquire(w.ID, false); err != nil {
 			return err
 		}
 		if j.mount, err = vs.open(j.workspace, false, j.ready.jail.UserNS()); err != nil {
@@ -178,7 +178,7 @@ func (j *job) takeBuild() (err error) {
 			return err
 		}
 	default:
-		if j.build, err = vs.acquire(b.ID); err != nil {
+		if j.build, err = vs.acquire(b.ID, true); err != nil {
 			return err
 		}
 	}

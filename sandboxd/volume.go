@@ -27,10 +27,11 @@ type volume struct {
 	path  string // in the vault
 
 	// Guarded by volumes.mu.
-	held    bool          // a job has it
-	ending  bool          // that job has been answered; its jail is being torn down
-	doomed  bool          // to be dropped when the job ends
-	freed   chan struct{} // closed when held becomes false; made by those who wait
+	held    int           // how many jobs have it: one, or any number that share it
+	shared  bool          // those have it read-only
+	ending  bool          // the one job has been answered; its jail is being torn down
+	doomed  bool          // to be dropped when no job has it
+	freed   chan struct{} // closed when held becomes 0; made by those who wait
 	idle    *list.Element // in volumes.idle, when not held
 	lastUse time.Time
 }
@@ -97,7 +98,7 @@ func (vs *volumes) mount(q quota) (*volume, error) {
 		vs.vaults.release(vault)
 		return nil, err
 	}
-	return &volume{vault: vault, path: path, held: true}, nil
+	return &volume{vault: vault, path: path, held: 1}, nil
 }
 
 // name gives a volume that the caller holds its id.
@@ -115,9 +116,9 @@ func (vs *volumes) name(v *volume, id string) error {
 // teardownWait bounds the wait for the jail of a job that was answered; it takes well under a millisecond unless the machine is starved.
 const teardownWait = 5 * time.Second
 
-// acquire takes hold of the volume of this id. The next job of a session may come before the jail of the last one is gone: it waits for
-// that.
-func (vs *volumes) acquire(id string) (*volume, error) {
+// acquire takes hold of the volume of this id, alone or together with others who only read. The next job of a session may come before the
+// jail of the last one is gone: it waits for that.
+func (vs *volumes) acquire(id string, shared bool) (*volume, error) {
 	deadline := time.Now().Add(teardownWait)
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -126,10 +127,13 @@ func (vs *volumes) acquire(id string) (*volume, error) {
 		switch {
 		case v == nil || v.doomed:
 			return nil, wire.Errorf(wire.CodeUnknownVolume, "no volume %s", id)
-		case !v.held:
-			v.held = true
+		case v.held == 0:
+			v.held, v.shared = 1, shared
 			vs.idle.Remove(v.idle)
 			v.idle = nil
+			return v, nil
+		case shared && v.shared:
+			v.held++
 			return v, nil
 		case !v.ending || time.Now().After(deadline):
 			return nil, wire.Errorf(wire.CodeVolumeInUse, "volume %s is in use", id)
@@ -147,17 +151,21 @@ func (vs *volumes) acquire(id string) (*volume, error) {
 	}
 }
 
-// end says that the job has been answered and its jail will be gone in a moment.
+// end says that the job has been answered and its jail will be gone in a moment. It says nothing of those who share: others may stay.
 func (vs *volumes) end(v *volume) {
 	vs.mu.Lock()
-	v.ending = true
+	v.ending = !v.shared
 	vs.mu.Unlock()
 }
 
-// release lets go of a volume after the jail is gone. Without an id, or if the client gave it up meanwhile, it is dropped.
+// release lets go of a volume after the jail is gone. Without an id, or if the client gave it up meanwhile, the last to let go drops it.
 func (vs *volumes) release(v *volume, keep bool) error {
 	vs.mu.Lock()
-	v.held, v.ending = false, false
+	v.ending = false
+	if v.held--; v.held > 0 {
+		vs.mu.Unlock()
+		return nil
+	}
 	drop := !keep || v.id == "" || v.doomed
 	if drop {
 		vs.forgetLocked(v)
@@ -188,7 +196,7 @@ func (vs *volumes) forgetLocked(v *volume) {
 	v.doomed = true
 }
 
-// forget drops the volume of this id now, or when its job ends.
+// forget drops the volume of this id now, or when its last job ends.
 func (vs *volumes) forget(id string) error {
 	vs.mu.Lock()
 	v := vs.byID[id]
@@ -197,7 +205,7 @@ func (vs *volumes) forget(id string) error {
 		return nil
 	}
 	vs.forgetLocked(v)
-	held := v.held
+	held := v.held > 0
 	vs.mu.Unlock()
 	if held {
 		return nil // release sees doomed

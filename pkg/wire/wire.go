@@ -48,7 +48,8 @@ type Job struct {
 type Volume struct {
 	ID string `json:"id,omitempty"` // chosen by the client; at most MaxID bytes of A-Z a-z 0-9 . _ -
 	// New makes an empty volume of this id and keeps it after the job; an existing one of that id is an error.
-	// A build volume is writable in the job that makes it and read-only in every other. It is kept only if the program exits with 0.
+	// A build volume is writable in the job that makes it and read-only in every other, of which any number may have it at one time. It is
+	// kept only if the program exits with 0.
 	New bool `json:"new,omitempty"`
 	// DropUnchanged, with New and for a workspace, keeps the volume only if the job changed it: else the client knows what was in it,
 	// Files, and can give it again. Most programs write nothing, and a mounted volume slows the kernel down for everyone else
@@ -74,7 +75,7 @@ type Kill struct {
 	Limit string `json:"limit"` // LimitStdout or LimitStderr
 }
 
-// Forget drops volumes, also those that do not exist. A volume in use is dropped when its job ends.
+// Forget drops volumes, also those that do not exist. A volume in use is dropped when its last job ends.
 type Forget struct {
 	IDs []string `json:"ids"`
 	All bool     `json:"all,omitempty"` // every volume: the client that knew them is new, or about to end
@@ -146,7 +147,7 @@ const (
 	CodeInvalid         Code = "invalid"          // the request breaks the contract
 	CodeUnknownTemplate Code = "unknown_template" // no such template
 	CodeUnknownVolume   Code = "unknown_volume"   // a volume without New is not there (any more)
-	CodeVolumeInUse     Code = "volume_in_use"    // another job has it, or New found it
+	CodeVolumeInUse     Code = "volume_in_use"    // another job has it and may write, or New found it
 	CodeFile            Code = "file"             // Files[Index] cannot be placed: the workspace is in the way or full
 	CodeExec            Code = "exec"             // argv[0] cannot be started
 	CodeOverloaded      Code = "overloaded"       // no room for another jail or volume; try again
