@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -17,15 +18,50 @@ import (
 
 // footprint is everything that could leak.
 type footprint struct {
-	SandboxdKiB int64 `json:"sandboxd_rss_kib"`
-	SpawnerKiB  int64 `json:"spawner_rss_kib"`
-	Fds         int   `json:"sandboxd_fds"`
-	Threads     int64 `json:"sandboxd_threads"`
-	Cgroups     int   `json:"cgroups"`
-	Mounts      int   `json:"mounts"`
-	NetNS       int   `json:"net_namespaces"`
-	Jails       int   `json:"jails"`
-	Volumes     int   `json:"volumes"`
+	SandboxdKiB, SpawnerKiB, ApidKiB int64
+	Fds, ApidFds                     int
+	Threads                          int64
+	Processes                        int // below the spawner
+	Cgroups, Mounts, NetNS           int
+	Jails, Volumes                   int
+}
+
+// parts name what a footprint is made of. May is how far each may go up; memory and threads of Go's runtime breathe.
+func (f *footprint) parts() []part {
+	return []part{
+		{"RSS of sandboxd, KiB", int(f.SandboxdKiB), 64 << 10}, {"RSS of the spawner, KiB", int(f.SpawnerKiB), 1 << 10},
+		{"RSS of apid, KiB", int(f.ApidKiB), 128 << 10}, {"threads of sandboxd", int(f.Threads), 32},
+		{"descriptors of sandboxd", f.Fds, 10}, {"descriptors of apid", f.ApidFds, 80}, {"processes", f.Processes, 0},
+		{"cgroups", f.Cgroups, 0}, {"mounts", f.Mounts, 0}, {"network namespaces", f.NetNS, 2}, {"jails", f.Jails, 0}, {"volumes", f.Volumes, 0},
+	}
+}
+
+type part struct {
+	name  string
+	value int
+	may   int
+}
+
+func growthTable(title string, before, after footprint) table {
+	t := table{Title: title, Columns: []column{{"before", "before"}, {"after", "after"}, {"may", "may grow by"}}}
+	afterwards := after.parts()
+	for i, p := range before.parts() {
+		t.Rows = append(t.Rows, row{Name: p.name, Values: map[string]float64{
+			"before": float64(p.value), "after": float64(afterwards[i].value), "may": float64(p.may),
+		}})
+	}
+	return t
+}
+
+// grewFrom is an error that names what grew more than it may.
+func (f footprint) grewFrom(before footprint) (err error) {
+	old := before.parts()
+	for i, p := range f.parts() {
+		if p.value > old[i].value+p.may {
+			err = errors.Join(err, fmt.Errorf("%s grew from %d to %d", p.name, old[i].value, p.value))
+		}
+	}
+	return err
 }
 
 func (s *server) footprint() (f footprint, err error) {
@@ -37,6 +73,11 @@ func (s *server) footprint() (f footprint, err error) {
 		return f, err
 	}
 	f.Fds = len(fds)
+	apidFds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.apid.Process.Pid))
+	if err != nil {
+		return f, err
+	}
+	f.ApidFds, f.ApidKiB = len(apidFds), statusField(s.apid.Process.Pid, "status", "VmRSS:")
 	nets := map[string]bool{}
 	for _, fd := range fds {
 		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, fd.Name())); err == nil && len(target) > 4 && target[:4] == "net:" {
@@ -56,8 +97,17 @@ func (s *server) footprint() (f footprint, err error) {
 	if err != nil {
 		return f, err
 	}
-	if spawners, err := children(pid); err == nil && len(spawners) > 0 {
-		f.SpawnerKiB = statusField(spawners[0], "status", "VmRSS:")
+	spawners, err := children(pid)
+	if err != nil {
+		return f, err
+	}
+	for _, spawner := range spawners {
+		f.SpawnerKiB += statusField(spawner, "status", "VmRSS:")
+	}
+	below, err := descendants(pid)
+	f.Processes = len(below)
+	if err != nil {
+		return f, err
 	}
 	st, err := s.wire.Status(context.Background())
 	if err != nil {
@@ -89,18 +139,18 @@ func mountsOf(pid int) (n int, err error) {
 	return n, nil
 }
 
-// settle waits until the pools are full and nothing is being torn down.
-func (s *server) settle() error {
-	quiet := 0
-	for range 600 {
-		st, err := s.wire.Status(context.Background())
-		if err != nil {
+// settle waits until the pools are full and nothing is being torn down, as so many looks in a row find.
+func (s *server) settle(looks int) error {
+	var st *wire.Status
+	for start, quiet := time.Now(), 0; time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {
+		var err error
+		if st, err = s.wire.Status(context.Background()); err != nil {
 			return err
 		}
 		full := st.Jobs == 0
 		ready := 0
 		for _, t := range st.Templates {
-			full = full && t.Ready == t.Size
+			full = full && t.Ready >= t.Size
 			ready += t.Ready
 		}
 		if full && st.LiveJails == ready {
@@ -108,39 +158,49 @@ func (s *server) settle() error {
 		} else {
 			quiet = 0
 		}
-		if quiet > 5 {
+		if quiet >= looks {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	return fmt.Errorf("the pools do not settle")
+	return fmt.Errorf("the pools do not settle within a minute: %+v", *st)
 }
 
-// benchGrowth runs many jails and shows what is left of them.
-func benchGrowth(s *server, n int) (any, error) {
-	run := func(n int) (float64, error) {
-		var left atomic.Int64
-		left.Store(int64(n))
-		var wg sync.WaitGroup
-		errs := make(chan error, 8)
-		start := time.Now()
-		for range 8 {
-			wg.Go(func() {
-				for left.Add(-1) >= 0 {
-					if _, _, err := s.job(&wire.Job{Template: "bash/run", Argv: []string{"/usr/bin/true"}, Env: []string{}}, ""); err != nil {
-						errs <- err
-						return
-					}
+// inParallel calls f so many times from some goroutines, until one fails.
+func inParallel(ctx context.Context, goroutines, times int, f func() error) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var left atomic.Int64
+	left.Store(int64(times))
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 && ctx.Err() == nil {
+				if err := f(); err != nil {
+					fail(err)
 				}
-			})
-		}
-		wg.Wait()
-		select {
-		case err := <-errs:
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// benchGrowth runs many jails and shows what is left of them, with daemons of its own: the pools of others still shrink.
+func benchGrowth(ctx context.Context, b *bench) ([]table, error) {
+	s, err := startServer(ctx, pair{name: "growth", bin: b.bin, image: b.image, firstUID: coldUID})
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	run := func(n int) (rate float64, err error) {
+		start := time.Now()
+		if err := inParallel(ctx, 8, n, func() error {
+			_, _, err := s.job(&wire.Job{Template: "bash/run", Argv: []string{"/usr/bin/true"}, Env: []string{}}, "")
+			return err
+		}); err != nil {
 			return 0, err
-		default:
-			return float64(n) / time.Since(start).Seconds(), s.settle()
 		}
+		return float64(n) / time.Since(start).Seconds(), s.settle(20)
 	}
 	if _, err := run(1000); err != nil { // Go's heap and the kernel's caches reach their size
 		return nil, err
@@ -149,7 +209,7 @@ func benchGrowth(s *server, n int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rate, err := run(n)
+	rate, err := run(b.jails)
 	if err != nil {
 		return nil, err
 	}
@@ -157,18 +217,14 @@ func benchGrowth(s *server, n int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("%d jails, 8 at a time, %.0f a second:\n  before %+v\n  after  %+v\n", n, rate, before, after)
-	// Memory and threads of the runtime breathe; everything else must be as before.
-	if after.Cgroups > before.Cgroups || after.Mounts > before.Mounts || after.Jails > before.Jails || after.Volumes > before.Volumes ||
-		after.Fds > before.Fds+10 || after.NetNS > before.NetNS+2 {
-		return nil, fmt.Errorf("something grew")
-	}
-	return map[string]any{"jails": n, "per_second": rate, "before": before, "after": after}, nil
+	t := growthTable(fmt.Sprintf("What is left of %d jails, 8 at a time, %.0f a second", b.jails, rate), before, after)
+	return []table{t}, after.grewFrom(before)
 }
 
 // benchSessions makes idle sessions as callers do, and shows what each costs and whether they slow anything down.
-func benchSessions(s *server, n int) (any, error) {
-	if err := s.settle(); err != nil {
+func benchSessions(ctx context.Context, b *bench) ([]table, error) {
+	s := b.parked
+	if err := s.settle(20); err != nil {
 		return nil, err
 	}
 	none, err := s.checkoutTimes(300)
@@ -177,39 +233,30 @@ func benchSessions(s *server, n int) (any, error) {
 	}
 	before := memoryUsed()
 	start := time.Now()
-	var left atomic.Int64
-	left.Store(int64(n))
-	var wg sync.WaitGroup
-	errs := make(chan error, 16)
-	for range 16 {
-		wg.Go(func() {
-			for left.Add(-1) >= 0 {
-				if _, _, err := s.execute(map[string]any{"language": "bash", "code": "echo hi"}); err != nil {
-					errs <- err
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	select {
-	case err := <-errs:
+	if err := inParallel(ctx, 16, b.sessions, func() error {
+		_, err := s.execute(map[string]any{"language": "bash", "code": "echo hi"})
+		return err
+	}); err != nil {
 		return nil, err
-	default:
 	}
 	took := time.Since(start)
-	if err := s.settle(); err != nil {
+	if err := s.settle(20); err != nil {
 		return nil, err
 	}
-	each := float64(memoryUsed()-before) / float64(n)
+	each := float64(memoryUsed()-before) / float64(b.sessions) / 1024
 	many, err := s.checkoutTimes(300)
 	if err != nil {
 		return nil, err
 	}
-	a, b := summarize(none.fromTake), summarize(many.fromTake)
-	fmt.Printf("%d idle sessions (made at %.0f a second): %.1f KiB each, all told; checkout p50 %.2f ms against %.2f ms with none: %.2f\n",
-		n, float64(n)/took.Seconds(), each/1024, b.P50, a.P50, b.P50/a.P50)
-	return map[string]any{"sessions": n, "bytes_each": each, "checkout_none": a, "checkout_many": b}, nil
+	before50, after50 := summarize(none.fromTake).P50, summarize(many.fromTake).P50
+	return []table{{
+		Title:   "Idle sessions",
+		Columns: []column{{"made", "made/s"}, {"kib", "KiB each"}, {"none", "checkout ms, none"}, {"many", "with them"}, {"ratio", "ratio"}},
+		Rows: []row{{Name: fmt.Sprintf("%d sessions", b.sessions), Values: map[string]float64{
+			"made": float64(b.sessions) / took.Seconds(), "kib": each, "none": before50, "many": after50, "ratio": after50 / before50,
+		}}},
+		Notes: []string{"KiB each is what MemAvailable of the whole machine went down by: daemons, tmpfs, kernel objects alike."},
+	}}, nil
 }
 
 // memoryUsed of the whole machine, bytes: MemTotal - MemAvailable counts daemons, tmpfs, kernel objects and percpu memory alike.

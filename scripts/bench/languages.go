@@ -1,154 +1,170 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/runtools/runtools/pkg/lang"
 )
 
-// program is one language's hello, with the commands that carry it out.
-type program struct {
-	runtime *lang.Runtime
-	name    string // of the main file
-	code    string
-	want    string
+// variant is one way to carry a program out.
+type variant struct {
+	key string // of its columns
+	run func(p *program, nonce int64) (time.Duration, error)
 }
 
-// loadPrograms reads the sample hello of every language in the image.
-func loadPrograms(image string) ([]program, error) {
-	set, err := lang.Load(image)
-	if err != nil {
-		return nil, err
-	}
-	var all []program
-	for _, rt := range set.Installed() {
-		dir := filepath.Join("rootfs", rt.Folder, "samples/hello")
-		data, err := os.ReadFile(filepath.Join(dir, "case.json"))
-		if err != nil {
-			return nil, err
-		}
-		var c struct {
-			Files []string
-			Want  struct{ Stdout string }
-		}
-		if err := json.Unmarshal(data, &c); err != nil {
-			return nil, err
-		}
-		code, err := os.ReadFile(filepath.Join(dir, c.Files[0]))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, program{runtime: rt, name: c.Files[0], code: string(code), want: c.Want.Stdout})
-	}
-	return all, nil
-}
-
-func (p *program) request() map[string]any {
-	return map[string]any{
-		"language": p.runtime.Name, "ephemeral": true,
-		"files": []map[string]string{{"name": p.name, "content": p.code}},
-	}
-}
-
-// bareRun compiles and runs the program outside any jail.
-func (p *program) bareRun(b *bare) (time.Duration, error) {
-	if err := b.write(p.name, p.code); err != nil {
-		return 0, err
-	}
-	in := lang.Inputs{Files: []string{p.name}, Memory: 1 << 30}
-	var total time.Duration
-	var out string
-	for _, stage := range []*lang.Stage{p.runtime.Compile, p.runtime.Run} {
-		if stage == nil {
-			continue
-		}
-		var env []string
-		for name, value := range p.runtime.ExpandEnv(stage, in) {
-			env = append(env, name+"="+value)
-		}
-		var took time.Duration
-		var err error
-		if out, took, err = b.run(env, p.runtime.ExpandArgv(stage, in)...); err != nil {
-			return 0, err
-		}
-		total += took
-	}
-	if out != p.want {
-		return 0, fmt.Errorf("bare %s printed %q", p.runtime.Name, out)
-	}
-	return total, nil
-}
-
-func (p *program) httpRun(s *server) (time.Duration, error) {
-	a, took, err := s.execute(p.request())
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", p.runtime.Name, err)
-	}
-	if a.Run.Stdout != p.want {
-		return 0, fmt.Errorf("%s over HTTP: status %s, printed %q, %q", p.runtime.Name, a.Run.Status, a.Run.Stdout, a.Run.Stderr)
-	}
-	return took, nil
-}
-
-// languageFigures are one row of the table.
-type languageFigures struct {
-	Bare  quantiles `json:"bare"`
-	HTTP  quantiles `json:"http"`
-	Ratio float64   `json:"ratio_p50"`
-}
-
-// betweenRuns lets the pool refill, as it would between the requests of one person; throughput is measured apart.
-const betweenRuns = 20 * time.Millisecond
+// leastRuns of each variant, however slow it is.
+const leastRuns = 15
 
 // benchLanguages runs each hello in turn, bare and over HTTP, one at a time.
-func benchLanguages(s *server, b *bare, image string, runs int) (any, error) {
-	programs, err := loadPrograms(image)
+func benchLanguages(ctx context.Context, b *bench) ([]table, error) {
+	variants, stop, err := b.variants(ctx)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("hello, one at a time, %d runs in turn    bare p50    p99    HTTP p50    p99   ratio p50\n", runs)
-	rows := map[string]languageFigures{}
-	for _, p := range programs {
-		n := runs
-		var bareTimes, httpTimes []time.Duration
-		for i := range n + 2 { // the first two warm page cache and pool
-			bt, err := p.bareRun(b)
-			if err != nil {
-				return nil, err
-			}
-			time.Sleep(betweenRuns)
-			ht, err := p.httpRun(s)
-			if err != nil {
-				return nil, err
-			}
-			time.Sleep(betweenRuns)
-			if i >= 2 {
-				bareTimes, httpTimes = append(bareTimes, bt), append(httpTimes, ht)
-			}
-		}
-		f := languageFigures{Bare: summarize(bareTimes), HTTP: summarize(httpTimes)}
-		f.Ratio = f.HTTP.P50 / f.Bare.P50
-		rows[p.runtime.Name] = f
-		stages := "run"
-		if p.runtime.Compile != nil {
-			stages = "compile + run"
-		}
-		fmt.Printf("  %-12s %-14s              %9.2f %7.1f   %9.2f %7.1f   %7.2f\n", p.runtime.Name, stages, f.Bare.P50, f.Bare.P99, f.HTTP.P50, f.HTTP.P99, f.Ratio)
+	defer stop()
+	t := table{
+		Title: "Hello, one request at a time over one HTTP connection, against the bare command: ms",
+		Columns: []column{
+			{"runs", "runs"}, {"bare_p50", "bare p50"}, {"bare_p99", "p99"}, {"cold_p50", "cold p50"}, {"cold_p99", "p99"}, {"cold_ratio", "ratio"},
+			{"parked_p50", "parked p50"}, {"parked_p99", "p99"}, {"parked_ratio", "ratio"}, {"cached_p50", "cached p50"}, {"cached_ratio", "ratio"},
+		},
+		Notes: []string{
+			"Ratios are of medians, to bare. Cold: no parked runners. Cached: the same program again. Every other run is a program never seen before.",
+			"In turn; before each run all pools are full and no filler is at work.",
+		},
 	}
-	return rows, nil
+	for i := range programs {
+		p := &programs[i]
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r, err := b.inTurn(p, variants)
+		if err != nil {
+			return nil, err
+		}
+		t.Rows = append(t.Rows, r)
+		note := fmt.Sprintf("%s: bare is `%s`", p.name, p.bare)
+		if p.note != "" {
+			note += ". " + p.note
+		}
+		t.Notes = append(t.Notes, note)
+		fmt.Printf("  %-36s %v\n", p.name, format(r.Values["parked_ratio"]))
+	}
+	return []table{t}, nil
 }
 
-// find returns the program of a language.
-func find(programs []program, name string) (*program, error) {
-	for i := range programs {
-		if strings.EqualFold(programs[i].runtime.Name, name) {
-			return &programs[i], nil
+// variants are bare, cold, parked and cached; stop ends what had to be started for them.
+func (b *bench) variants(ctx context.Context) (all []variant, stop func(), err error) {
+	stop = func() {}
+	all = append(all, variant{"bare", func(p *program, nonce int64) (time.Duration, error) { return p.runBare(b.bare, "languages", nonce) }})
+	over := func(s *server) func(*program, int64) (time.Duration, error) {
+		return func(p *program, nonce int64) (time.Duration, error) {
+			a, err := p.runHTTP(s, nonce)
+			if err != nil {
+				return 0, err
+			}
+			return a.took, nil
 		}
 	}
-	return nil, fmt.Errorf("the image has no %s", name)
+	if b.cold {
+		cold, err := startServer(ctx, pair{name: "cold", bin: b.bin, image: b.image, firstUID: coldUID, settings: "parked = false\n"})
+		if err != nil {
+			return nil, stop, err
+		}
+		b.coldServer, stop = cold, func() { cold.stop(); b.coldServer = nil }
+		all = append(all, variant{"cold", over(cold)})
+	}
+	all = append(all, variant{"parked", over(b.parked)})
+	return append(all, variant{"cached", over(b.parked)}), stop, nil
+}
+
+// inTurn measures one row: A, B, C, A, B, C, so that what else the machine does meets all alike.
+func (b *bench) inTurn(p *program, variants []variant) (r row, err error) {
+	same := fresh()
+	if !b.caches(p, same) {
+		variants = slices.DeleteFunc(slices.Clone(variants), func(v variant) bool { return v.key == "cached" })
+	}
+	times := map[string][]time.Duration{}
+	once := func() error {
+		for _, v := range variants {
+			nonce := same
+			if v.key != "cached" {
+				nonce = fresh()
+			}
+			if err := b.quiet(); err != nil {
+				return err
+			}
+			took, err := v.run(p, nonce)
+			if err != nil {
+				return err
+			}
+			times[v.key] = append(times[v.key], took)
+		}
+		return nil
+	}
+	for range 2 { // page cache and pools
+		if err := once(); err != nil {
+			return r, err
+		}
+	}
+	clear(times)
+	for start := time.Now(); len(times["bare"]) < b.runs && (len(times["bare"]) < leastRuns || time.Since(start) < b.turn); {
+		if err := once(); err != nil {
+			return r, err
+		}
+	}
+	r = row{Name: p.name, Values: map[string]float64{"runs": float64(len(times["bare"]))}}
+	bare := summarize(times["bare"]).P50
+	for key, all := range times {
+		q := summarize(all)
+		r.Values[key+"_p50"], r.Values[key+"_p99"], r.Values[key+"_ratio"] = q.P50, q.P99, q.P50/bare
+	}
+	return r, nil
+}
+
+// caches tells whether a compile of the very same program is answered from the artifact cache, and makes it so.
+func (b *bench) caches(p *program, nonce int64) bool {
+	if !p.compiled {
+		return false
+	}
+	for range 3 {
+		if a, err := p.runHTTP(b.parked, nonce); err == nil && a.Compile != nil && a.Compile.Cached {
+			return true
+		}
+	}
+	return false
+}
+
+// quiet waits until no pair of daemons is at work.
+func (b *bench) quiet() error {
+	for _, s := range []*server{b.parked, b.coldServer} {
+		if s == nil {
+			continue
+		}
+		if err := s.settle(1); err != nil {
+			return err
+		}
+	}
+	time.Sleep(5 * time.Millisecond)
+	return nil
+}
+
+// named are the programs of a comma-separated list of rows, or all of them.
+func named(list string) (chosen []*program, err error) {
+	if list == "all" {
+		for i := range programs {
+			chosen = append(chosen, &programs[i])
+		}
+		return chosen, nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		p, err := find(name)
+		if err != nil {
+			return nil, err
+		}
+		chosen = append(chosen, p)
+	}
+	return chosen, nil
 }

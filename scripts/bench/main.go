@@ -1,15 +1,15 @@
 // Bench measures what a caller sees, against the bare command in the same image, in the same run: the machine may be shared and
-// noisy, so ratios and medians are what counts. It starts both daemons of bin/ itself and ends them.
+// noisy, so ratios and medians are what counts. It starts pairs of daemons itself and ends them. docs/performance.md tells how each
+// figure is made.
 //
-//	sudo bin/bench                  every section
-//	sudo bin/bench -only languages  one of: jail languages throughput growth sessions
-//
-// The last line written to -out is the same as JSON.
+//	sudo bin/bench                          every section but soak
+//	sudo bin/bench -only languages,tail     some of them: see the list below
+//	sudo bin/bench -out docs                and write docs/performance.{json,svg,md}; what was not measured stays
+//	bin/bench -render docs                  write the chart and the tables again from docs/performance.json
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -22,92 +22,144 @@ import (
 	"time"
 )
 
-func main() {
-	image := flag.String("image", "/var/lib/runtools/current", "the image's folder")
-	only := flag.String("only", "", "comma-separated sections; empty: all")
-	runs := flag.Int("runs", 41, "runs of each language, bare and over HTTP in turn")
-	out := flag.String("out", "", "also write the figures to this file, as JSON")
-	sessions := flag.Int("sessions", 50_000, "idle sessions of the section sessions")
-	jails := flag.Int("jails", 10_000, "jails of the section growth")
-	inside := flag.Bool("inside", false, "used by bench itself")
+// options are the flags.
+type options struct {
+	image, bin, only, out, render string
+	languages, levels             string
+	runs, jails, sessions         int
+	turn, window, soak            time.Duration
+	cold                          bool
+}
+
+func parseFlags() (o options, inside bool) {
+	flag.StringVar(&o.image, "image", "/var/lib/runtools/current", "the image's `folder`")
+	flag.StringVar(&o.bin, "bin", "bin", "the `folder` of the daemons")
+	flag.StringVar(&o.only, "only", "", "comma-separated `sections`; empty: all but soak")
+	flag.StringVar(&o.out, "out", "", "write performance.json and .svg to this `folder`, and the tables of its performance.md if it has one")
+	flag.StringVar(&o.render, "render", "", "measure nothing; do what -out does with the performance.json of this `folder`")
+	flag.IntVar(&o.runs, "runs", 101, "languages: runs of each at most")
+	flag.DurationVar(&o.turn, "turn", 10*time.Second, "languages: for each program at most, but 15 runs at least")
+	flag.StringVar(&o.languages, "languages", "bash,python", "throughput: `names` of rows of the language table, or all")
+	flag.StringVar(&o.levels, "levels", "1,2,8,32", "throughput: requests at one time")
+	seconds := flag.Int("seconds", 5, "throughput, tail: `seconds` of each measurement")
+	flag.IntVar(&o.jails, "jails", 10_000, "growth: `jails` run")
+	flag.IntVar(&o.sessions, "sessions", 10_000, "sessions: idle `sessions` made")
+	minutes := flag.Int("minutes", 5, "soak: `minutes` of load")
+	flag.BoolVar(&o.cold, "cold", true, "languages: also with a second pair of daemons that has no parked runners")
+	flag.BoolVar(&inside, "inside", false, "used by bench itself")
 	flag.Parse()
+	o.window, o.soak = time.Duration(*seconds)*time.Second, time.Duration(*minutes)*time.Minute
+	return o, inside
+}
+
+func main() {
+	o, inside := parseFlags()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if !*inside {
-		if err := enterMountNamespace(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	switch {
+	case o.render != "":
+		err = publish(o.render, nil)
+	case inside:
+		err = run(ctx, &o)
+	default:
+		err = enterMountNamespace(ctx)
 	}
-	if err := run(ctx, *image, *only, *runs, *sessions, *jails, *out); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 // enterMountNamespace starts this program again in a mount namespace of its own: all its threads must be in it.
-func enterMountNamespace() error {
-	cmd := exec.Command("/proc/self/exe", append([]string{"-inside"}, os.Args[1:]...)...)
+func enterMountNamespace(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", append([]string{"-inside"}, os.Args[1:]...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
 	return cmd.Run()
 }
 
-func run(ctx context.Context, image, only string, runs, sessions, jails int, out string) error {
-	bare, err := mountBare(filepath.Join(image, "rootfs"))
+// bench is what the sections work with.
+type bench struct {
+	options
+	bare       *bare
+	parked     *server
+	coldServer *server // while there is one
+}
+
+// section is one part of the report.
+type section struct {
+	name string
+	run  func(context.Context, *bench) ([]table, error)
+}
+
+var sections = []section{
+	{"jail", benchJail},
+	{"memory", benchMemory}, // before any demand makes pools larger
+	{"languages", benchLanguages},
+	{"profile", benchProfile},
+	{"throughput", benchThroughput},
+	{"pool", benchPool},
+	{"tail", benchTail},
+	{"harness", benchHarness},
+	{"peers", benchPeers},
+	{"growth", benchGrowth},
+	{"sessions", benchSessions},
+	{"soak", benchSoak},
+}
+
+// chosen are the sections that -only names.
+func chosen(only string) (chosen []section, err error) {
+	if only == "" {
+		return slices.DeleteFunc(slices.Clone(sections), func(s section) bool { return s.name == "soak" }), nil
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		at := slices.IndexFunc(sections, func(s section) bool { return s.name == name })
+		if at < 0 {
+			return nil, fmt.Errorf("no section %q: see the list in scripts/bench/main.go", name)
+		}
+		chosen = append(chosen, sections[at])
+	}
+	return chosen, nil
+}
+
+// First uids of the two pairs: below those of make run and the default, so that bench can run beside a server.
+const (
+	parkedUID = 0x60000000
+	coldUID   = 0x64000000
+)
+
+func run(ctx context.Context, o *options) (err error) {
+	chosen, err := chosen(o.only)
 	if err != nil {
 		return err
 	}
-	server, err := startServer(ctx, image)
-	if err != nil {
+	b := &bench{options: *o}
+	if b.bare, err = mountBare(filepath.Join(o.image, "rootfs")); err != nil {
 		return err
 	}
-	defer server.stop()
-	report := map[string]any{"when": time.Now().UTC().Format(time.RFC3339)}
-	for _, section := range []struct {
-		name string
-		run  func() (any, error)
-	}{
-		{"jail", func() (any, error) { return benchJail(server, image) }},
-		{"languages", func() (any, error) { return benchLanguages(server, bare, image, runs) }},
-		{"throughput", func() (any, error) { return benchThroughput(server, bare) }},
-		{"growth", func() (any, error) { return benchGrowth(server, jails) }},
-		{"sessions", func() (any, error) { return benchSessions(server, sessions) }},
-	} {
-		if only != "" && !slices.Contains(strings.Split(only, ","), section.name) {
+	if b.parked, err = startServer(ctx, pair{name: "parked", bin: o.bin, image: o.image, firstUID: parkedUID}); err != nil {
+		return err
+	}
+	defer b.parked.stop()
+	for _, s := range chosen {
+		start := time.Now()
+		tables, err := s.run(ctx, b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		for i := range tables {
+			fmt.Println(tables[i].text())
+		}
+		fmt.Printf("  (%s took %.0f s)\n\n", s.name, time.Since(start).Seconds())
+		if o.out == "" {
 			continue
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		// After each section: a run that is broken off has not measured for nothing.
+		if err := publish(o.out, &measured{Section: s.name, When: time.Now().UTC(), Commit: commit(), Tables: tables}); err != nil {
+			return err
 		}
-		figures, err := section.run()
-		if err != nil {
-			return fmt.Errorf("%s: %w", section.name, err)
-		}
-		report[section.name] = figures
-		fmt.Println()
 	}
-	if out == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(out, append(data, '\n'), 0o644)
-}
-
-// quantiles of some durations, in milliseconds.
-type quantiles struct {
-	P50 float64 `json:"p50_ms"`
-	P99 float64 `json:"p99_ms"`
-}
-
-func summarize(times []time.Duration) quantiles {
-	slices.Sort(times)
-	at := func(q float64) float64 {
-		return float64(times[int(q*float64(len(times)-1))].Microseconds()) / 1000
-	}
-	return quantiles{P50: at(0.5), P99: at(0.99)}
+	return nil
 }

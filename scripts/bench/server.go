@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,17 +25,27 @@ const (
 
 // server is a pair of daemons of our own.
 type server struct {
+	pair
 	dir      string
-	image    string
 	addr     string
-	cgroup   string
+	cgroup   string // of the jails
+	daemons  string // cgroup of sandboxd and the spawner, so that their CPU can be told
 	sandboxd *exec.Cmd
 	apid     *exec.Cmd
 	client   *fasthttp.HostClient
 	wire     *wire.Client
 }
 
-func startServer(ctx context.Context, image string) (s *server, err error) {
+// pair says how a pair of daemons differs from another.
+type pair struct {
+	name     string
+	bin      string // folder of the binaries
+	image    string
+	settings string // lines of sandboxd.toml
+	firstUID uint32
+}
+
+func startServer(ctx context.Context, p pair) (s *server, err error) {
 	dir, err := os.MkdirTemp("", "runtools-bench-")
 	if err != nil {
 		return nil, err
@@ -48,9 +59,10 @@ func startServer(ctx context.Context, image string) (s *server, err error) {
 	}
 	addr := listener.Addr().String()
 	listener.Close()
+	name := fmt.Sprintf("runtools-bench-%d-%s", os.Getpid(), p.name)
 	s = &server{
-		dir: dir, image: image, addr: addr, cgroup: fmt.Sprintf("runtools-bench-%d", os.Getpid()),
-		client: &fasthttp.HostClient{Addr: addr, MaxConns: 64, ReadTimeout: time.Minute},
+		pair: p, dir: dir, addr: addr, cgroup: name, daemons: name + "-daemons",
+		client: &fasthttp.HostClient{Addr: addr, MaxConns: 4096, ReadTimeout: 5 * time.Minute},
 		wire:   &wire.Client{Path: filepath.Join(dir, "sandboxd.sock")},
 	}
 	defer func() {
@@ -59,26 +71,25 @@ func startServer(ctx context.Context, image string) (s *server, err error) {
 		}
 	}()
 	keys := filepath.Join(dir, "keys")
-	create := exec.Command("bin/apid", "keys", "create", "-name", "bench", "-key", benchKey, "-file", keys)
+	create := exec.Command(filepath.Join(p.bin, "apid"), "keys", "create", "-name", "bench", "-key", benchKey, "-file", keys)
 	if out, err := create.CombinedOutput(); err != nil {
 		return s, fmt.Errorf("make key: %w: %s", err, out)
 	}
 	if err := os.Chmod(keys, 0o644); err != nil {
 		return s, err
 	}
-	if s.sandboxd, err = s.start(0, "bin/sandboxd", "-socket", s.wire.Path, "-image", image, "-profiles", "seccomp-profiles",
-		"-cgroup-parent", s.cgroup, "-user", fmt.Sprint(apidUID)); err != nil {
+	image := filepath.Join(dir, "image")
+	if err := extendImage(p.image, image); err != nil {
 		return s, err
 	}
-	if err := waitFor(ctx, func() bool { _, err := s.wire.Status(ctx); return err == nil }); err != nil {
-		return s, fmt.Errorf("sandboxd did not start, see %s: %w", s.log("sandboxd"), err)
+	if err := s.startSandboxd(ctx, image); err != nil {
+		return s, err
 	}
 	config := filepath.Join(dir, "apid.toml")
-	// The section sessions makes more than one key may have by default, at a rate no single caller would.
-	if err := os.WriteFile(config, []byte("[log]\nlevel = \"warn\"\n[sessions]\nmax = 200000\nmax_per_key = 200000\n"), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(apidSettings), 0o644); err != nil {
 		return s, err
 	}
-	if s.apid, err = s.start(apidUID, "bin/apid", "-config", config, "-listen", addr, "-metrics", "off", "-socket", s.wire.Path, "-image", image, "-keys", keys); err != nil {
+	if s.apid, err = s.start(apidUID, "apid", "-config", config, "-listen", addr, "-metrics", "off", "-socket", s.wire.Path, "-image", p.image, "-keys", keys); err != nil {
 		return s, err
 	}
 	ready := func() bool {
@@ -86,16 +97,126 @@ func startServer(ctx context.Context, image string) (s *server, err error) {
 		return err == nil && code == 200
 	}
 	if err := waitFor(ctx, ready); err != nil {
-		return s, fmt.Errorf("apid did not start, see %s: %w", s.log("apid"), err)
+		return s, fmt.Errorf("apid %s did not start: %w: %s", s.name, err, s.lastWords("apid"))
 	}
 	return s, nil
 }
 
+// apidSettings: sections make more sessions, and have more requests waiting, than one key may by default.
+const apidSettings = `[log]
+level = "warn"
+[queue]
+depth = 4096
+per_key = 4096
+[sessions]
+max = 200000
+max_per_key = 200000
+`
+
+// emptyPool is a template of bench's own that never has a jail ready: each of its jobs is a miss.
+const emptyPool = "bench/empty"
+
+// extendImage makes a folder that is the image with emptyPool added.
+func extendImage(image, to string) error {
+	image, err := filepath.EvalSymlinks(image)
+	if err != nil {
+		return err
+	}
+	languages := filepath.Join(to, "languages")
+	if err := os.MkdirAll(filepath.Join(languages, "bench"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(languages, "bench/jail.json"), []byte(`{"templates": {"empty": {"seccomp": "base", "pool": 0}}}`), 0o644); err != nil {
+		return err
+	}
+	folders, err := filepath.Glob(filepath.Join(image, "languages/*"))
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if err := os.Symlink(folder, filepath.Join(languages, filepath.Base(folder))); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"rootfs", "image.json"} {
+		if err := os.Symlink(filepath.Join(image, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startSandboxd starts it in a cgroup of its own.
+func (s *server) startSandboxd(ctx context.Context, image string) (err error) {
+	config := filepath.Join(s.dir, "sandboxd.toml")
+	if err := os.WriteFile(config, []byte(s.settings), 0o644); err != nil {
+		return err
+	}
+	group := cpuGroup(s.daemons)
+	if err := os.Mkdir(group, 0o755); err != nil {
+		return err
+	}
+	if s.sandboxd, err = s.start(0, "sandboxd", "-config", config, "-socket", s.wire.Path, "-image", image, "-profiles", "seccomp-profiles",
+		"-cgroup-parent", s.cgroup, "-user", fmt.Sprint(apidUID), "-first-uid", fmt.Sprint(s.firstUID)); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, s.sandboxd.Process.Pid), 0); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, func() bool { _, err := s.wire.Status(ctx); return err == nil }); err != nil {
+		return fmt.Errorf("sandboxd %s did not start: %w: %s", s.name, err, s.lastWords("sandboxd"))
+	}
+	return nil
+}
+
+// cpuGroup is the folder of a cgroup that accounts for CPU, on either version.
+func cpuGroup(name string) string {
+	const v1 = "/sys/fs/cgroup/cpuacct"
+	if _, err := os.Stat(v1); err == nil {
+		return filepath.Join(v1, name)
+	}
+	return filepath.Join("/sys/fs/cgroup", name)
+}
+
+// cpuUsed is all CPU that the jails and sandboxd with its spawner have used.
+func (s *server) cpuUsed() (total time.Duration, err error) {
+	for _, name := range []string{s.cgroup, s.daemons} {
+		group := cpuGroup(name)
+		if data, err := os.ReadFile(filepath.Join(group, "cpuacct.usage")); err == nil {
+			ns, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			total += time.Duration(ns)
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(group, "cpu.stat"))
+		if err != nil {
+			return 0, err
+		}
+		var us int64
+		if _, err := fmt.Sscanf(string(data), "usage_usec %d", &us); err != nil {
+			return 0, fmt.Errorf("%s/cpu.stat: %w", group, err)
+		}
+		total += time.Duration(us) * time.Microsecond
+	}
+	return total, nil
+}
+
+// lastWords are the end of a daemon's log.
+func (s *server) lastWords(name string) string {
+	data, err := os.ReadFile(s.log(name))
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-500):])
+}
+
 func (s *server) log(name string) string { return filepath.Join(s.dir, name+".log") }
 
-func (s *server) start(uid uint32, path string, args ...string) (*exec.Cmd, error) {
-	cmd := exec.Command(path, args...)
-	log, err := os.Create(s.log(filepath.Base(path)))
+func (s *server) start(uid uint32, name string, args ...string) (*exec.Cmd, error) {
+	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	log, err := os.Create(s.log(name))
 	if err != nil {
 		return nil, err
 	}
@@ -131,25 +252,45 @@ func (s *server) stop() {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", cmd.Path, err)
 		}
 	}
+	os.Remove(cpuGroup(s.daemons))
 	os.RemoveAll(s.dir)
+}
+
+// stage is one stage of an answer.
+type stage struct {
+	Stdout    string  `json:"stdout"`
+	Stderr    string  `json:"stderr"`
+	Status    string  `json:"status"`
+	TimeMS    float64 `json:"time_ms"`
+	CPUTimeMS float64 `json:"cpu_time_ms"`
+	Cached    bool    `json:"cached"`
 }
 
 // answer is what a section needs of an API answer.
 type answer struct {
-	SessionID string `json:"session_id"`
-	Run       struct {
-		Stdout string `json:"stdout"`
-		Stderr string `json:"stderr"`
-		Status string `json:"status"`
-	} `json:"run"`
-	Error *struct{ Message string } `json:"error"`
+	SessionID string                    `json:"session_id"`
+	Compile   *stage                    `json:"compile"`
+	Run       stage                     `json:"run"`
+	Error     *struct{ Message string } `json:"error"`
+
+	took   time.Duration
+	timing string // the header Server-Timing
+}
+
+// cpu is what both stages used, as the answer says.
+func (a *answer) cpu() time.Duration {
+	ms := a.Run.CPUTimeMS
+	if a.Compile != nil && !a.Compile.Cached {
+		ms += a.Compile.CPUTimeMS
+	}
+	return time.Duration(ms * float64(time.Millisecond))
 }
 
 // execute sends one request over a kept-alive connection.
-func (s *server) execute(body any) (*answer, time.Duration, error) {
+func (s *server) execute(body any) (*answer, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
@@ -159,18 +300,19 @@ func (s *server) execute(body any) (*answer, time.Duration, error) {
 	req.Header.SetContentType("application/json")
 	req.Header.Set("Authorization", "Bearer "+benchKey)
 	req.SetBody(data)
+	var a answer
 	start := time.Now()
 	err = s.client.Do(req, resp)
-	took := time.Since(start)
+	a.took = time.Since(start)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	var a answer
-	if err := json.NewDecoder(bytes.NewReader(resp.Body())).Decode(&a); err != nil {
-		return nil, 0, fmt.Errorf("status %d: %w", resp.StatusCode(), err)
+	a.timing = string(resp.Header.Peek("Server-Timing"))
+	if err := json.Unmarshal(resp.Body(), &a); err != nil {
+		return nil, fmt.Errorf("status %d: %w", resp.StatusCode(), err)
 	}
 	if a.Error != nil {
-		return nil, 0, fmt.Errorf("status %d: %s", resp.StatusCode(), a.Error.Message)
+		return nil, fmt.Errorf("status %d: %s", resp.StatusCode(), a.Error.Message)
 	}
-	return &a, took, nil
+	return &a, nil
 }

@@ -1,80 +1,125 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// levelTime is how long each level of concurrency is kept up.
-const levelTime = 3 * time.Second
-
-var levels = []int{1, 2, 8, 32}
-
 // benchThroughput counts runs a second at several levels of concurrency, bare and over HTTP in turn.
-func benchThroughput(s *server, b *bare) (any, error) {
-	programs, err := loadPrograms(s.image)
+func benchThroughput(ctx context.Context, b *bench) ([]table, error) {
+	chosen, err := named(b.languages)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("runs a second, %v a level     concurrency: ", levelTime)
-	for _, n := range levels {
-		fmt.Printf("%8d", n)
+	t := table{
+		Title:   "Sustained runs a second, bare and over HTTP in windows by turns",
+		Columns: []column{{"bare", "bare/s"}, {"http", "HTTP/s"}, {"ratio", "ratio"}, {"hits", "pool hits %"}, {"parked", "parked %"}},
+		Notes: []string{
+			fmt.Sprintf("Windows of %v, two of each, after a fifth of that which does not count: it uses up what the pools held.", b.window),
+			"Every run is another program. Bench itself runs on the same machine: its HTTP client's CPU counts against HTTP.",
+		},
 	}
-	fmt.Println()
-	rows := map[string]map[string][]float64{}
-	for _, name := range []string{"bash", "python", "c"} {
-		p, err := find(programs, name)
-		if err != nil {
-			return nil, err
-		}
-		rows[name] = map[string][]float64{}
-		for _, n := range levels {
-			for kind, once := range map[string]func() error{
-				"bare": func() error { _, err := p.bareRun(b); return err },
-				"http": func() error { _, err := p.httpRun(s); return err },
-			} {
-				rate, err := rateOf(n, once)
-				if err != nil {
-					return nil, err
-				}
-				rows[name][kind] = append(rows[name][kind], rate)
+	for _, p := range chosen {
+		for word := range strings.SplitSeq(b.levels, ",") {
+			n, err := strconv.Atoi(word)
+			if err != nil {
+				return nil, fmt.Errorf("-levels: %w", err)
 			}
-		}
-		for _, kind := range []string{"bare", "http"} {
-			fmt.Printf("  %-8s %-5s                               ", name, kind)
-			for _, rate := range rows[name][kind] {
-				fmt.Printf("%8.0f", rate)
+			r, err := b.throughput(ctx, p, n)
+			if err != nil {
+				return nil, err
 			}
-			fmt.Println()
+			t.Rows = append(t.Rows, r)
+			fmt.Printf("  %-40s %s\n", r.Name, format(r.Values["ratio"]))
 		}
 	}
-	return rows, nil
+	return []table{t}, nil
 }
 
-// rateOf calls once from n goroutines for levelTime.
-func rateOf(n int, once func() error) (float64, error) {
-	var count atomic.Int64
-	var wg sync.WaitGroup
-	errs := make(chan error, n)
+func (b *bench) throughput(ctx context.Context, p *program, n int) (r row, err error) {
+	bare := func(worker int) error {
+		_, err := p.runBare(b.bare, fmt.Sprintf("worker-%d", worker), fresh())
+		return err
+	}
+	http := func(int) error {
+		_, err := p.runHTTP(b.parked, fresh())
+		return err
+	}
+	var bareRate, httpRate float64
+	var hits, parked, jobs uint64
+	for range 2 {
+		if err := b.parked.settle(3); err != nil { // a refill must not be in bare's window
+			return r, err
+		}
+		rate, err := rateOf(ctx, n, b.window, bare)
+		if err != nil {
+			return r, err
+		}
+		bareRate += rate / 2
+		before, err := b.parked.wire.Status(ctx)
+		if err != nil {
+			return r, err
+		}
+		if rate, err = rateOf(ctx, n, b.window, http); err != nil {
+			return r, err
+		}
+		httpRate += rate / 2
+		after, err := b.parked.wire.Status(ctx)
+		if err != nil {
+			return r, err
+		}
+		hits += after.PoolHits - before.PoolHits
+		parked += after.Parked - before.Parked
+		jobs += after.PoolHits + after.PoolMisses - before.PoolHits - before.PoolMisses
+	}
+	return row{Name: fmt.Sprintf("%s, %d at a time", p.name, n), Values: map[string]float64{
+		"bare": bareRate, "http": httpRate, "ratio": httpRate / bareRate, "hits": percent(hits, jobs), "parked": percent(parked, jobs),
+	}}, nil
+}
+
+func percent(part, whole uint64) float64 { return 100 * float64(part) / float64(max(1, whole)) }
+
+// rateOf calls once from n goroutines, in a loop, and counts the calls that end in a window of time. A window is longer than asked for if
+// calls are so slow that few would end in it: two for each goroutine are the least.
+func rateOf(ctx context.Context, n int, window time.Duration, once func(worker int) error) (float64, error) {
+	var mu sync.Mutex
+	var first, last time.Duration // the ends of the call that opened the window and of the last one in it
+	var count int
+	var failed error
 	start := time.Now()
-	for range n {
+	ended := func(err error) (more bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if failed = cmp.Or(failed, err, ctx.Err()); failed != nil {
+			return false
+		}
+		switch now := time.Since(start); {
+		case now < window/5:
+		case first == 0:
+			first = now
+		case now < window/5+window || count < 2*n:
+			count++
+			last = now
+		default:
+			return false
+		}
+		return true
+	}
+	var wg sync.WaitGroup
+	for worker := range n {
 		wg.Go(func() {
-			for time.Since(start) < levelTime {
-				if err := once(); err != nil {
-					errs <- err
-					return
-				}
-				count.Add(1)
+			for ended(once(worker)) {
 			}
 		})
 	}
 	wg.Wait()
-	select {
-	case err := <-errs:
-		return 0, err
-	default:
-		return float64(count.Load()) / time.Since(start).Seconds(), nil
+	if failed != nil {
+		return 0, failed
 	}
+	return float64(count) / (last - first).Seconds(), nil
 }
