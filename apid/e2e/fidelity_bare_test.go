@@ -186,13 +186,20 @@ func fillDev(dev string) error {
 			return err
 		}
 	}
-	for name, options := range map[string]string{"shm": "mode=1777", "pts": "newinstance,ptmxmode=0666,mode=620"} {
-		kind := map[string]string{"shm": "tmpfs", "pts": "devpts"}[name]
-		if err := os.Mkdir(filepath.Join(dev, name), 0o755); err != nil {
+	for _, m := range []struct {
+		name, kind string
+		flags      uintptr
+		options    string
+	}{
+		{"shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+		{"pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"},
+	} {
+		path := filepath.Join(dev, m.name)
+		if err := os.Mkdir(path, 0o755); err != nil {
 			return err
 		}
-		if err := unix.Mount(kind, filepath.Join(dev, name), kind, unix.MS_NOSUID, options); err != nil {
-			return fmt.Errorf("mount /dev/%s: %w", name, err)
+		if err := unix.Mount(m.kind, path, m.kind, m.flags, m.options); err != nil {
+			return fmt.Errorf("mount /dev/%s: %w", m.name, err)
 		}
 	}
 	return nil
