@@ -112,10 +112,8 @@ func TestParkedFailures(t *testing.T) {
 func TestParkedStopIsNoEnd(t *testing.T) {
 	b := newBench(t)
 	b.toy(t)
-	o := b.runLoaded(t, "", func(_ *Spec, job *Job, j *Jail) {
-		job.Argv = []string{"/bin/toy", "hang"}
-		time.AfterFunc(300*time.Millisecond, j.Kill)
-	}, []string{"/bin/toy"}, nil)
+	b.patience = 300 * time.Millisecond
+	o := b.runLoaded(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv = []string{"/bin/toy", "hang"} }, []string{"/bin/toy"}, nil)
 	if !errors.Is(o.err, ErrKilled) {
 		t.Errorf("got %+v, want ErrKilled", o)
 	}
