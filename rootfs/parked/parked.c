@@ -40,6 +40,7 @@ static volatile uint32_t *end_page; /* shared with PID 1 */
 static struct prctl_mm_map layout;  /* of this process, as the kernel made it */
 static char **first_env;            /* what the runtime was started with */
 static void *envkeep;
+static int control; /* the control socket */
 static int begun;
 static pid_t main_process;
 
@@ -108,7 +109,11 @@ int parked_init(void)
 		_exit(127);
 	close(ZYGOTE_PARKED_END);
 	end_page = page;
-	fcntl(ZYGOTE_PARKED_CONTROL, F_SETFD, FD_CLOEXEC);
+	/* Away from the low numbers: what the runtime opens for itself has those that it always has. Not above 63, where the table grows. */
+	control = fcntl(ZYGOTE_PARKED_CONTROL, F_DUPFD_CLOEXEC, 63);
+	if (control < 0)
+		_exit(127);
+	close(ZYGOTE_PARKED_CONTROL);
 	/* Its destructor hands the environment out; it runs when the library is closed, which parked_end does if the job wants it. */
 	envkeep = dlopen(ENVKEEP, RTLD_NOW | RTLD_LOCAL);
 	read_layout();
@@ -117,7 +122,7 @@ int parked_init(void)
 
 static void send_reply(void)
 {
-	if (send(ZYGOTE_PARKED_CONTROL, &reply, sizeof reply, MSG_NOSIGNAL) != sizeof reply)
+	if (send(control, &reply, sizeof reply, MSG_NOSIGNAL) != sizeof reply)
 		_exit(0); /* sandboxd is gone */
 }
 
@@ -141,7 +146,7 @@ static void receive_packet(void)
 	ssize_t n;
 
 	do
-		n = recvmsg(ZYGOTE_PARKED_CONTROL, &msg, MSG_CMSG_CLOEXEC);
+		n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < (ssize_t)sizeof packet.head || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		_exit(0);
@@ -294,7 +299,7 @@ void parked_begin(struct parked_job *j)
 	reply.ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 	reply.index++;
 	send_reply();
-	close(ZYGOTE_PARKED_CONTROL);
+	close(control);
 }
 
 void parked_end(int code)
