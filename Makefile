@@ -84,9 +84,9 @@ test-vm: deps test-deps
 	gcc -O2 -static -I rootfs/parked -o bin/vm/toy pkg/jail/testdata/parked.c rootfs/parked/parked.c 2>/dev/null
 	scripts/test-vm -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/sandboxd.test=/test/sandboxd/ \
 		-with seccomp-profiles=/test/seccomp-profiles -- \
-		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && ./sandboxd.test -test.run "$(VM_TESTS)"'
+		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ./sandboxd.test -test.run "$(VM_TESTS)"'
 
-VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain
+VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst
 
 # Each decoder of foreign bytes for FUZZTIME.
 fuzz:

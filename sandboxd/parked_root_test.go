@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// startParked starts a daemon whose template toy/run holds the runtime of pkg/jail/testdata/parked.c. PARKED_TOY names one made before,
+// for machines without a compiler.
+func startParked(t *testing.T, template string, change func(*config)) *testDaemon {
+	t.Helper()
+	toy := os.Getenv("PARKED_TOY")
+	if toy == "" {
+		toy = filepath.Join(t.TempDir(), "toy")
+		const parked = "../rootfs/parked"
+		out, err := exec.Command("gcc", "-std=gnu11", "-O2", "-static", "-I", parked, "-o", toy, "../pkg/jail/testdata/parked.c", parked+"/parked.c").CombinedOutput()
+		if err != nil {
+			t.Fatalf("gcc: %v: %s", err, out)
+		}
+	}
+	data, err := os.ReadFile(toy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startDaemon(t, func(c *config) {
+		for name, content := range map[string]string{
+			"rootfs/bin/toy":          string(data),
+			"languages/toy/jail.json": fmt.Sprintf(`{"templates": {"run": %s}}`, template),
+		} {
+			if err := os.WriteFile(filepath.Join(c.Image, name), []byte(content), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+func toyJob(argv ...string) func(*wire.Job) {
+	return func(j *wire.Job) { j.Argv, j.Env = append([]string{"/bin/toy"}, argv...), nil }
+}
+
+// awaitReady waits until the pool holds so many jails.
+func (td *testDaemon) awaitReady(want int) {
+	td.t.Helper()
+	p := td.d.server.pools.all["toy/run"]
+	for start := time.Now(); len(p.ready) != want; time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > time.Minute {
+			td.t.Fatalf("%d jails ready, want %d", len(p.ready), want)
+		}
+	}
+}
+
+const parkedToy = `{"pool": 2, "pool_max": 2, "pids": 32, "parked": {"argv": ["/bin/toy"]}}`
+
+func TestParkedJobs(t *testing.T) {
+	td := startParked(t, parkedToy, nil)
+	td.awaitReady(2)
+	for name, c := range map[string]struct {
+		change func(*wire.Job)
+		stdout string
+		code   int
+		parked bool
+	}{
+		"taken over":  {toyJob("exit", "7"), "buffered handler ", 7, true},
+		"executed":    {func(j *wire.Job) { j.Argv = []string{"/bin/echo", "x"} }, "x\n", 0, true},
+		"descriptors": {toyJob("descriptors"), "0 1 2 ", 0, true},
+		// The loaded runtime would take too much of it.
+		"little memory": {func(j *wire.Job) { toyJob("exit", "7")(j); j.Limits.MemoryBytes = 100 << 10 }, "", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			td.awaitReady(2)
+			r := td.run("", c.change)
+			if !c.parked {
+				if r.err == nil && r.Parked {
+					t.Errorf("got %+v, want a cold jail", r.Result)
+				}
+				return
+			}
+			if r.err != nil || r.stdout != c.stdout || r.Code != c.code || !r.Parked || !r.PoolHit || r.Limit != "" {
+				t.Errorf("got %+v, %q, %v", r.Result, r.stdout, r.err)
+			}
+		})
+	}
+}
+
+// A session's workspace is dropped, kept and found again as with a cold jail.
+func TestParkedWorkspaces(t *testing.T) {
+	td := startParked(t, parkedToy, nil)
+	td.awaitReady(2)
+	unchanged := td.run("", func(j *wire.Job) {
+		toyJob("exit", "0")(j)
+		j.Workspace = wire.Volume{ID: "one", New: true, DropUnchanged: true}
+	})
+	if unchanged.err != nil || !unchanged.WorkspaceDropped {
+		t.Errorf("%+v, %v", unchanged.Result, unchanged.err)
+	}
+	td.awaitReady(2)
+	left := td.run("echo 1 >f", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "two", New: true, DropUnchanged: true} })
+	again := td.run("cat f", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "two"} })
+	if left.err != nil || left.WorkspaceDropped || again.stdout != "1\n" {
+		t.Errorf("%+v, then %q, %v", left.Result, again.stdout, again.err)
+	}
+}
+
+// Limits end a parked program as they end any other.
+func TestParkedLimits(t *testing.T) {
+	td := startParked(t, parkedToy, nil)
+	td.awaitReady(2)
+	r := td.run("", func(j *wire.Job) { toyJob("hang")(j); j.Limits.WallMS = 200 })
+	if r.err != nil || r.Limit != wire.LimitWall || !r.Parked {
+		t.Errorf("%+v, %v", r.Result, r.err)
+	}
+	if ms := r.WallNS / 1e6; ms < 150 || ms > 20_000 { // counted from the takeover, not from the start of the runtime
+		t.Errorf("ended after %d ms", ms)
+	}
+}
+
+// A runtime that cannot be loaded costs speed, never an answer.
+func TestBrokenParkedRuntimeDegradesToCold(t *testing.T) {
+	td := startParked(t, `{"pool": 2, "pids": 32, "parked": {"argv": ["/bin/toy"], "env": {"BROKEN": "1"}}}`, nil)
+	for range 3 {
+		r := td.run("", toyJob("exit", "7"))
+		if r.err != nil || r.Code != 7 || r.Parked || r.PoolHit {
+			t.Errorf("%+v, %v", r.Result, r.err)
+		}
+	}
+}
+
+func TestParkedCanBeTurnedOff(t *testing.T) {
+	td := startParked(t, parkedToy, func(c *config) { c.Parked = false })
+	td.awaitReady(2)
+	if r := td.run("", toyJob("exit", "7")); r.err != nil || r.Code != 7 || r.Parked || !r.PoolHit {
+		t.Errorf("%+v, %v", r.Result, r.err)
+	}
+}
+
+// A burst of ten times the pool is answered, whatever is ready; the pool grows to what was asked for, within its ceiling.
+func TestBurst(t *testing.T) {
+	td := startParked(t, `{"pool": 2, "pool_max": 6, "pids": 32, "parked": {"argv": ["/bin/toy"]}}`, nil)
+	td.awaitReady(2)
+	var jobs sync.WaitGroup
+	for range 20 {
+		jobs.Go(func() {
+			if r := td.run("", toyJob("exit", "7")); r.err != nil || r.Code != 7 || r.stdout != "buffered handler " {
+				td.t.Errorf("%+v, %q, %v", r.Result, r.stdout, r.err)
+			}
+		})
+	}
+	jobs.Wait()
+	td.awaitReady(6)
+}

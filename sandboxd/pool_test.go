@@ -1,0 +1,62 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestDemandIsThePeakOfTheLastMinute(t *testing.T) {
+	start := time.Unix(1_000_000, 0)
+	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
+	var d demand
+	for _, step := range []struct {
+		second, jobs, want int
+	}{
+		{0, 1, 1}, {0, 2, 3}, {1, 2, 3}, {5, 7, 7},
+		{60, 0, 7}, {64, 0, 7}, {65, 0, 0}, // the jobs of second 5 are a minute old
+		{66, 4, 4},
+		{1000, 0, 0}, {1001, 1, 1},
+		{900, 1, 2}, // the clock was set back: nothing is lost and nothing hangs
+	} {
+		for range step.jobs {
+			d.add(at(step.second))
+		}
+		d.roll(at(step.second))
+		if got := d.peak(); got != step.want {
+			t.Errorf("second %d: peak %d, want %d", step.second, got, step.want)
+		}
+	}
+}
+
+func TestPoolTarget(t *testing.T) {
+	for _, c := range []struct{ floor, ceiling, demand, want int }{
+		{4, 32, 0, 4}, {4, 32, 9, 9}, {4, 32, 100, 32}, {0, 0, 5, 0}, {0, 8, 5, 5},
+	} {
+		p := &pool{template: &template{spec: templateSpec{Pool: c.floor, PoolMax: c.ceiling}}}
+		for range c.demand {
+			p.demand.add(time.Unix(1_000_000, 0))
+		}
+		if got := p.target(); got != int64(c.want) {
+			t.Errorf("%+v: target %d", c, got)
+		}
+	}
+}
+
+func TestPoolsAffordTheirFloorsAndNoMoreThanTheBudget(t *testing.T) {
+	for _, c := range []struct {
+		stock, held, bytes int64
+		want               bool
+	}{
+		{0, 0, 30, true}, {0, 100, 30, true}, {1, 100, 30, true}, // the floor is 2
+		{2, 70, 30, true}, {2, 71, 30, false}, {2, 100, 0, true}, {2, 101, 0, false},
+	} {
+		ps := &pools{budget: 100}
+		p := &pool{template: &template{spec: templateSpec{Pool: 2, PoolMax: 8}}}
+		ps.held.Store(c.held)
+		p.stock.Store(c.stock)
+		p.bytes.Store(c.bytes)
+		if got := ps.affords(p); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
