@@ -22,6 +22,7 @@ type config struct {
 	TotalWeight  uint64  `toml:"total_cpu_weight"`
 	CPUWeight    uint64  `toml:"cpu_weight"`
 	CPUsPerJob   float64 `toml:"cpus_per_job"`
+	PinCPUs      string  `toml:"pin_cpus"`
 	MemoryBytes  int64   `toml:"memory_bytes"`
 
 	FirstUID       uint32 `toml:"first_uid"`
@@ -131,6 +132,9 @@ func (c *config) validate() error {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("%s is %d, must be %d to %d", f.key, f.value, f.min, f.max)
 		}
+	}
+	if _, err := parseCPUs(c.PinCPUs); err != nil {
+		return err
 	}
 	// The kernel takes no quota below 1 ms of its period of 100 ms.
 	if q := c.CPUsPerJob; !(q == 0 || q >= 0.01 && q <= 4096) {

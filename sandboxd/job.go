@@ -26,6 +26,7 @@ type job struct {
 	build     *volume  // what is attached at /build, or nil
 	buildMnt  *os.File
 
+	unpin  func()        // gives its CPU back
 	killed chan<- string // reasons to kill it
 	cause  cause
 }
@@ -137,7 +138,10 @@ func (j *job) takeJail() (err error) {
 	if p == nil {
 		return wire.Errorf(wire.CodeUnknownTemplate, "no template %q", j.req.Template)
 	}
-	j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit())
+	if j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit()); err != nil {
+		return err
+	}
+	j.unpin, err = j.server.pinner.pin(j.ready.jail.RunnerPID())
 	return err
 }
 
@@ -383,6 +387,9 @@ func (j *job) finish(result *wire.Result) {
 				j.server.log.Error("release volume", "error", err)
 			}
 		}
+	}
+	if j.unpin != nil {
+		j.unpin()
 	}
 	if j.ready == nil {
 		letGo()

@@ -274,6 +274,10 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 		return err
 	}
 	d.onClose(null.Close)
+	pinned, err := parseCPUs(c.PinCPUs)
+	if err != nil {
+		return err
+	}
 	// We hold the lock, so whatever is there is a dead daemon's.
 	if err := os.Remove(c.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -287,7 +291,7 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 		return err
 	}
 	d.server = &server{
-		builder: b, volumes: b.volumes, log: log, null: null, cpus: runtime.NumCPU(), uid: uint32(uid),
+		builder: b, volumes: b.volumes, log: log, null: null, cpus: runtime.NumCPU(), pinner: newPinner(pinned), uid: uint32(uid),
 		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), accepted: make(chan struct{}), running: map[*job]struct{}{},
 	}
 	return nil

@@ -24,7 +24,8 @@ type server struct {
 	log     *slog.Logger
 	null    *os.File // stdin of jobs that have none
 	cpus    int
-	uid     uint32 // may connect, besides root
+	pinner  *pinner // nil: jobs are not pinned
+	uid     uint32  // may connect, besides root
 
 	listener *net.UnixListener
 	slots    chan struct{} // one for each connection

@@ -36,6 +36,7 @@ type Jail struct {
 	init   *control // of PID 1
 	runner *control
 	userNS *os.File
+	pid    int      // of the runner, in our PID namespace
 	end    *os.File // after Load: the page in which the runtime says that its program has ended
 
 	job  plan // what PID 1 was told by Start
@@ -72,6 +73,10 @@ type Spec struct {
 
 // UserNS is the jail's user namespace, to id-map mounts for it.
 func (j *Jail) UserNS() *os.File { return j.userNS }
+
+// RunnerPID is the process that will be the program, in our own PID namespace; it is that process's until Start, for PID 1 does not reap
+// before.
+func (j *Jail) RunnerPID() int { return j.pid }
 
 // Build makes the jail ready for a job and parks it.
 func (j *Jail) Build(s *Spec) error {
@@ -122,11 +127,12 @@ func (j *Jail) buildRunner(s *Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Join(int(hello.pid)); err != nil {
+	j.pid = int(hello.pid)
+	if err := s.Join(j.pid); err != nil {
 		return fmt.Errorf("jail: join cgroup: %w", err)
 	}
 	// When the host runs out of memory, jails go first, whatever we were started with.
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", hello.pid), []byte("1000"), 0); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.pid), []byte("1000"), 0); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
 	// PID 1 does not reap while it waits for us, so as long as it lives that PID was the runner's and nobody else's.

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// pinner gives each running job one CPU of a list, the one with the fewest jobs on it. It is for timings that can be compared, not for
+// confinement: a program may change its affinity again.
+type pinner struct {
+	mu   sync.Mutex
+	cpus []int
+	jobs []int // of each of cpus
+}
+
+// newPinner returns nil, which pins nothing, for an empty list.
+func newPinner(cpus []int) *pinner {
+	if len(cpus) == 0 {
+		return nil
+	}
+	return &pinner{cpus: cpus, jobs: make([]int, len(cpus))}
+}
+
+// pin ties all threads of a process, which has not been given a job yet, to one CPU. release gives the CPU back.
+func (p *pinner) pin(pid int) (release func(), err error) {
+	if p == nil {
+		return func() {}, nil
+	}
+	p.mu.Lock()
+	best := 0
+	for i, n := range p.jobs {
+		if n < p.jobs[best] {
+			best = i
+		}
+	}
+	p.jobs[best]++
+	p.mu.Unlock()
+	release = func() {
+		p.mu.Lock()
+		p.jobs[best]--
+		p.mu.Unlock()
+	}
+	if err := setAffinity(pid, p.cpus[best]); err != nil {
+		release()
+		return nil, fmt.Errorf("pin to CPU %d: %w", p.cpus[best], err)
+	}
+	return release, nil
+}
+
+// setAffinity ties a process's threads to a CPU; those that are started later inherit it.
+func setAffinity(pid, cpu int) error {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // killed meanwhile; the job will say so
+	}
+	if err != nil {
+		return err
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	for _, t := range threads {
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(tid, &set); err != nil && err != unix.ESRCH {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseCPUs reads "2-5,7" as the kernel writes such lists.
+func parseCPUs(list string) ([]int, error) {
+	var cpus []int
+	if list == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(list, ",") {
+		low, high, isRange := strings.Cut(part, "-")
+		if !isRange {
+			high = low
+		}
+		first, err1 := strconv.Atoi(low)
+		last, err2 := strconv.Atoi(high)
+		if err1 != nil || err2 != nil || first < 0 || last < first || last >= 8192 {
+			return nil, fmt.Errorf(`pin_cpus: %q is not a CPU or a range; write it like "2-5,7"`, part)
+		}
+		for cpu := first; cpu <= last; cpu++ {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
