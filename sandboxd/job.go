@@ -210,15 +210,11 @@ func (j *job) jailJob() *jail.Job {
 	for i, f := range j.req.Files {
 		files[i] = jail.File{Name: f.Name, Size: f.Size}
 	}
-	stdin := j.fds.stdin
-	if stdin == nil {
-		stdin = j.server.null
-	}
 	return &jail.Job{
 		Workspace: j.mount, Build: j.buildMnt,
 		Files: files, Contents: j.fds.contents,
 		Argv: j.req.Argv, Env: j.req.Env,
-		Stdin: stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
+		Stdin: j.fds.stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
 		Environ: j.fds.environ,
 		Compare: j.req.Workspace.DropUnchanged,
 	}

@@ -269,11 +269,6 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	d.onClose(null.Close)
 	pinned, err := parseCPUs(c.PinCPUs)
 	if err != nil {
 		return err
@@ -291,7 +286,7 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 		return err
 	}
 	d.server = &server{
-		builder: b, volumes: b.volumes, log: log, null: null, cpus: runtime.NumCPU(), pinner: newPinner(pinned), uid: uint32(uid),
+		builder: b, volumes: b.volumes, log: log, cpus: runtime.NumCPU(), pinner: newPinner(pinned), uid: uint32(uid),
 		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), accepted: make(chan struct{}), running: map[*job]struct{}{},
 	}
 	return nil

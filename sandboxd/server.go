@@ -22,7 +22,6 @@ type server struct {
 	builder *builder
 	volumes *volumes
 	log     *slog.Logger
-	null    *os.File // stdin of jobs that have none
 	cpus    int
 	pinner  *pinner // nil: jobs are not pinned
 	uid     uint32  // may connect, besides root

@@ -209,7 +209,7 @@ type Job struct {
 	Contents  *os.File // or nil without Files
 	Argv      []string
 	Env       []string
-	Stdin     *os.File
+	Stdin     *os.File // nil: the jail's own /dev/null
 	Stdout    *os.File
 	Stderr    *os.File
 	Environ   *os.File // receives the program's final environment, or nil
@@ -229,6 +229,10 @@ func (j *Jail) Start(job *Job) error {
 	j.exec = plan{}
 	j.exec.simple(opChdir, WorkDir, "chdir "+WorkDir)
 	for target, f := range []*os.File{job.Stdin, job.Stdout, job.Stderr} {
+		if f == nil {
+			j.exec.add(step{op: opOpen, a: uint64(target), s1: cstring(os.DevNull), what: "open " + os.DevNull})
+			continue
+		}
 		j.exec.add(step{op: opStdio, fd: f, a: uint64(target), what: fmt.Sprintf("set descriptor %d", target)})
 	}
 	j.exec.add(step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), what: "exec " + job.Argv[0]})

@@ -292,6 +292,15 @@ func TestExecFailureIsOurError(t *testing.T) {
 	}
 }
 
+// CVE-2019-5736: before exec /proc/self/exe is sandboxd's own binary.
+func TestExecFollowsNoMagicLink(t *testing.T) {
+	b := newBench(t)
+	o := b.run(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv = []string{"/proc/self/exe"} })
+	if want := "jail: exec /proc/self/exe: too many levels of symbolic links"; o.err == nil || o.err.Error() != want {
+		t.Errorf("got %v, want %s", o.err, want)
+	}
+}
+
 func TestKillEndsEverything(t *testing.T) {
 	b := newBench(t)
 	b.patience = 300 * time.Millisecond

@@ -42,6 +42,10 @@ func (p *plan) setIDs(gid, uid uint64) {
 	p.add(step{op: opSetIDs, a: gid, b: uid, what: fmt.Sprintf("become uid %d", uid)})
 }
 
+func (p *plan) effectiveUID(uid uint32) {
+	p.add(step{op: opEUID, a: uint64(uid), what: fmt.Sprintf("take effective uid %d", uid)})
+}
+
 func (p *plan) caps(mask uint64) {
 	p.add(step{op: opCaps, a: mask, what: "set capabilities"})
 }

@@ -114,8 +114,13 @@ func (s *Spawner) Spawn(ids IDs) (*Jail, error) {
 	defer theirs.Close()
 
 	var p plan
+	p.effectiveUID(0) // the plan before may have failed half way
 	p.setns(net, unix.CLONE_NEWNET)
+	// The kernel counts inotify instances, queued signals and locked memory of a user namespace against its owner as well: that must be
+	// nobody whose limits another jail, or root, needs.
+	p.effectiveUID(ids.First)
 	p.spawn(theirs, namespaces)
+	p.effectiveUID(0)
 	p.setns(s.hostNet, unix.CLONE_NEWNET)
 	s.mu.Lock()
 	r, pidfd, err := s.control.do(&p)

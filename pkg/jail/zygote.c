@@ -49,7 +49,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -256,19 +255,24 @@ static int copy_bytes(int from, int to, off_t offset, uint64_t left)
 	return 0;
 }
 
+static int open_resolving(const char *path, uint64_t flags, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve };
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
 /*
  * The workspace holds whatever an earlier job of the session left in it, so a path in it may lead anywhere: resolution stays below the
  * working directory and takes no magic link (/proc/1/root is ours, not the program's).
  */
-static int open_below(const char *path, uint64_t flags)
+static int open_below(const char *path)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+	return open_resolving(path, O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 }
 
 static int step_folder(const struct zygote_step *s)
 {
-	int above = open_below(str(s->s1), O_PATH | O_DIRECTORY);
+	int above = open_below(str(s->s1));
 	if (above < 0)
 		return -1;
 	int result = mkdirat(above, str(s->s2), (mode_t)s->a) < 0 && errno != EEXIST ? -1 : 0;
@@ -280,7 +284,7 @@ static int step_folder(const struct zygote_step *s)
 
 static int step_file(const struct zygote_step *s)
 {
-	int above = open_below(str(s->s1), O_PATH | O_DIRECTORY);
+	int above = open_below(str(s->s1));
 	if (above < 0)
 		return -1;
 	/* What has this name is removed, not opened: a FIFO cannot block us, a link cannot lead elsewhere, a hard link keeps its content. */
@@ -360,6 +364,9 @@ static int step_exec(const struct zygote_step *s)
 	/* Everything but 0, 1 and 2 closes when the program starts; the control socket must live until then to report a failure. */
 	if (split_words(s, &argv, &env) < 0 || syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -1;
+	/* Until execve /proc/self/exe is sandboxd's own binary: a link to it must not be followed (CVE-2019-5736). Nobody else runs here yet. */
+	if (open_resolving(argv[0], O_PATH, RESOLVE_NO_MAGICLINKS) < 0)
+		return -1;
 	reply.ns = now_ns();
 	send_reply();
 	execve(argv[0], argv, env);
@@ -411,18 +418,13 @@ static int step_reap(const struct zygote_step *s)
 			return -1;
 		if (pid != reply.pid)
 			continue;
-		if (s->a && says_ended(s, &status)) {
-			reply.ns = now_ns();
-			reply.status = status;
-			/* Others may be left, and may still write: what they do after the end of the program is lost in any case. */
-			reply.same = 1;
+		reply.ns = now_ns();
+		reply.status = status;
+		/* Others may be left, and may still write: what they do after the end of the program is lost in any case. */
+		if ((reply.same = s->a && says_ended(s, &reply.status)))
 			return 0;
-		}
-		if (!WIFSTOPPED(status)) {
-			reply.ns = now_ns();
-			reply.status = status;
+		if (!WIFSTOPPED(status))
 			break;
-		}
 	}
 	/* Orphans become our children, so having none means that no other process is left in the jail. */
 	while (waitpid(-1, &status, WNOHANG) > 0)
@@ -448,12 +450,11 @@ static int same_bytes(int a, int b, off_t offset, uint64_t left)
  * nothing is opened that could block, and a comparison that comes out wrong is the session's own loss. */
 static int step_same(const struct zygote_step *s)
 {
-	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH };
 	struct stat st;
 
 	if (!reply.same)
 		return 0;
-	int fd = (int)syscall(SYS_openat2, AT_FDCWD, str(s->s1), &how, sizeof how);
+	int fd = open_resolving(str(s->s1), O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH);
 	reply.same = fd >= 0 && fstat(fd, &st) == 0 && st.st_mode == s->a &&
 		(!S_ISREG(st.st_mode) || (st.st_nlink == 1 && (uint64_t)st.st_size == s->c && same_bytes(fd, fds[s->fd], (off_t)s->b, s->c)));
 	if (fd >= 0)
@@ -479,6 +480,8 @@ static int do_step(const struct zygote_step *s)
 		return unshare((int)s->a);
 	case ZOP_SETIDS:
 		return step_set_ids(s);
+	case ZOP_EUID:
+		return setresuid(-1, s->a, -1);
 	case ZOP_FSIDS:
 		return step_fs_ids(s);
 	case ZOP_BOUNDING:
@@ -515,6 +518,8 @@ static int do_step(const struct zygote_step *s)
 		return chdir(str(s->s1));
 	case ZOP_STDIO:
 		return dup2(fds[s->fd], (int)s->a) < 0 ? -1 : 0;
+	case ZOP_OPEN:
+		return dup2(open(str(s->s1), O_RDONLY | O_NOCTTY | O_CLOEXEC), (int)s->a) < 0 ? -1 : 0;
 	case ZOP_KEEP_ONLY:
 		return step_keep_only();
 	case ZOP_RELAY_TO:

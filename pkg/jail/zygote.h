@@ -29,6 +29,7 @@ enum zygote_op {
 	ZOP_SETNS,       /* join namespace fd of type a */
 	ZOP_UNSHARE,     /* flags a */
 	ZOP_SETIDS,      /* no supplementary groups; gid a, uid b, all three of each */
+	ZOP_EUID,        /* effective uid a, until the next: who owns a new namespace, so against whose limits the kernel counts what it uses */
 	ZOP_FSIDS,       /* from now on files are made and opened as gid a, uid b */
 	ZOP_BOUNDING,    /* empty the capability bounding set */
 	ZOP_CAPS,        /* permitted and effective become a, inheritable and ambient empty */
@@ -47,6 +48,7 @@ enum zygote_op {
 	ZOP_FILE,        /* new file s2, mode a, in s1 likewise: c bytes of fd from offset b. An old one is unlinked, never opened */
 	ZOP_CHDIR,       /* path s1 */
 	ZOP_STDIO,       /* fd becomes descriptor a */
+	ZOP_OPEN,        /* path s1, opened for reading, becomes descriptor a */
 	ZOP_KEEP_ONLY,   /* close every descriptor but 0, 1, 2 and the control socket */
 	ZOP_RELAY_TO,    /* fd is where ZOP_RELAY sends */
 	ZOP_RELAY,       /* send the packet of a bytes at s1, with c descriptors from fd on */

@@ -18,6 +18,7 @@ const (
 	opSetns       = C.ZOP_SETNS
 	opUnshare     = C.ZOP_UNSHARE
 	opSetIDs      = C.ZOP_SETIDS
+	opEUID        = C.ZOP_EUID
 	opFSIDs       = C.ZOP_FSIDS
 	opBounding    = C.ZOP_BOUNDING
 	opCaps        = C.ZOP_CAPS
@@ -36,6 +37,7 @@ const (
 	opFile        = C.ZOP_FILE
 	opChdir       = C.ZOP_CHDIR
 	opStdio       = C.ZOP_STDIO
+	opOpen        = C.ZOP_OPEN
 	opKeepOnly    = C.ZOP_KEEP_ONLY
 	opRelayTo     = C.ZOP_RELAY_TO
 	opRelay       = C.ZOP_RELAY

@@ -207,8 +207,8 @@ func action(name string, errno *uint) (seccomp.ScmpAction, error) {
 	case "SCMP_ACT_KILL_PROCESS":
 		return seccomp.ActKillProcess, nil
 	case "SCMP_ACT_ERRNO":
-		if errno == nil || *errno == 0 || *errno > 4095 { // MAX_ERRNO of the kernel
-			return 0, errors.New("SCMP_ACT_ERRNO needs errnoRet 1..4095")
+		if errno == nil || *errno > 4095 { // MAX_ERRNO of the kernel; 0 answers the call with 0 and does nothing
+			return 0, errors.New("SCMP_ACT_ERRNO needs errnoRet 0..4095")
 		}
 		return seccomp.ActErrno.SetReturnCode(int16(*errno)), nil
 	}

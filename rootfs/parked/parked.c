@@ -188,6 +188,13 @@ struct parked_job *parked_wait(void)
 			if (dup2(fds[s->fd], (int)s->a) < 0)
 				fail(i);
 			break;
+		case ZOP_OPEN: {
+			int fd = open(packet.bytes + s->s1, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+			if (fd < 0 || dup2(fd, (int)s->a) < 0)
+				fail(i);
+			close(fd);
+			break;
+		}
 		case ZOP_EXEC:
 			reply.index = i;
 			split_words(s);
