@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 // as a daemon would start it. No filter, no limits that a jail alone has, no id map, full /proc and /sys. Its pid, mount, net, ipc and
 // uts namespaces are private only so that many can run beside each other and leave nothing behind.
 
-// bareRequest is one or two commands in one machine. It is written to the machine's PID 1, which is this test binary.
+// bareRequest is one or two commands in one machine. It is written to the process that sets the machine up, which is
+// this test binary.
 type bareRequest struct {
 	Root     string      `json:"root"`
 	At       string      `json:"at"` // an empty folder, where the machine's tree is put together
@@ -43,7 +45,7 @@ type bareStage struct {
 // bareUID is that of a jail's program.
 const bareUID = 1000
 
-// bareName is argv[0] of the machine's PID 1.
+// bareName is argv[0] of the process that sets the machine up.
 const bareName = "e2e-bare-machine"
 
 func init() {
@@ -64,6 +66,10 @@ func runBare(q *bareRequest) ([]outcome, error) {
 		return nil, err
 	}
 	defer os.Remove(q.At)
+	first, err := firstProcess()
+	if err != nil {
+		return nil, err
+	}
 	spec, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
@@ -76,9 +82,9 @@ func runBare(q *bareRequest) ([]outcome, error) {
 	var log bytes.Buffer
 	machine := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{bareName}, Dir: "/",
-		Stdin: bytes.NewReader(spec), Stderr: &log, ExtraFiles: []*os.File{reportEnd},
+		Stdin: bytes.NewReader(spec), Stderr: &log, ExtraFiles: []*os.File{reportEnd, first},
 		SysProcAttr: &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 			Pdeathsig:  syscall.SIGKILL,
 		},
 	}
@@ -98,9 +104,19 @@ func runBare(q *bareRequest) ([]outcome, error) {
 	return outcomes, json.Unmarshal(content, &outcomes)
 }
 
-// bareMain is PID 1 of the machine.
+// firstProcess compiles testdata/bare.c.
+var firstProcess = sync.OnceValues(func() (*os.File, error) {
+	path := filepath.Join(binaries, "bare")
+	gcc := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-static", "-o", path, "testdata/bare.c")
+	if out, err := gcc.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("gcc: %w: %s", err, out)
+	}
+	return os.Open(path)
+})
+
+// bareMain is the process that sets the machine up.
 func bareMain() error {
-	report := os.NewFile(3, "report")
+	report, first := os.NewFile(3, "report"), os.NewFile(4, "PID 1")
 	// Also what the tests themselves were started with.
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return err
@@ -118,7 +134,7 @@ func bareMain() error {
 			return err
 		}
 		for i, c := range q.Commands {
-			o, err := c.run()
+			o, err := c.run(first)
 			if err != nil {
 				return fmt.Errorf("run %s: %w", c.Argv[0], err)
 			}
@@ -132,7 +148,7 @@ func bareMain() error {
 	return json.NewEncoder(report).Encode(outcomes)
 }
 
-// setUp mounts what a machine has and changes root into it.
+// setUp mounts what a machine has, but for what each PID 1 mounts, and changes root into it.
 func (q *bareRequest) setUp() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
@@ -147,10 +163,9 @@ func (q *bareRequest) setUp() error {
 	}{
 		{q.Root, "/", "", unix.MS_BIND, ""},
 		{"", "/", "", unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | safe, ""},
-		{"proc", "/proc", "proc", safe | unix.MS_NOEXEC, ""},
+		{"/proc", "/proc", "", unix.MS_BIND | unix.MS_REC, ""}, // until PID 1 has its own: it is executed by a name in /proc
 		{"sysfs", "/sys", "sysfs", safe | unix.MS_NOEXEC | unix.MS_RDONLY, ""},
 		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=755"},
-		{"tmpfs", "/tmp", "tmpfs", safe, "mode=1777"},
 		{"tmpfs", "/home/user", "tmpfs", safe, owned},
 		{"tmpfs", "/build", "tmpfs", safe, owned},
 	} {
@@ -186,21 +201,12 @@ func fillDev(dev string) error {
 			return err
 		}
 	}
-	for _, m := range []struct {
-		name, kind string
-		flags      uintptr
-		options    string
-	}{
-		{"shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
-		{"pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"},
-	} {
-		path := filepath.Join(dev, m.name)
-		if err := os.Mkdir(path, 0o755); err != nil {
-			return err
-		}
-		if err := unix.Mount(m.kind, path, m.kind, m.flags, m.options); err != nil {
-			return fmt.Errorf("mount /dev/%s: %w", m.name, err)
-		}
+	pts := filepath.Join(dev, "pts")
+	if err := errors.Join(os.Mkdir(filepath.Join(dev, "shm"), 0o755), os.Mkdir(pts, 0o755)); err != nil {
+		return err
+	}
+	if err := unix.Mount("devpts", pts, "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"); err != nil {
+		return fmt.Errorf("mount /dev/pts: %w", err)
 	}
 	return nil
 }
@@ -260,13 +266,13 @@ func (q *bareRequest) placeFiles() error {
 	return nil
 }
 
-// run runs one command. As when a jail ends, what it leaves running is killed then, and nothing stays in /tmp.
-func (c *bareStage) run() (o outcome, err error) {
+// run runs one command under a PID 1 of its own.
+func (c *bareStage) run(first *os.File) (o outcome, err error) {
 	stdin, err := c.openStdin()
 	if err != nil {
 		return o, err
 	}
-	var readers, writers [2]*os.File
+	var readers, writers [3]*os.File // stdout, stderr, wait status
 	for i := range readers {
 		if readers[i], writers[i], err = os.Pipe(); err != nil {
 			return o, err
@@ -275,74 +281,55 @@ func (c *bareStage) run() (o outcome, err error) {
 			return o, err
 		}
 	}
-	process, err := os.StartProcess(c.Argv[0], c.Argv, &os.ProcAttr{
-		Dir: "/home/user", Env: c.Env, Files: []*os.File{stdin, writers[0], writers[1]},
-		Sys: &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: bareUID, Gid: bareUID}},
+	path := fmt.Sprintf("/proc/self/fd/%d", first.Fd())
+	process, err := os.StartProcess(path, append([]string{"bare"}, c.Argv...), &os.ProcAttr{
+		Dir: "/", Env: c.Env, Files: []*os.File{stdin, writers[0], writers[1], writers[2]},
+		Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL},
 	})
-	for _, f := range []*os.File{stdin, writers[0], writers[1]} {
-		f.Close()
+	for _, f := range append(writers[:], stdin) {
+		f.Close() // nil is none
 	}
 	if err != nil {
 		return o, err
 	}
+	var status []byte
 	var reading sync.WaitGroup
-	for i, to := range []*[]byte{&o.Stdout, &o.Stderr} {
-		reading.Go(func() { *to, _ = io.ReadAll(readers[i]) })
+	for i, to := range []*[]byte{&o.Stdout, &o.Stderr, &status} {
+		reading.Go(func() {
+			*to, _ = io.ReadAll(readers[i])
+			readers[i].Close()
+		})
 	}
-	status, err := reap(process.Pid)
-	if err != nil {
-		return o, err
-	}
-	if err := unix.Kill(-1, unix.SIGKILL); err != nil && err != unix.ESRCH {
-		return o, err
-	}
-	if _, err := reap(-1); err != unix.ECHILD {
+	if _, err := process.Wait(); err != nil {
 		return o, err
 	}
 	reading.Wait()
-	for _, r := range readers {
-		r.Close()
+	if len(status) != 4 {
+		return o, fmt.Errorf("no wait status: %s", o.Stderr)
 	}
-	if o.Code = status.ExitStatus(); status.Signaled() {
-		o.Code, o.Signal = 0, unix.SignalName(status.Signal())
-	}
-	for _, folder := range []string{"/tmp", "/dev/shm"} {
-		left, err := os.ReadDir(folder)
-		if err != nil {
-			return o, err
-		}
-		for _, entry := range left {
-			if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
-				return o, err
-			}
-		}
+	ended := unix.WaitStatus(binary.NativeEndian.Uint32(status))
+	if o.Code = ended.ExitStatus(); ended.Signaled() {
+		o.Code, o.Signal = 0, unix.SignalName(ended.Signal())
 	}
 	return o, nil
 }
 
-// openStdin is a file, as behind `<`, or nothing. Its name is gone: a jail's has none either.
+// openStdin is a file, as behind `<`, or nil.
 func (c *bareStage) openStdin() (*os.File, error) {
 	if len(c.Stdin) == 0 {
-		return os.Open(os.DevNull)
+		return nil, nil
 	}
-	const path = "/tmp/stdin"
-	if err := os.WriteFile(path, c.Stdin, 0o444); err != nil {
+	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
+	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(path)
-	return os.Open(path)
-}
-
-// reap waits for one process, and for the orphans that end before it. -1: until there are no more.
-func reap(pid int) (status unix.WaitStatus, err error) {
-	for {
-		ended, err := unix.Wait4(-1, &status, 0, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return status, err
-		case ended == pid:
-			return status, nil
-		}
+	f := os.NewFile(uintptr(fd), "stdin")
+	defer f.Close()
+	if _, err := f.Write(c.Stdin); err != nil {
+		return nil, err
 	}
+	if err := f.Chmod(0o444); err != nil {
+		return nil, err
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
