@@ -7,8 +7,8 @@
 #include "parked.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +44,8 @@ union config {
 };
 
 extern const unsigned long Py_Version;
+extern char _PyRuntime[];
+void Py_GetArgcArgv(int *, wchar_t ***);
 void PyConfig_InitPythonConfig(union config *);
 struct status PyConfig_SetBytesArgv(union config *, ssize_t, char *const *);
 struct status Py_InitializeFromConfig(const union config *);
@@ -68,9 +70,9 @@ void Py_DecRef(PyObject *);
 
 /* ---- before the job ---- */
 
-static char **first_env;      /* what the interpreter was initialised with */
+static char **first_env;       /* what the interpreter was initialised with */
 static struct stat streams[3]; /* and of which kind its streams were */
-static const char *user_site; /* site.USER_SITE, which site looked for in vain */
+static const char *user_site;  /* site.USER_SITE, which site looked for in vain */
 
 /* The interpreter asks its descriptors what they are. These are as those of nearly every job: no stdin, and pipes. */
 static void open_streams(void)
@@ -160,11 +162,33 @@ static int set_list(const char *name, const struct strings *from)
 	return 1;
 }
 
+/* The list that Py_GetArgcArgv tells of, which extensions use. Nothing else sets it, so it is looked for in the structure that holds it. */
+static struct strings *runtime_argv(void)
+{
+	Dl_info info;
+	const ElfW(Sym) *symbol;
+	int argc;
+	wchar_t **argv;
+
+	if (!dladdr1(_PyRuntime, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol)
+		return NULL;
+	Py_GetArgcArgv(&argc, &argv);
+	for (size_t at = 0; at + sizeof(struct strings) <= symbol->st_size; at += sizeof(void *)) {
+		struct strings *list = (struct strings *)(_PyRuntime + at);
+		if (list->items == argv && list->count == argc)
+			return list;
+	}
+	return NULL;
+}
+
 static int set_argv(const struct parked_job *job)
 {
 	union config *config = (union config *)_Py_GetConfig();
+	struct strings *seen_by_c = runtime_argv();
 	char *path;
 
+	if (!seen_by_c || !decode(seen_by_c, job->argv, job->argc))
+		return 0;
 	if (!decode(&config->orig_argv, job->argv, job->argc) || !decode(&config->argv, job->argv + 1, job->argc - 1))
 		return 0;
 	char *cwd = getcwd(NULL, 0);
