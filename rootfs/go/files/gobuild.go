@@ -1,5 +1,7 @@
 // Command gobuild compiles one Go program to /build/main, as `go build` would, without its 200 ms of looking around.
 //
+//	gobuild MEMORY FILES...    MEMORY: of the job, in bytes
+//
 // A program of one package main that imports only std needs no module and no dependency scan: the compiler and the linker are called
 // directly with std's export data, which the image holds (importcfg). Anything else goes to `go build`: a go.mod, cgo, embedding,
 // build constraints, imports of other packages, files in sub-folders. Its messages are go build's either way.
@@ -21,12 +23,24 @@ import (
 const (
 	home      = "/usr/lib/runtools/go"
 	output    = "/build/main"
-	importcfg = home + "/importcfg"
+	importcfg = home + "/importcfg"      // std's packages
+	linkcfg   = home + "/importcfg.link" // the same, and what debug.ReadBuildInfo tells of a program that has no module
 )
 
+// std is compiled without DWARF, and so must be what is linked with it: -s -w drops it anyway, and the linker, which is most of the time,
+// has a third fewer symbols to read.
+const noDWARF = "-dwarf=false"
+
 func main() {
+	if len(os.Args) < 2 {
+		fatal("usage: gobuild MEMORY FILES...")
+	}
+	memory, err := strconv.ParseInt(os.Args[1], 10, 64)
+	if err != nil {
+		fatal(err)
+	}
 	var files []string
-	for _, f := range os.Args[1:] {
+	for _, f := range os.Args[2:] {
 		if !strings.HasSuffix(f, "_test.go") {
 			files = append(files, f)
 		}
@@ -39,7 +53,7 @@ func main() {
 	case p.plain && p.name != "" && p.name != "main":
 		fatal("package command-line-arguments is not a main package")
 	case p.plain:
-		direct(files)
+		direct(files, memory)
 	default:
 		goBuild(files, p)
 	}
@@ -146,22 +160,23 @@ func stdPackages() map[string]bool {
 }
 
 // direct calls the compiler and the linker. No -trimpath: traces name /home/user/main.go, as go build's do.
-func direct(files []string) {
+func direct(files []string, memory int64) {
+	// These processes live for 50 ms: they collect garbage only when the job has no room for it.
+	os.Setenv("GOGC", "off")
+	os.Setenv("GOMEMLIMIT", strconv.FormatInt(memory/2, 10))
 	tools := filepath.Join(os.Getenv("GOROOT"), "pkg/tool/linux_amd64")
 	object := filepath.Join(os.TempDir(), "main.a")
-	args := []string{"-o", object, "-p", "main", "-lang=go1.22", "-complete", "-c=2", "-nolocalimports", "-buildid=runtools", "-importcfg", importcfg, "-pack"}
+	args := []string{"-o", object, "-p", "main", "-lang=go1.22", "-complete", "-c=2", noDWARF, "-nolocalimports",
+		"-buildid=runtools", "-importcfg", importcfg, "-pack"}
 	for _, f := range files {
 		args = append(args, "./"+f)
 	}
 	tool(filepath.Join(tools, "compile"), args...)
-	tool(filepath.Join(tools, "link"), "-o", output, "-importcfg", importcfg, "-buildmode=exe", "-buildid=runtools", "-s", "-w", object)
+	tool(filepath.Join(tools, "link"), "-o", output, "-importcfg", linkcfg, "-buildmode=exe", "-buildid=runtools", "-s", "-w", object)
 }
 
 func tool(path string, args ...string) {
-	cmd := exec.Command(path, args...)
-	// These processes live for 50 ms; collecting garbage would be a third of it.
-	cmd.Env = append(os.Environ(), "GOGC=400")
-	out, err := cmd.CombinedOutput()
+	out, err := exec.Command(path, args...).CombinedOutput()
 	if err == nil {
 		return
 	}
@@ -179,7 +194,7 @@ func goBuild(files []string, p program) {
 	if err := seed(cache, filepath.Join(home, "cache")); err != nil {
 		fatal(err)
 	}
-	args := []string{"build", "-o", output, "-ldflags=-s -w"}
+	args := []string{"build", "-o", output, "-gcflags=all=" + noDWARF, "-ldflags=-s -w"}
 	if exists("go.mod") || exists("go.work") {
 		args = append(args, "./"+filepath.Dir(files[0]))
 	} else {
