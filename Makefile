@@ -4,7 +4,7 @@ STATE := $(or $(RUNTOOLS_STATE),/var/lib/runtools)
 GO    ?= go
 
 # Packages whose tests need no root, no image and no C.
-PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./runtools/...
+PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./runtools/... ./scripts/bench
 ROOT     := ./pkg/cgroup ./pkg/jail ./pkg/seccomp ./sandboxd
 
 # Hardening of the one C file; https://best.openssf.org/Compiler-Hardening-Guides/Compiler-Options-Hardening-Guide-for-C-and-C++
@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-vm lint fuzz bench install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-vm lint fuzz bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -93,10 +93,22 @@ fuzz:
 	for target in ./pkg/wire:FuzzRequest ./pkg/lang:FuzzParse ./pkg/seccomp:FuzzParse ./apid:FuzzDecodeRequest ./sandboxd:FuzzParseTemplates; do \
 		$(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}" || exit 1; done
 
-# The performance tables, against the bare commands in the same run. ARGS="-only languages" for a part.
-bench: all
+# The performance tables, against the bare commands in the same run; docs/performance.md. ARGS="-only languages" for a part.
+bench: bench-deps
+	bin/bench -image $(STATE)/current -out bin $(ARGS)
+
+# The same, and the figures of docs/.
+bench-docs: bench-deps
+	bin/bench -image $(STATE)/current -out docs $(ARGS)
+
+# Mixed load for SOAK_MINUTES; fails on a wrong answer, and if anything grew.
+soak: bench-deps
+	bin/bench -image $(STATE)/current -out bin -only soak -minutes $(or $(SOAK_MINUTES),5)
+
+# Bench, and the sandboxes it is compared with: one that cannot be had is named in the table.
+bench-deps: all
+	@for package in bubblewrap crun runc firejail; do scripts/deps $$package || true; done
 	@$(GO) build -o bin/bench ./scripts/bench
-	bin/bench -image $(STATE)/current $(ARGS)
 
 # Binaries, profiles, example configuration and systemd units, below DESTDIR.
 install: binaries mkrootfs

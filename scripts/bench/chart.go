@@ -12,7 +12,7 @@ import (
 // logarithmic scale: a bar's length is how many times faster, to the left, or slower. It stands in an <img>, so it brings its colours for dark and light pages along.
 const (
 	chartWidth = 760
-	labelWidth = 150.0 // left of the bars
+	labelWidth = 185.0 // left of the bars
 	valueWidth = 90.0  // right of them
 	rowHeight  = 40.0
 	barHeight  = 13.0
@@ -47,7 +47,7 @@ func chart(m *measured) []byte {
 	fmt.Fprintf(&b, `<text class="h" x="8" y="22">A hello over HTTP in a jail, against the bare command on the same machine</text>`+"\n")
 	fmt.Fprintf(&b, `<rect class="parked" x="8" y="34" width="12" height="12" rx="2"/><text x="26" y="45">as served</text>`+
 		`<rect class="cold" x="110" y="34" width="12" height="12" rx="2"/><text x="128" y="45">without parked runners</text>`+
-		`<text class="s" x="%d" y="45" text-anchor="end">left of the line: faster</text>`+"\n", chartWidth-8)
+		`<text class="s" x="%d" y="45" text-anchor="end">← faster · slower →</text>`+"\n", chartWidth-8)
 	drawGrid(&b, low, high, height, x)
 	for i, r := range chartRows {
 		drawRow(&b, headHeight+rowHeight*float64(i), r.label, values[r.name], x)
@@ -93,7 +93,7 @@ func drawRow(b *strings.Builder, y float64, label string, values map[string]floa
 		fmt.Fprintf(b, `<text class="s" x="%.1f" y="%.1f" text-anchor="end">not measured</text>`+"\n", labelWidth-8, y+24)
 		return
 	}
-	fmt.Fprintf(b, `<text class="s" x="%.1f" y="%.1f" text-anchor="end">%s ms</text>`+"\n", labelWidth-8, y+24, format(bare))
+	fmt.Fprintf(b, `<text class="s" x="%.1f" y="%.1f" text-anchor="end">bare %s ms</text>`+"\n", labelWidth-8, y+24, format(bare))
 	for i, way := range []string{"parked", "cold"} {
 		ratio, ok := values[way+"_ratio"]
 		if !ok {

@@ -142,7 +142,7 @@ func mountsOf(pid int) (n int, err error) {
 // settle waits until the pools are full and nothing is being torn down, as so many looks in a row find.
 func (s *server) settle(looks int) error {
 	var st *wire.Status
-	for start, quiet := time.Now(), 0; time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {
+	for start, quiet := time.Now(), 0; time.Since(start) < 2*time.Minute; time.Sleep(10 * time.Millisecond) {
 		var err error
 		if st, err = s.wire.Status(context.Background()); err != nil {
 			return err
@@ -162,7 +162,7 @@ func (s *server) settle(looks int) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the pools do not settle within a minute: %+v", *st)
+	return fmt.Errorf("the pools do not settle within two minutes: %+v", *st)
 }
 
 // inParallel calls f so many times from some goroutines, until one fails.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -31,13 +34,14 @@ print("hello", NONCE if x else 0)
 
 // benchHarness compares the CPU time that answers report with what the kernel says of the bare command, and shows what fillers do to it.
 func benchHarness(ctx context.Context, b *bench) ([]table, error) {
-	const n = 31
+	const n, busyRuns = 31, 15
 	t := table{
 		Title: "CPU time of CPU-bound programs: ms",
-		Columns: []column{{"bare", "bare user+sys"}, {"ours", "cpu_time_ms"}, {"difference", "difference %"},
-			{"bare_cv", "bare variation %"}, {"ours_cv", "ours variation %"}, {"wall", "wall/bare"}},
+		Columns: []column{{"bare", "bare user+sys"}, {"ours", "cpu_time_ms"}, {"difference", "difference %"}, {"off", "either way %"},
+			{"bare_cv", "bare variation %"}, {"ours_cv", "ours variation %"}, {"wall", "wall/bare"},
+			{"pinned", "pinned"}, {"pinned_cv", "pinned variation %"}},
 		Notes: []string{
-			fmt.Sprintf("Medians of %d runs in turn. The variation is the standard deviation over the mean. Start-up of the interpreter is in bare's "+
+			fmt.Sprintf("Medians of %d runs in turn. Pinned: sandboxd ties jobs to one CPU (pin_cpus). The variation is the standard deviation over the mean. Start-up of the interpreter is in bare's "+
 				"time, and in ours only if the runner was not parked.", n),
 		},
 	}
@@ -46,16 +50,25 @@ func benchHarness(ctx context.Context, b *bench) ([]table, error) {
 		Columns: []column{{"others", "others/s"}, {"cpu", "CPU ratio"}, {"wall", "wall ratio"}, {"bare_cpu", "bare CPU ratio"}, {"bare_wall", "bare wall ratio"}},
 		Notes: []string{
 			fmt.Sprintf("Medians of %d runs in turn, idle and beside one caller who runs hellos of bash in a closed loop. Bare: the bare command beside "+
-				"the same load.", n),
+				"the same load.", busyRuns),
 		},
 	}
+	settings := fmt.Sprintf("pin_cpus = \"%d\"\n", runtime.NumCPU()-1)
+	pinned, err := startServer(ctx, pair{name: "pinned", bin: b.bin, image: b.image, firstUID: coldUID, settings: settings})
+	if err != nil {
+		return nil, err
+	}
+	defer pinned.stop()
+	if err := pinned.settle(5); err != nil {
+		return nil, err
+	}
 	for i := range cpuPrograms {
-		r, err := accuracy(ctx, b, &cpuPrograms[i], n)
+		r, err := accuracy(ctx, b, pinned, &cpuPrograms[i], n)
 		if err != nil {
 			return nil, err
 		}
 		t.Rows = append(t.Rows, r)
-		if r, err = disturbance(ctx, b, &cpuPrograms[i], n); err != nil {
+		if r, err = disturbance(ctx, b, &cpuPrograms[i], busyRuns); err != nil {
 			return nil, err
 		}
 		busy.Rows = append(busy.Rows, r)
@@ -76,15 +89,15 @@ func (u *usage) bare(b *bench, p *program, nonce int64) error {
 	return p.check(nonce, out)
 }
 
-func (u *usage) http(b *bench, p *program, nonce int64) error {
-	if err := b.quiet(); err != nil {
+func (u *usage) http(s *server, p *program, nonce int64) error {
+	if err := s.settle(1); err != nil {
 		return err
 	}
-	return u.httpNow(b, p, nonce)
+	return u.httpNow(s, p, nonce)
 }
 
-func (u *usage) httpNow(b *bench, p *program, nonce int64) error {
-	a, err := p.runHTTP(b.parked, nonce)
+func (u *usage) httpNow(s *server, p *program, nonce int64) error {
+	a, err := p.runHTTP(s, nonce)
 	if err != nil {
 		return err
 	}
@@ -92,26 +105,21 @@ func (u *usage) httpNow(b *bench, p *program, nonce int64) error {
 	return nil
 }
 
-func accuracy(ctx context.Context, b *bench, p *program, n int) (r row, err error) {
+func accuracy(ctx context.Context, b *bench, pinned *server, p *program, n int) (r row, err error) {
 	nonce := fresh()
 	if _, err := p.runBare(b.bare, "harness", nonce); err != nil { // compiles it
 		return r, err
 	}
-	var bare, ours usage
+	var bare, ours, tied usage
 	for range n {
-		if err := ctx.Err(); err != nil {
-			return r, err
-		}
-		if err := bare.bare(b, p, nonce); err != nil {
-			return r, err
-		}
-		if err := ours.http(b, p, nonce); err != nil {
+		if err := cmp.Or(ctx.Err(), bare.bare(b, p, nonce), ours.http(b.parked, p, nonce), tied.http(pinned, p, nonce)); err != nil {
 			return r, err
 		}
 	}
 	a, o := median(bare.cpu), median(ours.cpu)
-	return row{Name: p.name, Values: map[string]float64{"bare": a, "ours": o, "difference": 100 * (o - a) / a,
-		"bare_cv": variation(bare.cpu), "ours_cv": variation(ours.cpu), "wall": median(ours.wall) / median(bare.wall)}}, nil
+	return row{Name: p.name, Values: map[string]float64{"bare": a, "ours": o, "difference": 100 * (o - a) / a, "off": 100 * math.Abs(o-a) / a,
+		"bare_cv": variation(bare.cpu), "ours_cv": variation(ours.cpu), "wall": median(ours.wall) / median(bare.wall),
+		"pinned": median(tied.cpu), "pinned_cv": variation(tied.cpu)}}, nil
 }
 
 // disturbance runs the program idle and beside a stream of other jobs, in turn.
@@ -128,14 +136,11 @@ func disturbance(ctx context.Context, b *bench, p *program, n int) (r row, err e
 	var others int
 	var elapsed time.Duration
 	for range n {
-		if err := idle.http(b, p, nonce); err != nil {
-			return r, err
-		}
-		if err := bareIdle.bare(b, p, nonce); err != nil {
+		if err := cmp.Or(ctx.Err(), idle.http(b.parked, p, nonce), bareIdle.bare(b, p, nonce)); err != nil {
 			return r, err
 		}
 		for _, once := range []func() error{
-			func() error { return busy.httpNow(b, p, nonce) },
+			func() error { return busy.httpNow(b.parked, p, nonce) },
 			func() error { return bareBusy.bare(b, p, nonce) },
 		} {
 			start := time.Now()

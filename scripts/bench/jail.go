@@ -111,9 +111,9 @@ func (s *server) checkoutTimes(n int) (c checkout, err error) {
 	return c, nil
 }
 
-func benchJail(_ context.Context, b *bench) ([]table, error) {
+func benchJail(ctx context.Context, b *bench) ([]table, error) {
 	const n = 500
-	if err := b.quiet(); err != nil {
+	if err := b.quiet(ctx); err != nil {
 		return nil, err
 	}
 	c, err := b.parked.checkoutTimes(n)

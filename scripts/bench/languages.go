@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,6 +20,10 @@ const leastRuns = 15
 
 // benchLanguages runs each hello in turn, bare and over HTTP, one at a time.
 func benchLanguages(ctx context.Context, b *bench) ([]table, error) {
+	chosen, err := named(cmp.Or(b.languages, "all"))
+	if err != nil {
+		return nil, err
+	}
 	variants, stop, err := b.variants(ctx)
 	if err != nil {
 		return nil, err
@@ -35,12 +40,8 @@ func benchLanguages(ctx context.Context, b *bench) ([]table, error) {
 			"In turn; before each run all pools are full and no filler is at work.",
 		},
 	}
-	for i := range programs {
-		p := &programs[i]
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		r, err := b.inTurn(p, variants)
+	for _, p := range chosen {
+		r, err := b.inTurn(ctx, p, variants)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +82,7 @@ func (b *bench) variants(ctx context.Context) (all []variant, stop func(), err e
 }
 
 // inTurn measures one row: A, B, C, A, B, C, so that what else the machine does meets all alike.
-func (b *bench) inTurn(p *program, variants []variant) (r row, err error) {
+func (b *bench) inTurn(ctx context.Context, p *program, variants []variant) (r row, err error) {
 	same := fresh()
 	if !b.caches(p, same) {
 		variants = slices.DeleteFunc(slices.Clone(variants), func(v variant) bool { return v.key == "cached" })
@@ -93,7 +94,7 @@ func (b *bench) inTurn(p *program, variants []variant) (r row, err error) {
 			if v.key != "cached" {
 				nonce = fresh()
 			}
-			if err := b.quiet(); err != nil {
+			if err := b.quiet(ctx); err != nil {
 				return err
 			}
 			took, err := v.run(p, nonce)
@@ -138,7 +139,7 @@ func (b *bench) caches(p *program, nonce int64) bool {
 }
 
 // quiet waits until no pair of daemons is at work.
-func (b *bench) quiet() error {
+func (b *bench) quiet(ctx context.Context) error {
 	for _, s := range []*server{b.parked, b.coldServer} {
 		if s == nil {
 			continue
@@ -148,7 +149,7 @@ func (b *bench) quiet() error {
 		}
 	}
 	time.Sleep(5 * time.Millisecond)
-	return nil
+	return ctx.Err()
 }
 
 // named are the programs of a comma-separated list of rows, or all of them.

@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,9 +40,9 @@ func parseFlags() (o options, inside bool) {
 	flag.StringVar(&o.render, "render", "", "measure nothing; do what -out does with the performance.json of this `folder`")
 	flag.IntVar(&o.runs, "runs", 101, "languages: runs of each at most")
 	flag.DurationVar(&o.turn, "turn", 10*time.Second, "languages: for each program at most, but 15 runs at least")
-	flag.StringVar(&o.languages, "languages", "bash,python", "throughput: `names` of rows of the language table, or all")
+	flag.StringVar(&o.languages, "languages", "", "languages, throughput: `names` of rows of the language table, or all; empty: all, and bash,python")
 	flag.StringVar(&o.levels, "levels", "1,2,8,32", "throughput: requests at one time")
-	seconds := flag.Int("seconds", 5, "throughput, tail: `seconds` of each measurement")
+	seconds := flag.Int("seconds", 4, "throughput, tail: `seconds` of each measurement")
 	flag.IntVar(&o.jails, "jails", 10_000, "growth: `jails` run")
 	flag.IntVar(&o.sessions, "sessions", 10_000, "sessions: idle `sessions` made")
 	minutes := flag.Int("minutes", 5, "soak: `minutes` of load")
@@ -135,6 +136,11 @@ func run(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
+	leave, err := enterGroup(fmt.Sprintf("runtools-bench-%d", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
 	b := &bench{options: *o}
 	if b.bare, err = mountBare(filepath.Join(o.image, "rootfs")); err != nil {
 		return err

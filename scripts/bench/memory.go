@@ -11,8 +11,8 @@ import (
 )
 
 // benchMemory adds up the proportional set size of every process of each jail that waits, by what it has loaded.
-func benchMemory(_ context.Context, b *bench) ([]table, error) {
-	if err := b.quiet(); err != nil {
+func benchMemory(ctx context.Context, b *bench) ([]table, error) {
+	if err := b.quiet(ctx); err != nil {
 		return nil, err
 	}
 	jails, err := waitingJails(b.parked.sandboxd.Process.Pid)

@@ -148,7 +148,7 @@ func peerRows(ctx context.Context, b *bench, p *program) (rows []row, notes []st
 	times := map[string][]time.Duration{}
 	for range 51 {
 		for _, c := range all {
-			if err := errors.Join(ctx.Err(), b.quiet()); err != nil {
+			if err := b.quiet(ctx); err != nil {
 				return nil, nil, err
 			}
 			took, err := c.run()

@@ -23,7 +23,7 @@ func benchPool(ctx context.Context, b *bench) ([]table, error) {
 	return all, nil
 }
 
-func hitsAndMisses(_ context.Context, b *bench) (table, error) {
+func hitsAndMisses(ctx context.Context, b *bench) (table, error) {
 	const n = 200
 	t := table{
 		Title:   "A job of `true` on sandboxd's socket, with and without a jail ready: ms",
@@ -34,7 +34,7 @@ func hitsAndMisses(_ context.Context, b *bench) (table, error) {
 	checkout, whole := map[string][]time.Duration{}, map[string][]time.Duration{}
 	for range n {
 		for _, k := range kinds {
-			if err := b.quiet(); err != nil {
+			if err := b.quiet(ctx); err != nil {
 				return t, err
 			}
 			start := time.Now()
@@ -158,7 +158,7 @@ func (s *server) counters(ctx context.Context) (built uint64, cpu time.Duration,
 	if err != nil {
 		return 0, 0, err
 	}
-	cpu, err = s.cpuUsed()
+	cpu, err = cpuUsed(s.cgroup, s.daemons)
 	return st.Built, cpu, err
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // phases of the header Server-Timing, in order.
@@ -32,7 +34,7 @@ func benchProfile(ctx context.Context, b *bench) ([]table, error) {
 		}
 		all := map[string][]float64{}
 		for runs, begun := 0, time.Now(); runs < n && (runs < leastRuns || time.Since(begun) < 3*time.Second); runs++ {
-			if err := b.quiet(); err != nil {
+			if err := b.quiet(ctx); err != nil {
 				return nil, err
 			}
 			a, err := p.runHTTP(b.parked, fresh())
@@ -56,7 +58,75 @@ func benchProfile(ctx context.Context, b *bench) ([]table, error) {
 		}
 		t.Rows = append(t.Rows, r)
 	}
-	return []table{t}, ctx.Err()
+	inside, err := benchLayers(ctx, b)
+	return []table{inside, t}, err
+}
+
+// layers of a hello, from the outside in.
+var layers = []string{
+	"bare: `bash main.sh` started and awaited",
+	"request: over HTTP, the connection kept",
+	"job: on sandboxd's socket, pipes read to their end",
+	"job: jail taken, volumes attached (checkout)",
+	"job: capabilities dropped, files placed, runner woken (files)",
+	"job: from exec to the end of the program (run)",
+	"job: packets, descriptors, counters, the answer (the rest)",
+}
+
+// benchLayers takes a hello of bash apart from the outside: the program, the program as a job, the job as a request.
+func benchLayers(ctx context.Context, b *bench) (table, error) {
+	const n = 201
+	t := table{
+		Title:   "A hello of bash from the outside in: us",
+		Columns: []column{{"p50", "p50"}, {"p99", "p99"}},
+		Notes:   []string{fmt.Sprintf("%d of each, in turn. What the request costs above the job is apid, JSON and HTTP on both sides.", n)},
+	}
+	times := make([][]time.Duration, len(layers))
+	for range n {
+		all, err := layersOnce(ctx, b)
+		if err != nil {
+			return t, err
+		}
+		for i, d := range all {
+			times[i] = append(times[i], d)
+		}
+	}
+	for i, name := range layers {
+		q := summarize(times[i])
+		t.Rows = append(t.Rows, row{Name: name, Values: map[string]float64{"p50": 1000 * q.P50, "p99": 1000 * q.P99}})
+	}
+	return t, nil
+}
+
+// layersOnce measures each of layers once.
+func layersOnce(ctx context.Context, b *bench) (all []time.Duration, err error) {
+	p, err := find("bash")
+	if err != nil {
+		return nil, err
+	}
+	if err := b.quiet(ctx); err != nil {
+		return nil, err
+	}
+	bare, err := p.runBare(b.bare, "profile", 1)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	r, _, err := b.parked.job(&wire.Job{Template: "bash/run", Argv: []string{"/bin/bash", p.file}, Env: bareEnv,
+		Files: []wire.File{{Name: p.file, Size: int64(len(p.code))}}}, p.code)
+	if err != nil {
+		return nil, err
+	}
+	job := time.Since(start)
+	if err := b.quiet(ctx); err != nil {
+		return nil, err
+	}
+	a, err := p.runHTTP(b.parked, 1)
+	if err != nil {
+		return nil, err
+	}
+	checkout, files, run := time.Duration(r.CheckoutNS), time.Duration(r.FilesNS), time.Duration(r.WallNS)
+	return []time.Duration{bare, a.took, job, checkout, files, run, job - checkout - files - run}, nil
 }
 
 // parseTiming reads "auth;dur=0.012, queue;dur=0.001": ms by phase.

@@ -88,7 +88,7 @@ func (r *report) section(name string) *measured {
 	return nil
 }
 
-// fill puts the tables of each section between its marks, <!-- bench:NAME --> and <!-- end -->.
+// fill puts the tables of each section between its marks, <!-- bench:NAME --> and <!-- end -->; bars and machine have such marks as well.
 func (r *report) fill(page []byte) ([]byte, error) {
 	var b bytes.Buffer
 	for len(page) > 0 {
@@ -103,9 +103,15 @@ func (r *report) fill(page []byte) ([]byte, error) {
 			return nil, fmt.Errorf("the mark bench:%.20s is not closed by an end mark", name)
 		}
 		fmt.Fprintf(&b, "<!-- bench:%s -->", name)
-		if m := r.section(string(name)); m != nil {
+		switch m := r.section(string(name)); {
+		case m != nil:
 			b.WriteString("\n" + m.markdown())
-		} else {
+		case string(name) == "bars":
+			t := r.barsTable()
+			b.WriteString("\n" + t.markdown())
+		case string(name) == "machine":
+			b.WriteString("\n" + r.Machine + "\n")
+		default:
 			b.Write(old)
 		}
 		b.WriteString("<!-- end -->")

@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -152,7 +150,8 @@ func (s *server) startSandboxd(ctx context.Context, image string) (err error) {
 	if err := os.WriteFile(config, []byte(s.settings), 0o644); err != nil {
 		return err
 	}
-	group := cpuGroup(s.daemons)
+	_, usage := cpuTrees()
+	group := filepath.Join(usage, s.daemons)
 	if err := os.Mkdir(group, 0o755); err != nil {
 		return err
 	}
@@ -160,47 +159,13 @@ func (s *server) startSandboxd(ctx context.Context, image string) (err error) {
 		"-cgroup-parent", s.cgroup, "-user", fmt.Sprint(apidUID), "-first-uid", fmt.Sprint(s.firstUID)); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, s.sandboxd.Process.Pid), 0); err != nil {
+	if err := moveTo(group, s.sandboxd.Process.Pid); err != nil {
 		return err
 	}
 	if err := waitFor(ctx, func() bool { _, err := s.wire.Status(ctx); return err == nil }); err != nil {
 		return fmt.Errorf("sandboxd %s did not start: %w: %s", s.name, err, s.lastWords("sandboxd"))
 	}
 	return nil
-}
-
-// cpuGroup is the folder of a cgroup that accounts for CPU, on either version.
-func cpuGroup(name string) string {
-	const v1 = "/sys/fs/cgroup/cpuacct"
-	if _, err := os.Stat(v1); err == nil {
-		return filepath.Join(v1, name)
-	}
-	return filepath.Join("/sys/fs/cgroup", name)
-}
-
-// cpuUsed is all CPU that the jails and sandboxd with its spawner have used.
-func (s *server) cpuUsed() (total time.Duration, err error) {
-	for _, name := range []string{s.cgroup, s.daemons} {
-		group := cpuGroup(name)
-		if data, err := os.ReadFile(filepath.Join(group, "cpuacct.usage")); err == nil {
-			ns, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
-			if err != nil {
-				return 0, err
-			}
-			total += time.Duration(ns)
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(group, "cpu.stat"))
-		if err != nil {
-			return 0, err
-		}
-		var us int64
-		if _, err := fmt.Sscanf(string(data), "usage_usec %d", &us); err != nil {
-			return 0, fmt.Errorf("%s/cpu.stat: %w", group, err)
-		}
-		total += time.Duration(us) * time.Microsecond
-	}
-	return total, nil
 }
 
 // lastWords are the end of a daemon's log.
@@ -225,7 +190,11 @@ func (s *server) start(uid uint32, name string, args ...string) (*exec.Cmd, erro
 	if uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	}
-	return cmd, cmd.Start()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	shares, _ := cpuTrees()
+	return cmd, moveTo(shares, cmd.Process.Pid) // not in ours: where make run would have it
 }
 
 func waitFor(ctx context.Context, ok func() bool) error {
@@ -252,7 +221,10 @@ func (s *server) stop() {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", cmd.Path, err)
 		}
 	}
-	os.Remove(cpuGroup(s.daemons))
+	_, usage := cpuTrees()
+	if err := removeGroup(filepath.Join(usage, s.daemons)); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
 	os.RemoveAll(s.dir)
 }
 

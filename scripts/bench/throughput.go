@@ -12,7 +12,7 @@ import (
 
 // benchThroughput counts runs a second at several levels of concurrency, bare and over HTTP in turn.
 func benchThroughput(ctx context.Context, b *bench) ([]table, error) {
-	chosen, err := named(b.languages)
+	chosen, err := named(cmp.Or(b.languages, "bash,python"))
 	if err != nil {
 		return nil, err
 	}
