@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -9,12 +11,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/runtools/runtools/pkg/lang"
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // leastPrograms is how many programs the corpus of a language has at least.
@@ -43,12 +47,32 @@ type outcome struct {
 	Stdout, Stderr []byte
 }
 
+func (o outcome) equal(p outcome) bool {
+	return o.Compile == p.Compile && o.Code == p.Code && o.Signal == p.Signal && bytes.Equal(o.Stdout, p.Stdout) && bytes.Equal(o.Stderr, p.Stderr)
+}
+
+// corpus is what the programs of one language are run with.
+type corpus struct {
+	runtime *lang.Runtime
+	parks   map[string]bool // the language's templates -> ready jails of it hold a runtime
+	cold    *stack          // whose ready jails hold none
+}
+
 // Every program of the corpus sees the same, however it is started.
 func TestFidelity(t *testing.T) {
 	set, err := lang.Load(image)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cold, err := startStack("cold", "", "parked = false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cold.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	names := languages(t)
 	for _, folder := range slices.Sorted(maps.Keys(names)) {
 		runtime, err := set.Resolve(names[folder], "")
@@ -56,11 +80,20 @@ func TestFidelity(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		t.Run(folder, func(t *testing.T) { testCorpus(t, folder, runtime) })
+		c := &corpus{runtime: runtime, cold: cold, parks: map[string]bool{}}
+		var jails struct {
+			Templates map[string]struct{ Parked *struct{} }
+		}
+		readJSON(t, filepath.Join(image, "languages", folder, "jail.json"), &jails)
+		for name, template := range jails.Templates {
+			c.parks[folder+"/"+name] = template.Parked != nil
+		}
+		t.Run(folder, c.test)
 	}
 }
 
-func testCorpus(t *testing.T, folder string, runtime *lang.Runtime) {
+func (c *corpus) test(t *testing.T) {
+	folder := c.runtime.Folder
 	paths, err := filepath.Glob(filepath.Join(repository, "rootfs", folder, "fidelity", "*.txtar"))
 	if err != nil {
 		t.Fatal(err)
@@ -68,17 +101,20 @@ func testCorpus(t *testing.T, folder string, runtime *lang.Runtime) {
 	if len(paths) < leastPrograms {
 		t.Errorf("%d programs, want %d or more", len(paths), leastPrograms)
 	}
-	var equal, excepted atomic.Int32
+	var ran, equal, excepted, parked atomic.Int32
 	t.Run("programs", func(t *testing.T) { // returns when all have ended
 		for _, path := range paths {
 			name := strings.TrimSuffix(filepath.Base(path), ".txtar")
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				ran.Add(1)
 				f, err := readFidelity(path)
 				if err != nil {
 					t.Fatalf("%s: %v", path, err)
 				}
-				f.compare(t, runtime)
+				if c.compare(t, f) {
+					parked.Add(1)
+				}
 				switch {
 				case t.Failed():
 				case len(f.Except.Bare)+len(f.Except.Parked) > 0:
@@ -89,8 +125,8 @@ func testCorpus(t *testing.T, folder string, runtime *lang.Runtime) {
 			})
 		}
 	})
-	fmt.Printf("fidelity: %-11s %3d programs, %3d equal, %2d with exceptions, %2d differ\n",
-		folder, len(paths), equal.Load(), excepted.Load(), len(paths)-int(equal.Load()+excepted.Load()))
+	fmt.Printf("fidelity: %-11s %3d programs, %3d equal, %2d with exceptions, %2d differ; %3d parked\n",
+		folder, ran.Load(), equal.Load(), excepted.Load(), ran.Load()-equal.Load()-excepted.Load(), parked.Load())
 }
 
 func readFidelity(path string) (*fidelity, error) {
@@ -130,38 +166,96 @@ func readFidelity(path string) (*fidelity, error) {
 	return f, nil
 }
 
-// compare runs the program all three ways.
-func (f *fidelity) compare(t *testing.T, runtime *lang.Runtime) {
-	bare, err := runBare(f.bareRequest(runtime))
+// compare runs the program all three ways, and tells whether there was a third: some languages have no parked runner.
+func (c *corpus) compare(t *testing.T, f *fidelity) (parked bool) {
+	bare, err := runBare(c.bareRequest(f))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("bare:\n%s", showOutcomes(bare)) // with -v: what a new program really sees
-	cold := f.overHTTP(t, api, runtime)
+	cold, _ := c.overHTTP(t, c.cold, f)
 	compareOutcomes(t, "bare", bare, "cold", cold, f.Except.Bare)
+	if !slices.Contains(slices.Collect(maps.Values(c.parks)), true) {
+		return false
+	}
+	if parked := c.whenParked(t, f); !slices.EqualFunc(parked, bare, outcome.equal) { // there is nothing better to be equal to
+		compareOutcomes(t, "cold", cold, "parked", parked, f.Except.Parked)
+	}
+	return true
 }
 
-func (f *fidelity) bareRequest(runtime *lang.Runtime) *bareRequest {
-	root, in := filepath.Join(image, "rootfs"), lang.Inputs{Args: f.Args, Memory: 512 << 20}
+// onlyOne keeps parked runs apart: sandboxd counts them, and does not say whose they were.
+var onlyOne sync.Mutex
+
+// whenParked runs the program until every job of it that could be was served by a runtime that had been loaded before.
+func (c *corpus) whenParked(t *testing.T, f *fidelity) (outcomes []outcome) {
+	onlyOne.Lock()
+	defer onlyOne.Unlock()
+	sandboxd := wire.Client{Path: api.path("s.sock")}
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	defer cancel()
+	status := func() *wire.Status {
+		s, err := sandboxd.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	err := eventually("a parked runner takes the program", func() error {
+		before := status()
+		for _, pool := range before.Templates {
+			if c.parks[pool.Name] && pool.Ready == 0 {
+				return fmt.Errorf("pool of %s is empty", pool.Name)
+			}
+		}
+		var jobs int
+		outcomes, jobs = c.overHTTP(t, api, f)
+		if got := status().Parked - before.Parked; f.Cold == "" && got < uint64(jobs) {
+			return fmt.Errorf("%d of %d jobs were: say why in case.json, cold, if that is right", got, jobs)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outcomes
+}
+
+// plainCompile is what a user types (docs/languages.md) where lang.json names a driver of ours.
+var plainCompile = map[string][]string{
+	"c":   {"/usr/bin/gcc-13", "-pipe", "-O2", "-std=gnu17", "-o", "/build/main", "{sources}", "-lm", "-pthread"},
+	"cpp": {"/usr/bin/g++-13", "-pipe", "-O2", "-std=gnu++20", "-pthread", "-o", "/build/main", "{sources}"},
+	"go": {"/bin/bash", "-ec", `
+		! grep -q '^import "C"' *.go || export CGO_ENABLED=1
+		[ ! -e go.mod ] || set -- .
+		cp -rs /usr/lib/runtools/go/cache /tmp/go-build
+		GOCACHE=/tmp/go-build CGO_ENABLED=${CGO_ENABLED-0} "$GOROOT/bin/go" build -o /build/main -gcflags=all=-dwarf=false -ldflags='-s -w' "$@"
+		[ -x /build/main ] || { echo "package command-line-arguments is not a main package" >&2; exit 1; } # as go run says
+	`, "sh", "{sources}"},
+}
+
+func (c *corpus) bareRequest(f *fidelity) *bareRequest {
+	root, in := filepath.Join(image, "rootfs"), lang.Inputs{Args: f.Args}
 	for _, file := range f.files {
 		in.Files = append(in.Files, file.Name)
 	}
 	q := &bareRequest{Root: root, Files: f.files, Runs: f.Runs}
-	for _, s := range []*lang.Stage{runtime.Compile, runtime.Run} {
+	for _, s := range []*lang.Stage{c.runtime.Compile, c.runtime.Run} {
 		if s == nil {
 			continue
 		}
-		if s.Memory > 0 {
-			in.Memory = s.Memory
-		}
-		env := runtime.ExpandEnv(s, in)
+		in.Memory = cmp.Or(s.Memory, 512<<20) // apid's default for a run
+		env := c.runtime.ExpandEnv(s, in)
 		maps.Copy(env, f.Env)
-		command := bareStage{Argv: runtime.ExpandArgv(s, in)}
-		for _, name := range slices.Sorted(maps.Keys(env)) {
-			command.Env = append(command.Env, name+"="+env[name])
+		command := bareStage{Argv: c.runtime.ExpandArgv(s, in)}
+		if plain := plainCompile[c.runtime.Name]; plain != nil && s == c.runtime.Compile {
+			command.Argv = c.runtime.ExpandArgv(&lang.Stage{Argv: plain}, in)
 		}
-		slices.Sort(command.Env) // as apid orders them: "A=", "A-B"
-		if s == runtime.Run {
+		for name, value := range env {
+			command.Env = append(command.Env, name+"="+value)
+		}
+		slices.Sort(command.Env) // as apid orders them
+		if s == c.runtime.Run {
 			command.Stdin = f.StdinBase64
 		}
 		q.Commands = append(q.Commands, command)
@@ -172,8 +266,8 @@ func (f *fidelity) bareRequest(runtime *lang.Runtime) *bareRequest {
 // compiledWell is what an answer shows in place of nothing.
 var compiledWell = regexp.MustCompile(`^OK \([0-9.]+ sec real\)$`)
 
-// overHTTP runs the program as callers do.
-func (f *fidelity) overHTTP(t *testing.T, s *stack, runtime *lang.Runtime) (outcomes []outcome) {
+// overHTTP runs the program as callers do. jobs counts those for whose template a runtime is parked.
+func (c *corpus) overHTTP(t *testing.T, s *stack, f *fidelity) (outcomes []outcome, jobs int) {
 	var files []request
 	for _, file := range f.files {
 		if utf8.Valid(file.Content) {
@@ -182,7 +276,7 @@ func (f *fidelity) overHTTP(t *testing.T, s *stack, runtime *lang.Runtime) (outc
 			files = append(files, request{"name": file.Name, "content": base64.StdEncoding.EncodeToString(file.Content), "encoding": "base64"})
 		}
 	}
-	q := request{"language": runtime.Name, "files": files}
+	q := request{"language": c.runtime.Name, "files": files}
 	if len(f.StdinBase64) > 0 {
 		q["stdin"], q["stdin_encoding"] = base64.StdEncoding.EncodeToString(f.StdinBase64), "base64"
 	}
@@ -201,13 +295,19 @@ func (f *fidelity) overHTTP(t *testing.T, s *stack, runtime *lang.Runtime) (outc
 				o.Stderr = nil
 			}
 			outcomes = append(outcomes, o)
+			if c.parks[c.runtime.Compile.Template] {
+				jobs++
+			}
 		}
 		if a.Run.Status != "CE" {
 			outcomes = append(outcomes, a.Run.outcome(t))
+			if c.parks[c.runtime.Run.Template] {
+				jobs++
+			}
 		}
 	}
 	s.deleteSession(t, s.key, q["session_id"].(string))
-	return outcomes
+	return outcomes, jobs
 }
 
 func (s *stage) outcome(t *testing.T) outcome {

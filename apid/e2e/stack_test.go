@@ -39,8 +39,8 @@ var daemonSecret = "PLANTED_IN_DAEMONS=" + randomMarker()
 // here: one stack lives as long as the tests, and one other besides.
 var stacks int
 
-// startStack returns when a program has run. settings is the text of apid's configuration file.
-func startStack(name, settings string) (*stack, error) {
+// startStack returns when a program has run. settings is the text of apid's configuration file, sandboxd are lines of the other's.
+func startStack(name, settings string, sandboxd ...string) (*stack, error) {
 	dir, err := os.MkdirTemp("", "rt-e2e-"+name+"-")
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func startStack(name, settings string) (*stack, error) {
 		os.Chmod(dir, 0o755),
 		os.Chown(dir, 0, apidUser),
 		os.WriteFile(s.path("apid.toml"), []byte(settings), 0o644),
-		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n", 0x74000000+min(stacks-1, 1)*0x04000000), 0o644),
+		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n%s\n", 0x74000000+min(stacks-1, 1)*0x04000000, strings.Join(sandboxd, "\n")), 0o644),
 	)
 	for _, key := range []*string{&s.key, &s.otherKey} {
 		if err == nil {
