@@ -35,6 +35,7 @@ type stageAnswer struct {
 	status         string
 	message        string // "": null
 	limit          *limitHit
+	cached         bool // compile: no job was needed
 }
 
 // limitHit is the limit that fired, under the name by which the request sets it.
@@ -192,6 +193,9 @@ func (a *stageAnswer) append(b []byte) []byte {
 	b = append(b, a.status...)
 	b = append(b, `","message":`...)
 	b = appendOptional(b, a.message)
+	if a.cached {
+		b = append(b, `,"cached":true`...)
+	}
 	b = append(b, `,"limit":`...)
 	if a.limit == nil {
 		return append(b, "null}"...)

@@ -24,6 +24,7 @@ type config struct {
 	HTTP     httpConfig    `toml:"http"`
 	Queue    queueConfig   `toml:"queue"`
 	Sessions sessionConfig `toml:"sessions"`
+	Cache    cacheConfig   `toml:"cache"`
 	Limits   limitsConfig  `toml:"limits"`
 }
 
@@ -55,6 +56,13 @@ type sessionConfig struct {
 	MaxBytes       int64    `toml:"max_bytes"`
 	MaxBytesPerKey int64    `toml:"max_bytes_per_key"`
 	MaxMounted     int      `toml:"max_mounted"`
+}
+
+type cacheConfig struct {
+	MaxBytes       int64    `toml:"max_bytes"`
+	MaxBytesPerKey int64    `toml:"max_bytes_per_key"`
+	MaxEntries     int      `toml:"max_entries"`
+	MaxAge         duration `toml:"max_age"`
 }
 
 type limitsConfig struct {
@@ -107,6 +115,7 @@ func defaults() config {
 			MaxPerKey:  50_000,
 			MaxMounted: 500,
 		},
+		Cache: cacheConfig{MaxBytes: 256 << 20, MaxEntries: 256, MaxAge: duration(10 * time.Minute)},
 		Limits: limitsConfig{
 			RunTimeout:         bound{300_000, 300_000},
 			CompileTimeout:     bound{60_000, 60_000},
@@ -163,6 +172,9 @@ func (c *config) complete() error {
 	if c.Sessions.MaxBytesPerKey == 0 {
 		c.Sessions.MaxBytesPerKey = c.Sessions.MaxBytes / 2
 	}
+	if c.Cache.MaxBytesPerKey == 0 {
+		c.Cache.MaxBytesPerKey = c.Cache.MaxBytes / 2
+	}
 	if err := c.checkFigures(); err != nil {
 		return err
 	}
@@ -198,6 +210,10 @@ func (c *config) checkFigures() error {
 		{"sessions.max_bytes", c.Sessions.MaxBytes, 1},
 		{"sessions.max_bytes_per_key", c.Sessions.MaxBytesPerKey, 1},
 		{"sessions.max_mounted", int64(c.Sessions.MaxMounted), 0},
+		{"cache.max_bytes", c.Cache.MaxBytes, 0},
+		{"cache.max_bytes_per_key", c.Cache.MaxBytesPerKey, 0},
+		{"cache.max_entries", int64(c.Cache.MaxEntries), 1},
+		{"cache.max_age", int64(c.Cache.MaxAge), int64(time.Millisecond)},
 	} {
 		if f.value < f.least {
 			return fmt.Errorf("%s: %d is below %d", f.name, f.value, f.least)

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // errCode is what a caller can act on. The message beside it is for people, and safe to show.
@@ -55,6 +58,12 @@ type apiError struct {
 }
 
 func (e *apiError) Error() string { return string(e.code) + ": " + e.message }
+
+// isUnknownVolume says that sandboxd has lost a volume, or dropped it.
+func (e *apiError) isUnknownVolume() bool {
+	var theirs *wire.Error
+	return e != nil && errors.As(e.cause, &theirs) && theirs.Code == wire.CodeUnknownVolume
+}
 
 func refuse(code errCode, format string, args ...any) *apiError {
 	return &apiError{code: code, message: fmt.Sprintf(format, args...)}

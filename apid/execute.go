@@ -25,7 +25,10 @@ type execution struct {
 
 	scratch     string // workspace of an ephemeral request with two jobs
 	scratchLive bool
-	build       string // volume of the artifact
+
+	build        string    // volume that the compile job makes, while it is ours
+	artifact     *artifact // what is run, if it is kept for others too
+	lostArtifact bool      // sandboxd did not have it: this request compiles for itself
 
 	held []requestFile // what is in the workspace, if no volume has it: the next job is given them first
 	kept int           // how many of them the last job was given
@@ -141,14 +144,22 @@ func (x *execution) drop(volume string, err *apiError) {
 	}
 }
 
-// carryOut runs the jobs. A session whose workspace sandboxd has lost, most likely because it was restarted, begins again, empty.
+// carryOut runs the jobs. An artifact that sandboxd has lost, most likely because it was restarted, is made again; a session whose
+// workspace it has lost begins again, empty.
 func (x *execution) carryOut(ctx context.Context) *apiError {
 	if err := x.unpack(ctx); err != nil {
 		return err
 	}
 	err := x.jobs(ctx)
-	lost := new(wire.Error)
-	if err != nil && errors.As(err.cause, &lost) && lost.Code == wire.CodeUnknownVolume && x.session != nil && x.session.form == formMounted {
+	if x.artifact != nil && err.isUnknownVolume() {
+		x.artifacts.drop(x.artifact)
+		x.lostArtifact = true
+		if x.session != nil && x.session.form != formMounted {
+			x.sessions.renew(x.session) // the job that failed may still have the volume that it made
+		}
+		err = x.jobs(ctx)
+	}
+	if x.session != nil && x.session.form == formMounted && err.isUnknownVolume() {
 		if x.build != "" {
 			x.drop(x.build, nil)
 		}
@@ -160,7 +171,7 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 
 // jobs is compile, where the language has it, and run.
 func (x *execution) jobs(ctx context.Context) *apiError {
-	x.held = nil
+	x.held, x.artifact = nil, nil
 	if x.session != nil && x.session.form == formGiven {
 		x.held = decodeFiles(x.session.stored)
 	}
@@ -176,6 +187,7 @@ func (x *execution) jobs(ctx context.Context) *apiError {
 		if err != nil || !done {
 			return err
 		}
+		run.job.Build = x.built()
 	}
 	return x.run(ctx, run)
 }
@@ -215,17 +227,17 @@ func (x *execution) prepare() (compile, run *preparedJob, err *apiError) {
 		return nil, run, nil
 	}
 	compile.own = p.files
-	run.job.Build = wire.Volume{ID: x.build}
 	return compile, run, nil
 }
 
 // preparedJob is a job without the workspace and the files, which are known when it is sent.
 type preparedJob struct {
 	jobInput
-	own     []requestFile // the request's
-	encoded int           // bytes of its packet, at most, if it places the request's files
-	limits  *stageLimits
-	base    environment // before sessions and requests added to it
+	own      []requestFile // the request's
+	encoded  int           // bytes of its packet, at most, if it places the request's files
+	limits   *stageLimits
+	base     environment // before sessions and requests added to it
+	reusable bool        // its artifact may be kept
 }
 
 func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*preparedJob, *apiError) {
@@ -258,13 +270,25 @@ func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*prepa
 	}, nil
 }
 
-// compile makes the artifact. It returns false when the program cannot be run.
+// compile makes the artifact, or finds one. It returns false when the program cannot be run.
 func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiError) {
+	var key artifactKey
+	if j.reusable = x.mayReuse(j); j.reusable {
+		waiting := time.Now()
+		key = digest(x.call.key.ID, x.langs.Digest, &j.jobInput, j.own)
+		found, done := x.artifacts.find(ctx, key)
+		defer done()
+		x.call.timing.queue += time.Since(waiting)
+		if found != nil {
+			x.reuse(j, found)
+			return true, nil
+		}
+	}
 	out, err := x.send(ctx, j)
 	if err != nil {
 		return false, err
 	}
-	x.settle(j, out, x.changes)
+	x.settle(j, whatRemains(out.result), x.changes)
 	x.call.timing.compile = time.Duration(out.result.WallNS)
 	a := describe(j.limits, out)
 	a.asCompile()
@@ -272,6 +296,9 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 	if a.status != statusOK {
 		x.ran = a.afterFailedCompile()
 		return false, nil
+	}
+	if j.reusable {
+		x.keep(key, out)
 	}
 	return true, nil
 }
@@ -284,7 +311,7 @@ func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
 	}
 	x.call.timing.run = time.Duration(out.result.WallNS)
 	x.ran = describe(j.limits, out)
-	x.settle(j, out, x.environmentAfter(j, out))
+	x.settle(j, whatRemains(out.result), x.environmentAfter(j, out))
 	return nil
 }
 

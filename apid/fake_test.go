@@ -173,7 +173,7 @@ func (j *fakeJob) attach() (release func(), err *wire.Error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.jobs = append(j.jobs, j.job)
-	take := func(v wire.Volume) (*fakeVolume, *wire.Error) {
+	take := func(v wire.Volume, shared bool) (*fakeVolume, *wire.Error) {
 		volume := j.volumes[v.ID]
 		switch {
 		case v.ID == "":
@@ -186,13 +186,13 @@ func (j *fakeJob) attach() (release func(), err *wire.Error) {
 			volume = &fakeVolume{files: map[string]string{}}
 			j.volumes[v.ID] = volume
 		}
-		volume.inUse = true
+		volume.inUse = v.New || !shared
 		return volume, nil
 	}
-	if j.workspace, err = take(j.job.Workspace); err != nil {
+	if j.workspace, err = take(j.job.Workspace, false); err != nil {
 		return nil, err
 	}
-	if j.build, err = take(j.job.Build); err != nil {
+	if j.build, err = take(j.job.Build, true); err != nil {
 		j.workspace.inUse = false
 		return nil, err
 	}

@@ -131,6 +131,7 @@ type stage struct {
 	MemoryKB     int64   `json:"memory_kb"`
 	Status       string  `json:"status"`
 	Message      *string `json:"message"`
+	Cached       *bool   `json:"cached"`
 	Limit        *struct {
 		Name        string
 		Limit, Used int64

@@ -15,6 +15,7 @@
 //	wait           for a job slot, keys in turn                                 queue.go
 //	unpack         the session's files, if they were packed                     restore.go
 //	compile        a job in one jail; its artifact is a volume                  execute.go, job.go
+//	               or none, if the same was compiled before                     artifact.go
 //	run            a job in another jail, with that volume                      execute.go, job.go
 //	settle         files and environment that the session keeps                 workspace.go, environ.go
 //	reply          status, limits, output                                       answer.go
@@ -27,8 +28,8 @@
 // left as it was given is not kept in sandboxd: apid keeps the request's few files and gives them again. Of the others the small ones
 // are packed in the background, longest idle first, when many are mounted (workspace.go, pack.go).
 //
-// Everything is lost with the process, and on purpose: sessions are volumes of sandboxd, which drops them when apid says so at its end
-// and at its next start, and what is kept here.
+// Everything is lost with the process, and on purpose: sessions and artifacts are volumes of sandboxd, which drops them when apid says so
+// at its end and at its next start, and what is kept here.
 package main
 
 import (
@@ -215,7 +216,7 @@ func (s *server) run(ctx context.Context) error {
 	defer stopBackground()
 	s.forgetAll()
 	go s.forgetter.run(background)
-	go s.expireSessions(background)
+	go s.expire(background)
 	go s.packSessions(background)
 	go func() { failed <- s.http.Serve(api) }()
 	s.log.Info("serving", "addr", api.Addr().String(), "metrics", s.cfg.MetricsListen, "jobs", s.cfg.Queue.MaxJobs)
@@ -260,7 +261,7 @@ func (s *server) forgetAll() {
 // expireEvery is how late a session may expire.
 const expireEvery = time.Second
 
-func (s *server) expireSessions(ctx context.Context) {
+func (s *server) expire(ctx context.Context) {
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
 	for {
@@ -269,6 +270,7 @@ func (s *server) expireSessions(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			s.sessions.expire(now)
+			s.artifacts.expire(now)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func (x *execution) place(ctx context.Context, j *preparedJob) *apiError {
 	files, kept := layOver(x.held, j.own)
 	j.setFiles(files)
 	x.kept = kept
-	j.job.Workspace = x.workspace(files)
+	j.job.Workspace = x.workspace(j.reusable || fewAndSmall(files))
 	return nil
 }
 
@@ -41,20 +41,20 @@ func (j *preparedJob) hasRoomFor(files []requestFile) bool {
 	return len(j.own)+len(files) <= maxFiles && size <= maxEncoded
 }
 
-// workspace names the volume that a job gets. The scratch volume is made by the compile job, and is gone if that changed nothing.
-func (x *execution) workspace(files []requestFile) wire.Volume {
+// workspace names the volume that a job gets. The scratch volume is made by the compile job, and is gone if that changed nothing. again
+// says that the job's files may as well be given to the next job anew.
+func (x *execution) workspace(again bool) wire.Volume {
 	v := wire.Volume{ID: x.scratch, New: !x.scratchLive}
 	if x.session != nil {
 		v = wire.Volume{ID: volumeName(x.session.volume), New: x.session.form != formMounted}
 	}
 	v.New = v.New && v.ID != ""
-	v.DropUnchanged = v.New && fewAndSmall(files)
+	v.DropUnchanged = v.New && again
 	return v
 }
 
 // settle records what a job left in the workspace and the environment.
-func (x *execution) settle(j *preparedJob, out *jobOutput, changes []string) {
-	left := whatRemains(out.result)
+func (x *execution) settle(j *preparedJob, left remains, changes []string) {
 	x.held = nil
 	if left.form == formGiven {
 		x.held = j.files // for the run job after this one

@@ -27,6 +27,7 @@ type server struct {
 	queue     *queue
 	sessions  *sessions
 	packer    packer
+	artifacts *artifacts
 	forgetter *forgetter
 	hangups   *hangups
 	metrics   *metrics
@@ -56,6 +57,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	s.jobs, s.endJobs = context.WithCancelCause(context.Background())
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
+	s.artifacts = newArtifacts(cfg.Cache, s.forgetter.add)
 	s.metrics = newMetrics(s)
 	if s.runtimes, err = encodeRuntimes(langs); err != nil {
 		return nil, err

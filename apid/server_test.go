@@ -62,8 +62,10 @@ func TestCompile(t *testing.T) {
 	if r.Session != nil || r.Run.Stdout != "one\n" {
 		t.Errorf("ephemeral: %s", r.Raw)
 	}
-	// The sessions changed nothing.
-	eventually(t, "the build volumes and the scratch workspace are forgotten", func() bool { return ts.fake.volumeCount() == 0 })
+	// The sessions changed nothing, and what failed is not kept.
+	eventually(t, "only what was made is left", func() bool { return ts.fake.volumeCount() == 3 && ts.artifacts.counts().entries == 3 })
+	ts.artifacts.expire(time.Now().Add(time.Hour))
+	eventually(t, "the build volumes are forgotten", func() bool { return ts.fake.volumeCount() == 0 })
 	if ts.fake.jobs[0].Limits.MemoryBytes != 256<<20 {
 		t.Errorf("the compiler's memory is %d, not the language's default", ts.fake.jobs[0].Limits.MemoryBytes)
 	}

@@ -54,15 +54,17 @@ const (
 	givenBytes = 16 << 10 // names and contents together
 )
 
-func fewAndSmall(files []requestFile) bool {
-	if len(files) > givenFiles {
+func fewAndSmall(files []requestFile) bool { return sizeWithin(files, givenFiles, givenBytes) }
+
+func sizeWithin(files []requestFile, number, bytes int) bool {
+	if len(files) > number {
 		return false
 	}
 	size := 0
 	for _, f := range files {
 		size += len(f.name) + len(f.content)
 	}
-	return size <= givenBytes
+	return size <= bytes
 }
 
 // encodeFiles copies files into one allocation of just their size: a session outlives the request body that they point into.

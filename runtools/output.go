@@ -145,7 +145,11 @@ func summary(res *client.Result) string {
 	if res.SessionID != "" {
 		parts = append(parts, "session "+res.SessionID)
 	}
-	if c := res.Compile; c != nil {
+	switch c := res.Compile; {
+	case c == nil:
+	case c.Cached:
+		parts = append(parts, "compile cached")
+	default:
 		parts = append(parts, fmt.Sprintf("compile %s ms %d KiB", figure(c.TimeMS), c.MemoryKB))
 	}
 	parts = append(parts, fmt.Sprintf("run %s ms %d KiB", figure(res.Run.TimeMS), res.Run.MemoryKB))

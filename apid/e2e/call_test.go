@@ -53,6 +53,7 @@ type stage struct {
 	MemoryKB     float64 `json:"memory_kb"`
 	Status       string  `json:"status"`
 	Message      *string `json:"message"`
+	Cached       bool    `json:"cached"`
 	Limit        *limit  `json:"limit"`
 }
 

@@ -36,7 +36,7 @@ func TestExecute(t *testing.T) {
 			t.Errorf("body\n%s want\n%s", body, want)
 		}
 		_, _ = io.WriteString(w, `{"language":"c","version":"13.3.0","session_id":null,"future":1,
-			"compile":{"stdout":"","stderr":"OK (0.085 sec real)","code":0,"time_ms":85,"memory_kb":12288},
+			"compile":{"stdout":"","stderr":"OK (0.085 sec real)","code":0,"time_ms":0,"memory_kb":0,"cached":true},
 			"run":{"stdout":"\ufffd","stdout_base64":"/w==","stderr":"e","code":null,"signal":"SIGKILL","time_ms":1.25,
 			"memory_kb":1152,"status":"TO","message":"m","limit":{"name":"run_timeout","limit":1500,"used":1501.5}}}`)
 	})
@@ -46,7 +46,7 @@ func TestExecute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Compile == nil || *res.Compile.Code != 0 || res.SessionID != "" || len(res.Raw) == 0 {
+	if res.Compile == nil || *res.Compile.Code != 0 || !res.Compile.Cached || res.Run.Cached || res.SessionID != "" || len(res.Raw) == 0 {
 		t.Errorf("result %+v", res)
 	}
 	run := res.Run

@@ -106,6 +106,7 @@ type Stage struct {
 	MemoryKB   int64   `json:"memory_kb"`   // peak, KiB
 	Status     Status  `json:"status"`      // how it ended
 	Message    string  `json:"message"`     // one sentence with figures, or empty
+	Cached     bool    `json:"cached"`      // of Compile: no compiler ran, the same was compiled before; the figures are 0
 	LimitFired *Limit  `json:"limit"`       // nil when none did
 }
 

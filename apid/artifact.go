@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// artifacts are what compile jobs made, kept for the next request that would compile the same: one program is often run many times, with
+// other input. An artifact is a build volume of sandboxd. What is here is its name, and what the compiler said.
+//
+// A caller must not be able to tell an artifact that was kept from one made anew, but for the time. So
+//
+//   - its key is a digest of everything that the compiler could see: see digest;
+//   - it is kept, and used, only where the workspace held the request's files and nothing else, and the compiler left them as they were.
+//     Without the compile job the program then finds what it would have found with it. What a program put into a session never gets near;
+//   - only success is kept, and of one API key only: no key learns from the time of an answer what another one runs;
+//   - jobs that run it have it read-only, any number of them at one time;
+//   - it is not kept for long: sources may ask for the time of day (__TIME__).
+//
+// It is lost with apid, which has sandboxd forget every volume when it starts, and with sandboxd, which then says that it knows no such
+// volume: such a request compiles again. So does one whose artifact goes between the look and the job; a job that has it keeps it.
+type artifacts struct {
+	cfg    cacheConfig
+	forget func(volumes ...string) // must not block
+
+	mu           sync.Mutex
+	byKey        map[artifactKey]*list.Element
+	recent       *list.List // of *artifact, last used first
+	owners       map[string]artifactShare
+	bytes        int64
+	making       map[artifactKey]chan struct{} // closed when the request that compiles it is done with that
+	hits, misses uint64
+}
+
+type artifactKey [sha256.Size]byte
+
+// artifact does not change once it is kept.
+type artifact struct {
+	key            artifactKey
+	owner          string // id of the API key
+	volume         string
+	bytes          int64
+	made           time.Time
+	stdout, stderr []byte // of the compiler
+}
+
+// artifactShare is what one API key has.
+type artifactShare struct {
+	entries int
+	bytes   int64
+}
+
+// Which requests are worth the memory. What the sources are bounded by is not the digest but that they are given twice, to the compile job
+// and to the run job: the workspace between the two is dropped.
+const (
+	artifactFiles   = 64
+	artifactSources = 256 << 10 // bytes of names and contents
+	artifactPart    = 4         // one artifact may take this part of a key's bytes
+	artifactMount   = 32 << 10  // bytes that the kernel needs for a tmpfs, and for the memory cgroup that its pages keep
+)
+
+func newArtifacts(cfg cacheConfig, forget func(...string)) *artifacts {
+	return &artifacts{
+		cfg: cfg, forget: forget, byKey: map[artifactKey]*list.Element{}, recent: list.New(),
+		owners: map[string]artifactShare{}, making: map[artifactKey]chan struct{}{},
+	}
+}
+
+// takes says whether what is compiled from these files may be kept.
+func (c *artifacts) takes(files []requestFile) bool {
+	return c.cfg.MaxBytes > 0 && sizeWithin(files, artifactFiles, artifactSources)
+}
+
+// digest is the key of what a compile job makes in a workspace of just these files: whose it is, the image with all its tools, the command,
+// the environment, the limits, and every file, as the compiler may read any. Each part is preceded by its length, so that no two lists of
+// them are the same bytes.
+func digest(owner, image string, j *jobInput, files []requestFile) artifactKey {
+	h := sha256.New()
+	number := func(n int64) {
+		var b [8]byte
+		binary.LittleEndian.PutUint64(b[:], uint64(n))
+		h.Write(b[:])
+	}
+	part := func(b []byte) {
+		number(int64(len(b)))
+		h.Write(b)
+	}
+	part([]byte(owner))
+	part([]byte(image))
+	part([]byte(j.job.Template)) // "<folder>/<template>": the language's definition is the image's
+	for _, words := range [][]string{j.job.Argv, j.job.Env} {
+		number(int64(len(words)))
+		for _, w := range words {
+			part([]byte(w))
+		}
+	}
+	for _, n := range []int64{j.job.Limits.WallMS, j.job.Limits.CPUMS, j.job.Limits.MemoryBytes, j.outputLimit, int64(len(files))} {
+		number(n)
+	}
+	for _, f := range files { // in order: a compiler may list the folder
+		part([]byte(f.name))
+		part(f.content)
+	}
+	return artifactKey(h.Sum(nil))
+}
+
+// find returns the artifact of that key. If it returns none, the caller is to compile, and to call done when that was put or will not be.
+// Those who want the same meanwhile wait for it, but only once: if nothing comes of it they compile for themselves, all at a time.
+func (c *artifacts) find(ctx context.Context, key artifactKey) (a *artifact, done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if making := c.making[key]; making != nil {
+		c.mu.Unlock()
+		select {
+		case <-making:
+		case <-ctx.Done():
+		}
+		c.mu.Lock()
+	}
+	if e := c.byKey[key]; e != nil {
+		if a = e.Value.(*artifact); time.Since(a.made) < time.Duration(c.cfg.MaxAge) {
+			c.recent.MoveToFront(e)
+			c.hits++
+			return a, func() {}
+		}
+		c.removeLocked(e)
+	}
+	c.misses++
+	if c.making[key] != nil {
+		return nil, func() {}
+	}
+	making := make(chan struct{})
+	c.making[key] = making
+	return nil, func() {
+		c.mu.Lock()
+		delete(c.making, key)
+		c.mu.Unlock()
+		close(making)
+	}
+}
+
+// put keeps an artifact, whose volume is then no longer the caller's. It says whether it did.
+func (c *artifacts) put(a *artifact) bool {
+	a.bytes += artifactMount + int64(len(a.stdout)+len(a.stderr))
+	a.made = time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byKey[a.key] != nil || a.bytes > min(c.cfg.MaxBytes, c.cfg.MaxBytesPerKey)/artifactPart {
+		return false
+	}
+	full := func(s artifactShare) bool {
+		return s.bytes+a.bytes > c.cfg.MaxBytesPerKey || s.entries >= max(1, c.cfg.MaxEntries/2)
+	}
+	for e := c.recent.Back(); e != nil && full(c.owners[a.owner]); {
+		before := e.Prev()
+		if e.Value.(*artifact).owner == a.owner {
+			c.removeLocked(e)
+		}
+		e = before
+	}
+	for c.bytes+a.bytes > c.cfg.MaxBytes || len(c.byKey) >= c.cfg.MaxEntries {
+		c.removeLocked(c.recent.Back())
+	}
+	c.byKey[a.key] = c.recent.PushFront(a)
+	c.countLocked(a, 1)
+	return true
+}
+
+// drop forgets an artifact that is of no use.
+func (c *artifacts) drop(a *artifact) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.byKey[a.key]; e != nil && e.Value == a {
+		c.removeLocked(e)
+	}
+}
+
+// expire drops what is too old.
+func (c *artifacts) expire(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.byKey {
+		if now.Sub(e.Value.(*artifact).made) >= time.Duration(c.cfg.MaxAge) {
+			c.removeLocked(e)
+		}
+	}
+}
+
+func (c *artifacts) removeLocked(e *list.Element) {
+	a := c.recent.Remove(e).(*artifact)
+	delete(c.byKey, a.key)
+	c.countLocked(a, -1)
+	c.forget(a.volume)
+}
+
+func (c *artifacts) countLocked(a *artifact, sign int) {
+	share := c.owners[a.owner]
+	share.entries += sign
+	share.bytes += int64(sign) * a.bytes
+	c.bytes += int64(sign) * a.bytes
+	if c.owners[a.owner] = share; share.entries == 0 {
+		delete(c.owners, a.owner)
+	}
+}
+
+// artifactCounts are for the metrics.
+type artifactCounts struct {
+	entries      int
+	bytes        int64
+	hits, misses uint64
+}
+
+func (c *artifacts) counts() artifactCounts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return artifactCounts{entries: len(c.byKey), bytes: c.bytes, hits: c.hits, misses: c.misses}
+}
+
+// mayReuse says that a compile job would find the request's files and nothing else, and that there may be, or come to be, an artifact of them.
+func (x *execution) mayReuse(j *preparedJob) bool {
+	if x.lostArtifact || !x.artifacts.takes(j.own) || x.session != nil && x.session.form == formMounted {
+		return false
+	}
+	_, kept := layOver(x.held, j.own)
+	return kept == 0
+}
+
+// reuse takes an artifact in place of a compile job, and leaves everything as that job would have.
+func (x *execution) reuse(j *preparedJob, a *artifact) {
+	x.artifact = a
+	j.files = j.own
+	x.settle(j, remains{form: formGiven}, x.changes)
+	x.compiled = &stageAnswer{stdout: a.stdout, stderr: a.stderr, status: statusOK, cached: true}
+	x.compiled.asCompile()
+}
+
+// keep gives the volume of a compile job that went well to the artifacts.
+func (x *execution) keep(key artifactKey, out *jobOutput) {
+	if !out.result.WorkspaceDropped {
+		return
+	}
+	a := &artifact{
+		key: key, owner: x.call.key.ID, volume: x.build, bytes: out.result.BuildBytes,
+		stdout: bytes.Clone(out.stdout.data), stderr: bytes.Clone(out.stderr.data),
+	}
+	if x.artifacts.put(a) {
+		x.artifact, x.build = a, ""
+	}
+}
+
+// built is the volume that the program is run from.
+func (x *execution) built() wire.Volume {
+	if x.artifact != nil {
+		return wire.Volume{ID: x.artifact.volume}
+	}
+	return wire.Volume{ID: x.build}
+}
