@@ -64,7 +64,7 @@ func bounds(values map[string]map[string]float64) (low, high float64) {
 	for _, r := range chartRows {
 		for _, key := range []string{"parked_ratio", "cold_ratio"} {
 			if v := values[r.name][key]; v > 0 {
-				low, high = min(low, math.Log10(v)-0.4), max(high, math.Log10(v)+0.1)
+				low, high = min(low, math.Log10(v)-0.5), max(high, math.Log10(v)+0.1)
 			}
 		}
 	}

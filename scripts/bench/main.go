@@ -142,6 +142,7 @@ func run(ctx context.Context, o *options) (err error) {
 	}
 	defer func() { err = errors.Join(err, leave()) }()
 	b := &bench{options: *o}
+	load := loadAverage()
 	if b.bare, err = mountBare(filepath.Join(o.image, "rootfs")); err != nil {
 		return err
 	}
@@ -163,7 +164,7 @@ func run(ctx context.Context, o *options) (err error) {
 			continue
 		}
 		// After each section: a run that is broken off has not measured for nothing.
-		if err := publish(o.out, &measured{Section: s.name, When: time.Now().UTC(), Commit: commit(), Tables: tables}); err != nil {
+		if err := publish(o.out, &measured{Section: s.name, When: time.Now().UTC(), Commit: commit(), Load: load, Tables: tables}); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ var programs = []program{
 		code: "public class Main {\n    public static void main(String[] args) {\n        System.out.println(\"hello \" + NONCE);\n    }\n}\n"},
 	{name: "csharp", language: "csharp", file: "Main.cs", compiled: true, code: "Console.WriteLine($\"hello {NONCE}\");\n",
 		bare: roslyn + " && dotnet exec --runtimeconfig /usr/lib/runtools/csharp/Main.runtimeconfig.json Main.dll",
-		note: "`dotnet build` takes several times as long; its compiler, called directly with its options, is the harder rival"},
+		note: "the compiler that `dotnet build` calls, with its options, without what it does around it"},
 	{name: "c", language: "c", file: "main.c", compiled: true, bare: "gcc-13 -O2 main.c -o main && ./main",
 		code: "#include <stdio.h>\n\nint main(void) {\n\tprintf(\"hello %d\\n\", NONCE);\n}\n"},
 	{name: "c++ iostream", language: "cpp", file: "main.cpp", compiled: true, bare: "g++-13 -O2 -std=gnu++20 main.cpp -o main && ./main",

@@ -29,6 +29,7 @@ type measured struct {
 	Section string    `json:"section"`
 	When    time.Time `json:"when"`
 	Commit  string    `json:"commit"`
+	Load    float64   `json:"load"` // average of the machine before bench began: others at work
 	Tables  []table   `json:"tables"`
 }
 
@@ -125,7 +126,7 @@ func (m *measured) markdown() string {
 	for i := range m.Tables {
 		b.WriteString(m.Tables[i].markdown() + "\n")
 	}
-	fmt.Fprintf(&b, "Measured %s at commit %s.\n", m.When.Format(time.DateOnly), m.Commit)
+	fmt.Fprintf(&b, "Measured %s at commit %s; the load average before was %.1f.\n", m.When.Format(time.DateOnly), m.Commit, m.Load)
 	return b.String()
 }
 
@@ -159,6 +160,14 @@ func machine() string {
 	release, _, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), "-")
 	return fmt.Sprintf("%d vCPU of %s, %d GiB, Linux %s, cgroup %s", runtime.NumCPU(), model,
 		(info.Totalram*uint64(info.Unit)+1<<29)>>30, release, cgroup)
+}
+
+// loadAverage of the last minute.
+func loadAverage() (load float64) {
+	if data, err := os.ReadFile("/proc/loadavg"); err == nil {
+		_, _ = fmt.Sscan(string(data), &load)
+	}
+	return load
 }
 
 func commit() string {
