@@ -16,3 +16,8 @@ test "$(cat /build/main.args)" = '"Train"'
 # Proof that the archive is taken: -Xshare:on fails where auto goes on without.
 "$JAVA_HOME/bin/java" -Xshare:on -XX:SharedArchiveFile=/usr/lib/runtools/java/compile.jsa \
 	-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -cp /usr/lib/runtools/java/compile.jar Compile Train.java
+
+# The parked runner of both stages.
+cd /usr/lib/runtools/java
+gcc-13 -O2 -Wall -Wextra -Werror -fPIC -shared -Wl,-z,relro,-z,now -I"$JAVA_HOME/include" -I"$JAVA_HOME/include/linux" -o parked.so parked.c runner.c
+rm parked.c runner.c parked.h zygote.h

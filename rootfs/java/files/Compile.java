@@ -6,7 +6,9 @@ import com.sun.source.util.JavacTask;
 import com.sun.source.util.TaskEvent;
 import com.sun.source.util.TaskListener;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,9 +16,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import javax.lang.model.element.Modifier;
+import javax.tools.FileObject;
+import javax.tools.ForwardingJavaFileManager;
 import javax.tools.ForwardingJavaFileObject;
 import javax.tools.JavaCompiler;
+import javax.tools.JavaFileManager;
 import javax.tools.JavaFileObject;
+import javax.tools.SimpleJavaFileObject;
 import javax.tools.StandardJavaFileManager;
 import javax.tools.ToolProvider;
 
@@ -26,6 +32,7 @@ import javax.tools.ToolProvider;
  */
 public final class Compile {
     private static final Path OUTPUT = Path.of("/build");
+    private static final String WARM = "/usr/lib/runtools/java/Warm.java";
 
     /** A source whose public classes need not be called as the file is. */
     private static final class AnyName extends ForwardingJavaFileObject<JavaFileObject> {
@@ -40,25 +47,61 @@ public final class Compile {
     }
 
     public static void main(String[] sources) throws IOException {
-        PrintWriter messages = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
+        // Halting skips the orderly end of a JVM that has nothing left to do.
+        Runtime.getRuntime().halt(compile(sources) ? 0 : 1);
+    }
+
+    /** Leaves nothing behind but its output: another call is like one in a new JVM. */
+    private static boolean compile(String[] sources) throws IOException {
         JavaCompiler javac = ToolProvider.getSystemJavaCompiler();
         StandardJavaFileManager files = javac.getStandardFileManager(null, Locale.ROOT, StandardCharsets.UTF_8);
+        MainClass main = new MainClass();
+        if (!run(javac, files, files.getJavaFileObjects(sources), main)) {
+            return false;
+        }
+        Files.writeString(OUTPUT.resolve("main.args"), '"' + main.name() + "\"\n");
+        return true;
+    }
+
+    private static boolean run(JavaCompiler javac, JavaFileManager files, Iterable<? extends JavaFileObject> sources, TaskListener listener) {
+        PrintWriter messages = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         List<JavaFileObject> units = new ArrayList<>();
-        for (JavaFileObject file : files.getJavaFileObjects(sources)) {
+        for (JavaFileObject file : sources) {
             units.add(new AnyName(file));
         }
         List<String> options = List.of("-d", OUTPUT.toString(), "-proc:none", "-sourcepath", ".", "-classpath", ".");
         JavacTask task = (JavacTask) javac.getTask(messages, files, null, options, null, units);
-        MainClass main = new MainClass();
-        task.addTaskListener(main);
+        task.addTaskListener(listener);
         boolean compiled = task.call();
         messages.flush();
-        if (!compiled) {
-            System.exit(1);
+        return compiled;
+    }
+
+    /**
+     * Called by the parked runner (runner.c) before there is a job: what makes javac slow is its first compilation. This one reads the
+     * image only and writes nothing, and its file manager, which would remember folders, ends with it.
+     */
+    static void warm() throws IOException {
+        JavaCompiler javac = ToolProvider.getSystemJavaCompiler();
+        try (StandardJavaFileManager files = javac.getStandardFileManager(null, Locale.ROOT, StandardCharsets.UTF_8)) {
+            run(javac, new Discard(files), files.getJavaFileObjects(WARM), new MainClass());
         }
-        Files.writeString(OUTPUT.resolve("main.args"), '"' + main.name() + "\"\n");
-        // Halting skips the orderly end of a JVM that has nothing left to do.
-        Runtime.getRuntime().halt(0);
+    }
+
+    private static final class Discard extends ForwardingJavaFileManager<JavaFileManager> {
+        Discard(JavaFileManager files) {
+            super(files);
+        }
+
+        @Override
+        public JavaFileObject getJavaFileForOutput(Location location, String className, JavaFileObject.Kind kind, FileObject sibling) {
+            return new SimpleJavaFileObject(URI.create("discard:/" + className.replace('.', '/')), kind) {
+                @Override
+                public OutputStream openOutputStream() {
+                    return OutputStream.nullOutputStream();
+                }
+            };
+        }
     }
 
     /**
