@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "parked.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -64,7 +65,10 @@ PyObject *PyBytes_FromStringAndSize(const char *, ssize_t);
 PyObject *PyList_New(ssize_t);
 int PyList_SetItem(PyObject *, ssize_t, PyObject *);
 void PyDict_Clear(PyObject *);
+PyObject *PyDict_New(void);
 PyObject *PyDict_SetDefault(PyObject *, PyObject *, PyObject *);
+PyObject *PyRun_String(const char *, int, PyObject *, PyObject *);
+#define FILE_INPUT 257 /* Py_file_input */
 int PySys_SetObject(const char *, PyObject *);
 void Py_DecRef(PyObject *);
 
@@ -121,18 +125,42 @@ static int same_stream(int fd)
 		!isatty(fd) && (S_ISFIFO(st.st_mode) || lseek(fd, 0, SEEK_CUR) == 0);
 }
 
+/* The session's own packages: site puts their folder into sys.path, and runs .pth files and customize modules if there are any. */
+enum user_packages { NONE, PATH_ONLY, RUN_CODE };
+
+static int begins(const char *name, const char *with)
+{
+	return strncmp(name, with, strlen(with)) == 0;
+}
+
+static enum user_packages look_for_packages(void)
+{
+	enum user_packages found = PATH_ONLY;
+	struct stat st;
+
+	if (stat(user_site, &st) < 0 || !S_ISDIR(st.st_mode))
+		return NONE;
+	DIR *dir = opendir(user_site);
+	if (!dir)
+		return RUN_CODE;
+	for (struct dirent *e; (e = readdir(dir));) {
+		size_t length = strlen(e->d_name);
+		if ((length > 4 && strcmp(e->d_name + length - 4, ".pth") == 0) || begins(e->d_name, "usercustomize") ||
+			begins(e->d_name, "sitecustomize") || begins(e->d_name, "apport_python_hook")) /* what Debian's sitecustomize imports */
+			found = RUN_CODE;
+	}
+	closedir(dir);
+	return found;
+}
+
 static int fits(const struct parked_job *job, const char *python)
 {
 	static const char *const read_at_start[] = { "PYTHON", "HOME=", NULL };
-	struct stat st;
 
 	if (job->argc < 2 || strcmp(job->argv[0], python) != 0 || !parked_same_env(job, read_at_start))
 		return 0;
 	/* An option, the standard input, or what is not below the working directory. */
 	if (strchr("-/", job->argv[1][0]) || strcmp(job->argv[1], ".") == 0)
-		return 0;
-	/* Packages that the session has installed: site adds them before others, and runs what they tell it to. */
-	if (stat(user_site, &st) == 0)
 		return 0;
 	return same_stream(0) && same_stream(1) && same_stream(2);
 }
@@ -243,6 +271,25 @@ static int set_zone(void)
 	return 1;
 }
 
+/* What site.main does when the folder is there: it comes before those of the distribution, which are listed anew after it. */
+static int add_user_site(void)
+{
+	static const char *const code =
+		"import site, sys\n"
+		"after = [path for path in sys.path if path in site.getsitepackages()]\n"
+		"sys.path[:] = [path for path in sys.path if path not in after] + [site.USER_SITE] + after\n"
+		"for path in after:\n"
+		"    sys.path_importer_cache.pop(path, None)\n"
+		"site.execusercustomize()\n";
+	PyObject *globals = PyDict_New();
+	PyObject *none = globals ? PyRun_String(code, FILE_INPUT, globals, globals) : NULL;
+	if (!none)
+		return 0;
+	Py_DecRef(none);
+	Py_DecRef(globals);
+	return 1;
+}
+
 typedef int main_function(int argc, char **argv, char **env);
 typedef int start_function(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void), void (*rtld_fini)(void), void *stack_end);
 
@@ -268,11 +315,14 @@ static int parked_main(int argc, char **argv, char **env)
 	open_streams();
 	initialise(argv[0]);
 	struct parked_job *job = parked_wait();
-	if (!fits(job, argv[0]) || !set_argv(job))
+	enum user_packages packages = look_for_packages();
+	if (packages == RUN_CODE || !fits(job, argv[0]) || !set_argv(job))
 		parked_exec(job);
 	parked_begin(job);
 	if (!same_words(environ, first_env) && !(set_environ() && set_zone()))
 		abort(); /* out of memory */
+	if (packages == PATH_ONLY && !add_user_site())
+		abort();
 	return Py_RunMain();
 }
 
