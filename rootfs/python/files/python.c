@@ -291,7 +291,8 @@ static int add_user_site(void)
 }
 
 typedef int main_function(int argc, char **argv, char **env);
-typedef int start_function(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void), void (*rtld_fini)(void), void *stack_end);
+typedef int start_function(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+	void *stack_end);
 
 static main_function *real_main;
 
@@ -327,7 +328,8 @@ static int parked_main(int argc, char **argv, char **env)
 }
 
 /* What the program's entry point calls. */
-int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void), void (*rtld_fini)(void), void *stack_end)
+int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+	void *stack_end)
 {
 	start_function *real = (start_function *)dlsym(RTLD_NEXT, "__libc_start_main");
 	if (!real)
