@@ -93,7 +93,7 @@ func runBare(q *bareRequest) ([]outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard := time.AfterFunc(hang, func() { machine.Process.Kill() })
+	guard := time.AfterFunc(5*hang, func() { machine.Process.Kill() })
 	content, readErr := io.ReadAll(report)
 	err = errors.Join(readErr, machine.Wait())
 	guard.Stop()

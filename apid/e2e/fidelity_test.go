@@ -45,6 +45,7 @@ type outcome struct {
 	Code           int
 	Signal         string // "": it exited with Code
 	Stdout, Stderr []byte
+	cached         bool // no compiler ran
 }
 
 func (o outcome) equal(p outcome) bool {
@@ -166,7 +167,7 @@ func readFidelity(path string) (*fidelity, error) {
 	return f, nil
 }
 
-// compare runs the program all three ways, and tells whether there was a third: some languages have no parked runner.
+// compare runs the program all ways, and tells whether parked was one: some languages have no runner for that.
 func (c *corpus) compare(t *testing.T, f *fidelity) (parked bool) {
 	bare, err := runBare(c.bareRequest(f))
 	if err != nil {
@@ -175,6 +176,13 @@ func (c *corpus) compare(t *testing.T, f *fidelity) (parked bool) {
 	t.Logf("bare:\n%s", showOutcomes(bare)) // with -v: what a new program really sees
 	cold, _ := c.overHTTP(t, c.cold, f)
 	compareOutcomes(t, "bare", bare, "cold", cold, f.Except.Bare)
+	if first := cold[0]; first.Compile && first.Code == 0 && first.Signal == "" {
+		cached, _ := c.overHTTP(t, c.cold, f)
+		if first.cached || !cached[0].cached {
+			t.Errorf("cached is %v and then %v", first.cached, cached[0].cached)
+		}
+		compareOutcomes(t, "cold", cold, "cached", cached, nil)
+	}
 	if !slices.Contains(slices.Collect(maps.Values(c.parks)), true) {
 		return false
 	}
@@ -294,8 +302,9 @@ func (c *corpus) overHTTP(t *testing.T, s *stack, f *fidelity) (outcomes []outco
 			if o.Compile = true; compiledWell.Match(o.Stderr) {
 				o.Stderr = nil
 			}
+			o.cached = a.Compile.Cached
 			outcomes = append(outcomes, o)
-			if c.parks[c.runtime.Compile.Template] {
+			if c.parks[c.runtime.Compile.Template] && !o.cached {
 				jobs++
 			}
 		}
