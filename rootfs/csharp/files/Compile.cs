@@ -1,7 +1,12 @@
 using System.Reflection;
+using System.Runtime.InteropServices;
 
 // csc, with its messages on stderr where a caller looks for a compiler's, and with each source generator only when the sources name what
 // it serves: dotnet build's generators, all of them always on, would double the time of every compile.
+//
+// It is csc's own compiler in the form that the compiler server has it: references to assemblies are read once in the life of a process.
+//
+// With --park it warms up, waits for its job (csharp.c), and then compiles what that names.
 (string Word, string Generator)[] generators =
 [
     ("GeneratedRegex", "System.Text.RegularExpressions.Generator"),
@@ -11,9 +16,62 @@ using System.Reflection;
 ];
 
 const string home = "/usr/lib/runtools/csharp/";
-var sources = string.Concat(args.Where(File.Exists).Select(File.ReadAllText));
-var used = generators.Where(g => sources.Contains(g.Word)).Select(g => $"-a:{home}generators/{g.Generator}.dll");
-string[] options = ["-noconfig", "-nologo", $"@{home}csc.rsp", .. used, .. args];
 
-Console.SetOut(Console.Error);
-return (int)Assembly.Load("csc").EntryPoint!.Invoke(null, [options])!;
+// How often the warm-up compiles: see docs/performance.md for what each costs and gains.
+const int warmups = 1;
+
+if (args is ["--park"])
+{
+    for (var i = 0; i < warmups; i++)
+        Compile([home + "Warm.cs", "-out:/tmp/warm.dll"], TextWriter.Null);
+    File.Delete("/tmp/warm.dll");
+    File.Delete("/tmp/warm.pdb");
+    args = Native.Wait();
+}
+return Compile(args, Console.Error);
+
+int Compile(string[] words, TextWriter messages)
+{
+    var sources = string.Concat(words.Where(File.Exists).Select(File.ReadAllText));
+    var used = generators.Where(g => sources.Contains(g.Word)).Select(g => $"-a:{home}generators/{g.Generator}.dll");
+    string[] options = ["-noconfig", "-nologo", $"@{home}csc.rsp", .. used, .. words];
+    return Roslyn.Run(options, messages);
+}
+
+// What of the compiler server is used: CSharpCompilerServer is csc's compiler with references that are read once. None of it is public, so a
+// new Roslyn may need another call here; the samples would tell.
+static class Roslyn
+{
+    const BindingFlags Any = BindingFlags.Instance | BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic;
+
+    static readonly Assembly Core = Assembly.Load("Microsoft.CodeAnalysis"), Server = Assembly.Load("VBCSCompiler");
+    static readonly ConstructorInfo Compiler = Server.GetType("Microsoft.CodeAnalysis.CompilerServer.CSharpCompilerServer")!
+        .GetConstructors(Any).Single(c => c.GetParameters().Length == 7);
+    static readonly object? References = Server.GetType("Microsoft.CodeAnalysis.CompilerServer.CompilerServerHost")!
+        .GetProperty("SharedAssemblyReferenceProvider", Any)!.GetValue(null);
+
+    static object Make(string type, params object?[] arguments) =>
+        Core.GetType("Microsoft.CodeAnalysis." + type)!.GetConstructors(Any).Single(c => !c.IsStatic && c.GetParameters().Length == arguments.Length).Invoke(arguments);
+
+    public static int Run(string[] options, TextWriter messages)
+    {
+        var here = AppContext.BaseDirectory;
+        var paths = Make("BuildPaths", here, Environment.CurrentDirectory, null, Path.GetTempPath());
+        var compiler = Compiler.Invoke([References, options, paths, null, Make("AnalyzerAssemblyLoader"), Make("GeneratorDriverCache", 1), null]);
+        return (int)compiler.GetType().GetMethod("Run", [typeof(TextWriter), typeof(CancellationToken)])!.Invoke(compiler, [messages, CancellationToken.None])!;
+    }
+}
+
+static class Native
+{
+    [DllImport("/usr/lib/runtools/csharp/parked.so")]
+    static extern int csharp_wait(out nint words);
+
+    public static string[] Wait()
+    {
+        var words = new string[csharp_wait(out var p)];
+        for (var i = 0; i < words.Length; i++)
+            words[i] = Marshal.PtrToStringUTF8(Marshal.ReadIntPtr(p, i * nint.Size))!;
+        return words;
+    }
+}

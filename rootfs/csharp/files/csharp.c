@@ -1,0 +1,147 @@
+/*
+ * csharp.c - parks .NET, in two ways.
+ *
+ * The run host: the real `dotnet exec ... /build/Main.dll` goes its whole way, hostfxr, hostpolicy, coreclr_initialize, and stops where hostpolicy
+ * would have the program executed. hostpolicy finds that function by name with dlsym, so it is ours that it finds. /build is empty until the
+ * job comes; what the host looks for in it is looked up in a folder of the image with files of the same names, so that it computes what it
+ * would compute then.
+ *
+ * The compiler: compile.dll warms itself up and calls csharp_wait.
+ */
+#define _GNU_SOURCE
+#include "parked.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUILD "/build"
+#define STAND_IN "/usr/lib/runtools/csharp/build"
+#define PROGRAM BUILD "/Main.dll"
+
+static int parked;     /* started to be parked, and no job yet */
+static int is_host;    /* of a program, not the compiler */
+static char **command; /* what the kernel executed: the job's must begin with the same words */
+static int command_words;
+
+static const char *const prefixes[] = { "DOTNET_", "COMPlus_", "CORECLR_", "COREHOST_", NULL };
+
+/* ---- before the job, /build is looked up elsewhere ---- */
+
+static const char *stand_in(const char *path, char *buffer)
+{
+	size_t length = sizeof BUILD - 1;
+	if (!parked || strncmp(path, BUILD, length) != 0 || (path[length] != '/' && path[length] != '\0') || strlen(path) > PATH_MAX / 2)
+		return path;
+	return strcat(strcpy(buffer, STAND_IN), path + length);
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+int access(const char *path, int mode)
+{
+	static __typeof__(&access) real;
+	char buffer[PATH_MAX];
+	if (!real)
+		real = REAL(access);
+	return real(stand_in(path, buffer), mode);
+}
+
+int __xstat64(int version, const char *path, struct stat64 *st)
+{
+	(void)version;
+	char buffer[PATH_MAX];
+	return stat64(stand_in(path, buffer), st);
+}
+
+DIR *opendir(const char *path)
+{
+	static __typeof__(&opendir) real;
+	char buffer[PATH_MAX];
+	if (!real)
+		real = REAL(opendir);
+	return real(stand_in(path, buffer));
+}
+
+char *realpath(const char *path, char *resolved)
+{
+	static char *(*real)(const char *, char *);
+	char buffer[PATH_MAX];
+	if (!real)
+		real = (char *(*)(const char *, char *))dlvsym(RTLD_NEXT, "realpath", "GLIBC_2.3");
+	if (stand_in(path, buffer) == path)
+		return real(path, resolved);
+	if (access(path, F_OK) != 0)
+		return NULL;
+	return resolved ? strcpy(resolved, path) : strdup(path); /* there are no links in it */
+}
+
+/* ---- the run host ---- */
+
+typedef int execute_function(void *host, unsigned domain, int argc, const char **argv, const char *assembly, unsigned *code);
+
+static execute_function *real_execute;
+
+static int same_command(const struct parked_job *job)
+{
+	if (job->argc < command_words)
+		return 0;
+	for (int i = 0; i < command_words; i++)
+		if (strcmp(job->argv[i], command[i]) != 0)
+			return 0;
+	return parked_same_env(job, prefixes);
+}
+
+static int execute(void *host, unsigned domain, int argc, const char **argv, const char *assembly, unsigned *code)
+{
+	if (!parked)
+		return real_execute(host, domain, argc, argv, assembly, code);
+	struct parked_job *job = parked_wait();
+	parked = 0;
+	if (!same_command(job) || access(PROGRAM, R_OK) != 0)
+		parked_exec(job);
+	parked_begin(job);
+	return real_execute(host, domain, job->argc - command_words, (const char **)job->argv + command_words, assembly, code);
+}
+
+typedef void *dlsym_function(void *handle, const char *name);
+
+void *dlsym(void *handle, const char *name)
+{
+	static dlsym_function *real;
+	if (!real)
+		real = (dlsym_function *)dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.2.5");
+	if (strcmp(name, "coreclr_execute_assembly") == 0 && parked && is_host) {
+		real_execute = (execute_function *)real(handle, name);
+		return (void *)execute;
+	}
+	return real(handle, name); /* a jump, not a call: RTLD_NEXT depends on who called */
+}
+
+/* ---- the compiler ---- */
+
+/* Waits for the job and takes it over; the words after the command are the sources. Called by compile.dll. */
+int csharp_wait(char ***sources)
+{
+	struct parked_job *job = parked_wait();
+	parked = 0;
+	command_words--; /* the last one says that it shall park */
+	if (!same_command(job))
+		parked_exec(job);
+	parked_begin(job);
+	*sources = job->argv + command_words;
+	return job->argc - command_words;
+}
+
+__attribute__((constructor)) static void enter(int argc, char **argv)
+{
+	parked = parked_init();
+	command = argv;
+	command_words = argc;
+	is_host = strcmp(argv[argc - 1], PROGRAM) == 0;
+}
