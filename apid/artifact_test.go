@@ -52,8 +52,14 @@ func TestDigest(t *testing.T) {
 		"contents cut":      func(in *inputs) { in.files[0].content, in.files[1].content = []byte("textm"), []byte("ore") },
 		"one file":          func(in *inputs) { in.files = in.files[:1] },
 		"a file in a file":  func(in *inputs) { in.files = []requestFile{{"main.c", []byte("textx.hmore")}} },
-		"an empty file":     func(in *inputs) { in.files = append(in.files, requestFile{name: "e"}) },
-		"another order":     func(in *inputs) { slices.Reverse(in.files) },
+		"a name as content": func(in *inputs) {
+			in.files[0].content, in.files[1].content = nil, []byte("\x03\x00\x00\x00\x00\x00\x00\x00x.h;")
+		},
+		"content as a name": func(in *inputs) {
+			in.files[0].content, in.files[1].content = []byte("\x03\x00\x00\x00\x00\x00\x00\x00x.h"), []byte(";")
+		},
+		"an empty file": func(in *inputs) { in.files = append(in.files, requestFile{name: "e"}) },
+		"another order": func(in *inputs) { slices.Reverse(in.files) },
 	} {
 		in := base()
 		change(in)
