@@ -181,8 +181,10 @@ func (j *Jail) Load(argv, env []string, patience time.Duration) error {
 	if err := j.runner.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	_, _, err = j.runner.do(&p)
+	r, _, err := j.runner.do(&p)
 	switch {
+	case err == nil && int(r.status) != parkedProtocol:
+		return fmt.Errorf("jail: park %s: it speaks version %d of the protocol, not %d: build the image anew", argv[0], int(r.status), parkedProtocol)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("jail: park %s: not ready after %v", argv[0], patience)
 	case errors.Is(err, io.EOF):

@@ -92,6 +92,7 @@ func TestParkedFailures(t *testing.T) {
 		"no such runtime": {load: []string{"/bin/none"}, want: "jail: park /bin/none: no such file or directory"},
 		"it ends":         {load: []string{"/bin/toy"}, env: []string{"BROKEN=1"}, want: "jail: park /bin/toy: it ended before it was ready"},
 		"it is slow":      {load: []string{"/bin/toy"}, env: []string{"SLOW=1"}, patience: 100 * time.Millisecond, want: "jail: park /bin/toy: not ready after 100ms"},
+		"another version": {load: []string{"/bin/toy"}, env: []string{"OLD=1"}, want: "jail: park /bin/toy: it speaks version 0 of the protocol, not 1: build the image anew"},
 		"not parkable":    {load: []string{"/bin/true"}, want: "jail: park /bin/true: it ended before it was ready"},
 		"job's program":   {load: []string{"/bin/toy"}, job: []string{"/bin/none"}, want: "jail: exec /bin/none: no such file or directory"},
 	} {

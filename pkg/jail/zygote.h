@@ -18,6 +18,7 @@
 #define ZYGOTE_PARKED_CONTROL 3 /* the control socket */
 #define ZYGOTE_PARKED_END 4     /* one page, a uint32_t: 0, or ZYGOTE_ENDED with the exit code when the program has ended and stopped itself */
 #define ZYGOTE_ENDED 0x100
+#define ZYGOTE_PROTOCOL 1 /* status of the first reply; to be raised with every change of what a parked runtime reads */
 
 /*
  * A packet is a header, `count` ops, and a data area. Ops run in order and stop at the first that fails.

@@ -175,6 +175,7 @@ static void split_words(const struct zygote_step *s)
 struct parked_job *parked_wait(void)
 {
 	reply.index = 1; /* ZOP_PARK is alone in its packet */
+	reply.status = ZYGOTE_PROTOCOL;
 	send_reply();
 	receive_packet();
 	for (uint32_t i = 0; i < packet.head.count; i++) {

@@ -1,5 +1,6 @@
 // A runtime for tests: argv[1] says what the program does once it has been taken over. Linked with rootfs/parked/parked.c.
 #include "parked.h"
+#include "zygote.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -80,6 +81,10 @@ static int program(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	(void)argc;
+	if (getenv("OLD")) {
+		struct zygote_reply first = { .index = 1 }; /* of before there were versions */
+		return write(ZYGOTE_PARKED_CONTROL, &first, sizeof first) < 0 || pause();
+	}
 	if (!parked_init())
 		return program(argc, argv);
 	if (getenv("BROKEN"))
