@@ -39,9 +39,15 @@ mkdir build
 cat >/tmp/probe.cs <<'EOF'
 using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
-Console.WriteLine(P.R().IsMatch("abc") + C.Default.Int32.ToString());
-partial class P { [GeneratedRegex("b+")] public static partial Regex R(); }
+Console.WriteLine(P.R().IsMatch("abc") + C.Default.Int32.ToString() + P.getpid());
+static partial class P
+{
+    [GeneratedRegex("b+")] public static partial Regex R();
+    [System.Runtime.InteropServices.LibraryImport("libc")] public static partial int getpid();
+}
+[System.Runtime.InteropServices.Marshalling.GeneratedComInterface, System.Runtime.InteropServices.Guid("00000000-0000-0000-0000-000000000001")]
+partial interface I { void M(); }
 [JsonSerializable(typeof(int))] partial class C : JsonSerializerContext { }
 EOF
-dotnet exec roslyn/compile.dll /tmp/probe.cs
+dotnet exec roslyn/compile.dll -unsafe /tmp/probe.cs
 dotnet exec --runtimeconfig Main.runtimeconfig.json /build/Main.dll

@@ -11,7 +11,9 @@ using System.Runtime.InteropServices;
 [
     ("GeneratedRegex", "System.Text.RegularExpressions.Generator"),
     ("JsonSerializable", "System.Text.Json.SourceGeneration"),
+    ("LibraryImport", "Microsoft.Interop.SourceGeneration"), // the next two generators need it
     ("LibraryImport", "Microsoft.Interop.LibraryImportGenerator"),
+    ("GeneratedComInterface", "Microsoft.Interop.SourceGeneration"),
     ("GeneratedComInterface", "Microsoft.Interop.ComInterfaceGenerator"),
 ];
 
@@ -33,7 +35,7 @@ return Compile(args, Console.Error);
 int Compile(string[] words, TextWriter messages)
 {
     var sources = string.Concat(words.Where(File.Exists).Select(File.ReadAllText));
-    var used = generators.Where(g => sources.Contains(g.Word)).Select(g => $"-a:{home}generators/{g.Generator}.dll");
+    var used = generators.Where(g => sources.Contains(g.Word)).Select(g => $"-a:{home}generators/{g.Generator}.dll").Distinct();
     string[] options = ["-noconfig", "-nologo", $"@{home}csc.rsp", .. used, .. words];
     return Roslyn.Run(options, messages);
 }

@@ -29,7 +29,8 @@ static int is_host;    /* of a program, not the compiler */
 static char **command; /* what the kernel executed: the job's must begin with the same words */
 static int command_words;
 
-static const char *const prefixes[] = { "DOTNET_", "COMPlus_", "CORECLR_", "COREHOST_", NULL };
+/* All variables: coreclr copies the environment when it starts, and has no way to be told of another. */
+static const char *const prefixes[] = { "", NULL };
 
 /* ---- before the job, /build is looked up elsewhere ---- */
 
