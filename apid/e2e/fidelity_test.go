@@ -200,7 +200,7 @@ func (c *corpus) whenParked(t *testing.T, f *fidelity) (outcomes []outcome) {
 	onlyOne.Lock()
 	defer onlyOne.Unlock()
 	sandboxd := wire.Client{Path: api.path("s.sock")}
-	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*hang) // the wait below ends before
 	defer cancel()
 	status := func() *wire.Status {
 		s, err := sandboxd.Status(ctx)
