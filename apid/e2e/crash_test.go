@@ -51,8 +51,8 @@ func TestCrashOfSandboxd(t *testing.T) {
 	if err := s.waitReady(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.settledLeaves(); err != nil || n != s.pools {
-		t.Errorf("%d cgroup folders, want %d: %v", n, s.pools, err)
+	if n, err := s.settledDirs(); err != nil || n != s.spare {
+		t.Errorf("%d cgroup folders beside those of the pools, want %d: %v", n, s.spare, err)
 	}
 	s.wantSwept(t, old)
 	a := s.execute(t, s.key, inSession("cat f; echo y"))
@@ -93,12 +93,12 @@ func TestCrashOfBoth(t *testing.T) {
 	waitStarted(t, marker)
 	s.kill()
 	wantGone(t, marker)
-	before := s.pools
+	before := s.spare
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
-	if s.pools != before {
-		t.Errorf("%d cgroup folders, %d before the crash", s.pools, before)
+	if s.spare != before {
+		t.Errorf("%d cgroup folders beside those of the pools, %d before the crash", s.spare, before)
 	}
 	wantStdout(t, s.execute(t, s.key, program("c", "#include <stdio.h>\nint main(void) { puts(\"x\"); }")), "x\n")
 }

@@ -74,8 +74,8 @@ func TestHangUpLeavesNothing(t *testing.T) {
 	if err := api.waitMetric("runtools_jobs_running", 6); err != nil {
 		t.Error(err)
 	}
-	if n := len(api.cgroupDirs()); n <= api.pools {
-		t.Errorf("%d cgroup folders while six jobs run, %d before", n, api.pools)
+	if sums, err := api.metricSums("runtools_jails_live", "runtools_pool_ready"); err != nil || sums[0] < sums[1]+6 {
+		t.Errorf("%v jails live and ready while six jobs run: %v", sums, err)
 	}
 	for _, hangUp := range hangUps {
 		hangUp()

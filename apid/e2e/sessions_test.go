@@ -52,6 +52,30 @@ func (s *stack) metric(name string) (float64, error) {
 	return strconv.ParseFloat(string(found[1]), 64)
 }
 
+// metricSums adds each metric up over its labels. All values are of one moment.
+func (s *stack) metricSums(names ...string) ([]int, error) {
+	response, err := http.Get(s.metrics)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	sums := make([]int, len(names))
+	for i, name := range names {
+		for _, line := range regexp.MustCompile(`(?m)^`+name+`(?:\{.*\})? (\S+)$`).FindAllSubmatch(text, -1) {
+			value, err := strconv.ParseFloat(string(line[1]), 64)
+			if err != nil {
+				return nil, err
+			}
+			sums[i] += int(value)
+		}
+	}
+	return sums, nil
+}
+
 func (s *stack) waitMetric(name string, want float64) error {
 	return eventually(name, func() error {
 		got, err := s.metric(name)

@@ -29,7 +29,7 @@ type stack struct {
 	url, metrics   string
 	key, otherKey  string
 	sandboxd, apid *daemon
-	pools          int // cgroup leaves when nothing runs and all pools are full
+	spare          int // cgroup folders beside those of the pools, when nothing runs
 }
 
 // Environment of both daemons that no program may see.
@@ -102,7 +102,7 @@ func (s *stack) start() (err error) {
 	if err := s.startApid(); err != nil {
 		return err
 	}
-	s.pools, err = s.settledLeaves()
+	s.spare, err = s.settledDirs()
 	return err
 }
 
