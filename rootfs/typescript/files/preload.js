@@ -8,6 +8,8 @@ const { dirname, join } = require('node:path');
 const { fileURLToPath, pathToFileURL } = require('node:url');
 const { Script } = require('node:vm');
 
+module.exports = { warm };
+
 const typescript = /\.([cm]?)tsx?$/;
 let swc; // loaded with the first file: a program's own children that run plain JavaScript do not pay for it
 
@@ -88,6 +90,13 @@ function translate(file, source, type) {
     process.stderr.write(`${String(error.message).replace(/\s*Caused by:[^]*$/, '').trim()}\n`);
     process.exit(1);
   }
+}
+
+// warm loads the translator and has it run once, before the program is there (rootfs/javascript/files/node.cc).
+function warm() {
+  const source = `import { a } from './a'; interface I { x: number }
+    export class C<T> implements I { x = 1; f = async (y: T[]): Promise<T> => y[a as number]; }`;
+  for (const type of ['commonjs', 'es6']) translate(`${__dirname}/warm.ts`, source, type);
 }
 
 const nearest = new Map(); // folder -> the parsed file of this name in it or above, or {}

@@ -1,0 +1,1 @@
+../../parked/zygote.h
