@@ -14,8 +14,8 @@
 #include <link.h>
 #include <malloc.h>
 #include <node.h>
-#include <string.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -118,9 +118,9 @@ void read_map()
 bool in_memory(const void *p, size_t size)
 {
 	auto from = static_cast<const char *>(p);
-	for (auto &range : memory)
-		if (range.first <= from && from < range.second)
-			return size <= static_cast<size_t>(range.second - from);
+	for (auto &[start, end] : memory)
+		if (start <= from && from < end)
+			return size <= static_cast<size_t>(end - from);
 	return false;
 }
 
