@@ -62,7 +62,11 @@ function parses(code) {
 }
 
 function translate(file, source, type) {
-  swc ??= require('/usr/lib/runtools/typescript/swc.node');
+  if (!swc) {
+    const module = { exports: {} };
+    process.dlopen(module, `${__dirname}/swc.node`); // not by require: it is no module of the program
+    swc = module.exports;
+  }
   const { experimentalDecorators, emitDecoratorMetadata, useDefineForClassFields } = compilerOptions(dirname(file));
   const options = {
     filename: file,
