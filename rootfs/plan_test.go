@@ -68,7 +68,7 @@ func TestDigest(t *testing.T) {
 		{"go/lang.json", `"golang"`, `"golang2"`, false, false},
 		{"go/jail.json", `256`, `257`, false, false},
 		{"go/samples/hello/main.go", `Hello`, `Hallo`, false, false},
-		{"go/steps.sh", `go build std`, `go build  std`, false, true},
+		{"go/steps.sh", `go build $flags std`, `go build  std`, false, true},
 		{"go/files/gobuild.go", `package`, ` package`, false, true},
 		{"go/packages.json", `"golang-1.22-go"`, `"golang-1.22-go", "bash"`, false, true}, // in the base already
 		{"go/packages.json", `"golang-1.22-go"`, `"golang-1.22-go", "golang"`, true, true},
