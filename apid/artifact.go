@@ -173,11 +173,14 @@ func (c *artifacts) put(a *artifact) bool {
 	return true
 }
 
-// drop forgets an artifact that is of no use.
-func (c *artifacts) drop(a *artifact) {
+// lost says that sandboxd does not have an artifact. If we did not drop it ourselves meanwhile, sandboxd was restarted, and has none.
+func (c *artifacts) lost(a *artifact) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.byKey[a.key]; e != nil && e.Value == a {
+	if e := c.byKey[a.key]; e == nil || e.Value != a {
+		return
+	}
+	for _, e := range c.byKey {
 		c.removeLocked(e)
 	}
 }

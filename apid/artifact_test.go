@@ -161,20 +161,32 @@ func TestArtifactBounds(t *testing.T) {
 	c.want("5 4 3 2 1 g f e c a")
 	c.add("l", "h", 33*kb) // all entries
 	c.want("h 5 4 3 2 1 g f e c")
-	stale := c.byKey[keyNamed("c")].Value.(*artifact)
-	c.drop(stale)
-	c.want("h 5 4 3 2 1 g f e")
-	c.add("k", "c", 33*kb)
-	c.forgotten = nil
-	c.drop(stale) // another one by now
-	c.want("c h 5 4 3 2 1 g f e")
 	c.expire(time.Now().Add(59 * time.Minute))
-	c.want("c h 5 4 3 2 1 g f e")
+	c.want("h 5 4 3 2 1 g f e c")
 	c.expire(time.Now().Add(61 * time.Minute))
 	c.want("")
-	if len(c.forgotten) != 10 {
+	if len(c.forgotten) != 14 {
 		t.Errorf("forgotten: %v", c.forgotten)
 	}
+}
+
+// sandboxd that lacks one has none; unless it is we who dropped it.
+func TestArtifactsAreLost(t *testing.T) {
+	c := newCacheTable(t, cacheConfig{MaxBytes: 1 << 20, MaxBytesPerKey: 1 << 20, MaxEntries: 10, MaxAge: duration(time.Hour)})
+	for _, name := range []string{"a", "b", "c"} {
+		c.add("k", name, 100<<10)
+	}
+	gone := c.byKey[keyNamed("b")].Value.(*artifact)
+	c.lost(gone)
+	c.want("")
+	c.forgotten = nil
+	c.add("k", "b", 100<<10)
+	c.add("k", "a", 100<<10)
+	c.lost(gone) // a request that was slower to find out
+	c.want("a b")
+	c.removeLocked(c.byKey[keyNamed("b")])
+	c.lost(gone)
+	c.want("a")
 }
 
 func TestArtifactTooOld(t *testing.T) {
@@ -194,46 +206,43 @@ func TestArtifactTooOld(t *testing.T) {
 func TestArtifactInTheMaking(t *testing.T) {
 	c := newCacheTable(t, cacheConfig{MaxBytes: 1 << 20, MaxBytesPerKey: 1 << 20, MaxEntries: 10, MaxAge: duration(time.Hour)})
 	for _, works := range []bool{false, true} {
-		if a, first := c.find(context.Background(), keyNamed("a")); a != nil {
+		a, first := c.find(context.Background(), keyNamed("a"))
+		if a != nil {
 			t.Fatal("it is there")
+		}
+		gone, cancel := context.WithCancel(context.Background())
+		cancel()
+		if a, done := c.find(gone, keyNamed("a")); a != nil {
+			t.Error("nobody made it")
 		} else {
-			if !c.add("k", "other", 100<<10) {
-				c.drop(c.byKey[keyNamed("other")].Value.(*artifact))
+			done()
+		}
+		var all sync.WaitGroup
+		found := make(chan bool, 8)
+		for range cap(found) {
+			all.Go(func() {
+				a, done := c.find(context.Background(), keyNamed("a"))
+				found <- a != nil
+				all.Add(1)
+				time.AfterFunc(20*time.Millisecond, func() { done(); all.Done() }) // as if it compiled
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		if len(found) != 0 {
+			t.Errorf("%d did not wait", len(found))
+		}
+		if works {
+			c.add("k", "a", 100<<10)
+		}
+		first()
+		all.Wait()
+		for range cap(found) {
+			if <-found != works {
+				t.Errorf("found: %v, made: %v", !works, works)
 			}
-			gone, cancel := context.WithCancel(context.Background())
-			cancel()
-			if a, done := c.find(gone, keyNamed("a")); a != nil {
-				t.Error("nobody made it")
-			} else {
-				done()
-			}
-			var all sync.WaitGroup
-			found := make(chan bool, 8)
-			for range cap(found) {
-				all.Go(func() {
-					a, done := c.find(context.Background(), keyNamed("a"))
-					found <- a != nil
-					all.Add(1)
-					time.AfterFunc(20*time.Millisecond, func() { done(); all.Done() }) // as if it compiled
-				})
-			}
-			time.Sleep(20 * time.Millisecond)
-			if len(found) != 0 {
-				t.Errorf("%d did not wait", len(found))
-			}
-			if works {
-				c.add("k", "a", 100<<10)
-			}
-			first()
-			all.Wait()
-			for range cap(found) {
-				if <-found != works {
-					t.Errorf("found: %v, made: %v", !works, works)
-				}
-			}
-			if len(c.making) != 0 {
-				t.Errorf("%d are still being made", len(c.making))
-			}
+		}
+		if len(c.making) != 0 {
+			t.Errorf("%d are still being made", len(c.making))
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 	}
 	err := x.jobs(ctx)
 	if x.artifact != nil && err.isUnknownVolume() {
-		x.artifacts.drop(x.artifact)
+		x.artifacts.lost(x.artifact)
 		x.lostArtifact = true
 		if x.session != nil && x.session.form != formMounted {
 			x.sessions.renew(x.session) // the job that failed may still have the volume that it made
