@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define MAIN_ARGS "/build/main.args" /* Compile.java writes it: "name of the main class" and a new line */
-#define WARM "RUNTOOLS_JAVA_WARM"    /* names a class with a static method warm(), for the compiler */
+#define WARM "RUNTOOLS_JAVA_WARM"    /* if set, the main class has a static method warm() */
 
 typedef jint create_function(JavaVM **vm, void **env, void *args);
 
@@ -45,8 +45,7 @@ static struct java_main_args main_args;
 static create_function *real_create;
 static char **start_argv;
 static char start_dir[PATH_MAX];
-static const char *warm_class;
-static int armed;
+static int armed, wants_warm;
 static sigjmp_buf anew;
 
 static JavaVM *vm;
@@ -91,7 +90,8 @@ static jint JNICALL destroy_vm(JavaVM *unused)
 	JavaVMAttachArgs name = { JNI_VERSION_1_2, "DestroyJavaVM", NULL };
 	JNIEnv *e;
 	(void)unused;
-	if (!live_threads || dl_iterate_phdr(is_foreign, NULL) || (*vm)->AttachCurrentThread(vm, (void **)&e, &name) != JNI_OK || *live_threads > 1)
+	if (!live_threads || dl_iterate_phdr(is_foreign, NULL) || (*vm)->AttachCurrentThread(vm, (void **)&e, &name) != JNI_OK ||
+	    *live_threads > 1)
 		return (*vm)->DestroyJavaVM(vm);
 	jclass shutdown = (*e)->FindClass(e, "java/lang/Shutdown");
 	jmethodID hooks = shutdown ? (*e)->GetStaticMethodID(e, shutdown, "shutdown", "()V") : NULL;
@@ -211,7 +211,8 @@ static int set_command(void)
 	if (!command || (*env)->PushLocalFrame(env, 16) != 0)
 		return 0;
 	jclass system = (*env)->FindClass(env, "java/lang/System");
-	jmethodID set = system ? (*env)->GetStaticMethodID(env, system, "setProperty", "(Ljava/lang/String;Ljava/lang/String;)Ljava/lang/String;") : NULL;
+	const char *type = "(Ljava/lang/String;Ljava/lang/String;)Ljava/lang/String;";
+	jmethodID set = system ? (*env)->GetStaticMethodID(env, system, "setProperty", type) : NULL;
 	jstring key = set ? (*env)->NewStringUTF(env, "sun.java.command") : NULL;
 	jstring value = key ? platform_string(command) : NULL;
 	if (value)
@@ -223,20 +224,25 @@ static int set_command(void)
 
 /* ---- before the job ---- */
 
+/* For the compiler: the launcher's own way to its main class, and a call of warm(). */
 static int warm(void)
 {
-	if (!warm_class)
+	if (!wants_warm)
 		return 1;
-	jclass class = (*env)->FindClass(env, warm_class);
-	jmethodID method = class ? (*env)->GetStaticMethodID(env, class, "warm", "()V") : NULL;
-	if (method)
-		(*env)->CallStaticVoidMethod(env, class, method);
-	if ((*env)->ExceptionCheck(env)) {
-		(*env)->ExceptionDescribe(env);
+	if ((*env)->PushLocalFrame(env, 16) != 0)
 		return 0;
-	}
-	(*env)->DeleteLocalRef(env, class);
-	return 1;
+	jclass helper = (*env)->FindClass(env, "sun/launcher/LauncherHelper");
+	jmethodID load = helper ? (*env)->GetStaticMethodID(env, helper, "checkAndLoadMain", "(ZILjava/lang/String;)Ljava/lang/Class;") : NULL;
+	jstring name = load ? platform_string(main_args.what) : NULL;
+	jclass main_class = name ? (*env)->CallStaticObjectMethod(env, helper, load, JNI_TRUE, main_args.mode, name) : NULL;
+	jmethodID method = main_class ? (*env)->GetStaticMethodID(env, main_class, "warm", "()V") : NULL;
+	if (method)
+		(*env)->CallStaticVoidMethod(env, main_class, method);
+	int warmed = method && !(*env)->ExceptionCheck(env);
+	if (!warmed)
+		(*env)->ExceptionDescribe(env);
+	(*env)->PopLocalFrame(env, NULL);
+	return warmed;
 }
 
 /* What the launcher takes for JNI_CreateJavaVM. */
@@ -291,7 +297,7 @@ __attribute__((constructor)) static void enter(int argc, char **argv)
 	if (!parked_init())
 		return;
 	start_argv = argv;
-	warm_class = getenv(WARM);
+	wants_warm = getenv(WARM) != NULL;
 	unsetenv(WARM);
 	armed = getcwd(start_dir, sizeof start_dir) != NULL;
 }
