@@ -48,8 +48,9 @@ func TestRun(t *testing.T) {
 		}
 		return err == nil
 	})
-	if fake.volumeCount() != 0 {
-		t.Error("the volumes of an earlier apid are still there")
+	// The address is open before they are forgotten; an answer is given only after.
+	if r := ts.do("GET", "/healthz", ""); r.Status != 200 || fake.volumeCount() != 0 {
+		t.Errorf("the volumes of an earlier apid are still there: %d, %d %s", fake.volumeCount(), r.Status, r.Raw)
 	}
 	if !strings.Contains(log.String(), "no source had ruby") {
 		t.Errorf("the missing language is not reported: %s", log.String())
@@ -59,10 +60,10 @@ func TestRun(t *testing.T) {
 
 	// One runs and one waits when the end comes.
 	running, waiting := make(chan *result, 1), make(chan *result, 1)
-	go func() { running <- ts.do("POST", "/v1/execute", encode(python("sleep 300ms", "print finished"))) }()
-	time.Sleep(100 * time.Millisecond)
+	go func() { running <- ts.do("POST", "/v1/execute", encode(python("sleep 1s", "print finished"))) }()
+	eventually(t, "one runs", func() bool { return strings.Contains(scrape(t, metrics), "\nruntools_jobs_running 1\n") })
 	go func() { waiting <- ts.do("POST", "/v1/execute", encode(python("print never"))) }()
-	time.Sleep(100 * time.Millisecond)
+	eventually(t, "one waits", func() bool { return strings.Contains(scrape(t, metrics), "\nruntools_queue_length 1\n") })
 	terminate()
 	if r := <-waiting; r.Status != 503 || r.Error.Code != "overloaded" {
 		t.Errorf("the one that waited: %d %s", r.Status, r.Raw)
@@ -83,7 +84,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func checkMetrics(t *testing.T, addr string) {
+func scrape(t *testing.T, addr string) string {
+	t.Helper()
 	resp, err := http.Get("http://" + addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -93,12 +95,18 @@ func checkMetrics(t *testing.T, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(body)
+}
+
+func checkMetrics(t *testing.T, addr string) {
+	t.Helper()
+	body := scrape(t, addr)
 	for _, line := range []string{
 		`runtools_requests_total{language="python",outcome="OK"} 1`, `runtools_phase_seconds_count{phase="run"} 1`,
 		`runtools_pool_hits_total 7`, `runtools_jails_live 3`, `runtools_pool_ready{template="py/run"} 1`, `runtools_sandboxd_up 1`,
 		`runtools_sessions 1`, `runtools_session_evictions_total 0`, `runtools_queue_length 0`, `runtools_jobs_running 0`, `runtools_keys 1`,
 	} {
-		if !strings.Contains(string(body), "\n"+line+"\n") {
+		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("no %s in\n%s", line, body)
 		}
 	}
