@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -39,6 +40,8 @@ int main(int argc, char **argv)
 	must(program, "fork");
 	if (program == 0) {
 		must(fcntl(report, F_SETFD, FD_CLOEXEC), "close on exec");
+		for (int sig = 1; sig < NSIG; sig++)
+			signal(sig, SIG_DFL); /* whatever the tests were started with: nohup ignores SIGHUP */
 		must(setsid(), "setsid");
 		must(setgroups(0, NULL), "setgroups");
 		must(setresgid(user, user, user), "setresgid");
