@@ -458,7 +458,11 @@ func TestNothingLeaks(t *testing.T) {
 			if st, err = td.client.Status(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			if st.LiveJails == 3 && st.Jobs == 0 && st.Volumes == 3 { // the pools: 2 + 1
+			ready := 0
+			for _, template := range st.Templates {
+				ready += template.Ready
+			}
+			if ready == 3 && st.LiveJails == 3 && st.Jobs == 0 && st.Volumes == 3 { // the pools: 2 + 1
 				break
 			}
 			time.Sleep(20 * time.Millisecond)
