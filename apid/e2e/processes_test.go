@@ -52,7 +52,7 @@ func TestNothingOutlivesItsLimit(t *testing.T) {
 		"fork storm":         program("bash", "f() { f | f & }; f; while :; do f 2>/dev/null; done"),
 		"fork storm, C":      program("c", "#include <unistd.h>\nint main(void) { for (;;) fork(); }"),
 		"fork storm, Python": program("python", "import os\nwhile True:\n try: os.fork()\n except OSError: pass"),
-		"vfork chain":        program("python", "import os, sys\nos.fork()\nos.fork() or os.execv(sys.executable, [sys.executable, 'main.py'])\nwhile True: os.wait()"),
+		"vfork chain":        program("python", "import os, sys\ntry:\n os.fork()\n os.fork() or os.execv(sys.executable, [sys.executable, 'main.py'])\n while True: os.wait()\nexcept OSError:\n while True: pass"),
 		"threads":            program("python", "import threading, time\nwhile True:\n try: threading.Thread(target=time.sleep, args=(1000,)).start()\n except RuntimeError: pass"),
 		"kills all":          program("bash", "kill -9 -1; sleep 1000"),
 	} {
