@@ -226,9 +226,14 @@ func (c *artifacts) counts() artifactCounts {
 	return artifactCounts{entries: len(c.byKey), bytes: c.bytes, hits: c.hits, misses: c.misses}
 }
 
-// mayReuse says that a compile job would find the request's files and nothing else, and that there may be, or come to be, an artifact of them.
+// mayReuse says that there may be, or come to be, an artifact of the request's files.
 func (x *execution) mayReuse(j *preparedJob) bool {
-	if x.lostArtifact || !x.artifacts.takes(j.own) || x.session != nil && x.session.form == formMounted {
+	return !x.lostArtifact && x.artifacts.takes(j.own) && x.alone(j)
+}
+
+// alone says that a compile job would find the request's files and nothing else.
+func (x *execution) alone(j *preparedJob) bool {
+	if x.session != nil && x.session.form == formMounted {
 		return false
 	}
 	_, kept := layOver(x.held, j.own)

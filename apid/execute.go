@@ -284,6 +284,9 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 			return true, nil
 		}
 	}
+	if x.alone(j) {
+		j.job.Owner = x.call.key.ID // whose sources they are: other keys' never meet them
+	}
 	out, err := x.send(ctx, j)
 	if err != nil {
 		return false, err

@@ -101,6 +101,8 @@ var (
 	volumeDesc = prometheus.NewDesc("runtools_volumes", "Volumes that sandboxd holds.", nil, nil)
 	hitsDesc   = prometheus.NewDesc("runtools_pool_hits_total", "Jobs that found a jail ready.", nil, nil)
 	missesDesc = prometheus.NewDesc("runtools_pool_misses_total", "Jobs that had to wait for a jail to be built.", nil, nil)
+	parkedDesc = prometheus.NewDesc("runtools_pool_parked_total", "Jobs that found a runtime loaded.", nil, nil)
+	reusedDesc = prometheus.NewDesc("runtools_pool_reused_total", "Compile jobs that found a compiler which had served the same key.", nil, nil)
 	builtDesc  = prometheus.NewDesc("runtools_jails_built_total", "Jails built.", nil, nil)
 	failedDesc = prometheus.NewDesc("runtools_jails_failed_total", "Jails that could not be built.", nil, nil)
 	readyDesc  = prometheus.NewDesc("runtools_pool_ready", "Jails ready in a pool.", []string{"template"}, nil)
@@ -108,7 +110,7 @@ var (
 )
 
 func (k *sandboxdCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, builtDesc, failedDesc, readyDesc, sizeDesc} {
+	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, parkedDesc, reusedDesc, builtDesc, failedDesc, readyDesc, sizeDesc} {
 		ch <- d
 	}
 }
@@ -135,6 +137,8 @@ func (k *sandboxdCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(volumeDesc, status.Volumes)
 	counter(hitsDesc, status.PoolHits)
 	counter(missesDesc, status.PoolMisses)
+	counter(parkedDesc, status.Parked)
+	counter(reusedDesc, status.Reused)
 	counter(builtDesc, status.Built)
 	counter(failedDesc, status.Failed)
 	for _, t := range status.Templates {

@@ -42,8 +42,9 @@ type template struct {
 	TmpBytes  int64  `json:"tmp_bytes,omitempty"`
 	TmpFiles  int64  `json:"tmp_files,omitempty"`
 	Parked    *struct {
-		Argv []string          `json:"argv"`
-		Env  map[string]string `json:"env"`
+		Argv  []string          `json:"argv"`
+		Env   map[string]string `json:"env"`
+		Again bool              `json:"again,omitempty"`
 	} `json:"parked,omitempty"`
 }
 

@@ -35,6 +35,12 @@ type readyJail struct {
 	mount     *os.File // of workspace, mapped for this jail
 	loaded    bool     // its runtime waits for the job
 	bytes     int64    // memory it takes while it waits
+
+	// Of a compiler's jail that serves one owner more than once (kept.go).
+	owner string
+	jobs  int       // it has had
+	first int64     // bytes, when it was loaded
+	since time.Time // it waits for its owner
 }
 
 // builder makes jails from templates and destroys them: the one place that brings pkg/jail, pkg/cgroup and volumes together.
@@ -48,6 +54,7 @@ type builder struct {
 	deviceDir  string
 	initFilter []byte
 	limits     cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
+	mostJobs   int           // of a compiler's jail
 	log        *slog.Logger
 
 	serial  atomic.Uint64  // names of leaves
@@ -155,7 +162,56 @@ func (b *builder) load(r *readyJail) error {
 	if err != nil {
 		return fail(err)
 	}
-	r.loaded, r.bytes = true, u
+	r.loaded, r.bytes, r.first = true, u, u
+	return nil
+}
+
+// keeps says whether a jail for a job of this owner, who is "" if nobody, could serve that owner's next job as well.
+func (b *builder) keeps(t *template, owner string) bool {
+	return owner != "" && b.mostJobs > 1 && t.spec.Parked != nil && t.spec.Parked.Again
+}
+
+// maxGrowth is how many times the memory that a compiler's jail took at first it may come to take.
+const maxGrowth = 3
+
+// renewPatience bounds how long a compiler takes to be ready again.
+const renewPatience = 30 * time.Second
+
+// errWornOut means that a compiler's jail has had its time. It is no failure.
+var errWornOut = errors.New("the jail has served long enough")
+
+// clear takes a compiler's job out of its jail.
+func (b *builder) clear(r *readyJail) error {
+	if r.jobs++; r.jobs >= b.mostJobs {
+		return errWornOut
+	}
+	// Who was started for the last job, and is not the compiler, would be there in the next.
+	if n, err := r.leaf.Processes(); err != nil || n != 1 {
+		return errors.Join(err, fmt.Errorf("%d processes, want the compiler alone", n))
+	}
+	return r.jail.Clear()
+}
+
+// renew makes a cleared jail ready for the next job of its owner: at the weight of a job, for that owner's crowd waits for it.
+func (b *builder) renew(r *readyJail) error {
+	if err := r.leaf.SetMemory(b.limits.MemoryBytes); err != nil {
+		return err
+	}
+	if err := r.jail.Renew(renewPatience); err != nil {
+		return err
+	}
+	if r.workspace == nil {
+		if err := b.makeWorkspace(r); err != nil {
+			return err
+		}
+	}
+	var err error
+	if r.bytes, err = r.leaf.ResetPeak(); err != nil {
+		return err
+	}
+	if r.bytes > maxGrowth*r.first {
+		return errWornOut
+	}
 	return nil
 }
 

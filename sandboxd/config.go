@@ -36,6 +36,8 @@ type config struct {
 	Parked     bool  `toml:"parked"`
 	PoolMemory int64 `toml:"pool_memory"`
 
+	CompilerJobs int `toml:"compiler_jobs"`
+
 	VolumeIdle duration `toml:"volume_idle"`
 	Drain      duration `toml:"drain"`
 	Networks   int      `toml:"networks"`
@@ -72,6 +74,8 @@ func defaultConfig() config {
 
 		Parked:     true,
 		PoolMemory: 2 << 30,
+
+		CompilerJobs: 1,
 
 		VolumeIdle: duration(30 * time.Minute),
 		Drain:      duration(10 * time.Second),
@@ -125,6 +129,7 @@ func (c *config) validate() error {
 		{"build_files", c.BuildFiles, 2, 1 << 40},
 		{"first_uid", int64(c.FirstUID), 65536, 1 << 31},
 		{"pool_memory", c.PoolMemory, 0, 1 << 50},
+		{"compiler_jobs", int64(c.CompilerJobs), 1, 1_000_000},
 		{"networks", int64(c.Networks), 1, 10000},
 		{"volume_idle (ns)", int64(c.VolumeIdle), int64(time.Second), int64(1000 * time.Hour)},
 		{"drain (ns)", int64(c.Drain), 0, int64(time.Hour)},

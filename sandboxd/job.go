@@ -26,6 +26,8 @@ type job struct {
 	build     *volume  // what is attached at /build, or nil
 	buildMnt  *os.File
 
+	renewable bool // the jail may serve its owner again
+
 	unpin  func()        // gives its CPU back
 	killed chan<- string // reasons to kill it
 	cause  cause
@@ -125,6 +127,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	if err != nil && !errors.Is(err, jail.ErrKilled) {
 		return nil, j.startError(err)
 	}
+	j.renewable = exit.Renewable
 	result, err = j.result(exit, err, before.CPU)
 	if result != nil {
 		result.CheckoutNS, result.FilesNS = int64(taken-start), int64(max(0, exit.Started-taken))
@@ -138,7 +141,7 @@ func (j *job) takeJail() (err error) {
 	if p == nil {
 		return wire.Errorf(wire.CodeUnknownTemplate, "no template %q", j.req.Template)
 	}
-	if j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit()); err != nil {
+	if j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit(), j.req.Owner); err != nil {
 		return err
 	}
 	j.unpin, err = j.server.pinner.pin(j.ready.jail.RunnerPID())
@@ -217,6 +220,7 @@ func (j *job) jailJob() *jail.Job {
 		Stdin: j.fds.stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
 		Environ: j.fds.environ,
 		Compare: j.req.Workspace.DropUnchanged,
+		Again:   j.ready.owner != "",
 	}
 }
 
@@ -241,10 +245,11 @@ func (j *job) startError(err error) error {
 }
 
 // watch enforces what the kernel does not: wall and CPU time, and the client's wishes. The timers are outside the jail, so
-// nothing that the program does to itself stops them. The returned function ends the watch.
+// nothing that the program does to itself stops them. The returned function ends the watch: the jail is not killed any more.
 func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) {
 	done := make(chan struct{})
-	go func() {
+	var watchers sync.WaitGroup
+	watchers.Go(func() {
 		wall := time.Duration(j.req.Limits.WallMS) * time.Millisecond
 		timer := newTimer(wall)
 		defer timer.Stop()
@@ -271,11 +276,11 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 			}
 			return
 		}
-	}()
+	})
 	if limit := time.Duration(j.req.Limits.CPUMS) * time.Millisecond; limit > 0 {
-		go j.watchCPU(limit, cpuBefore, done)
+		watchers.Go(func() { j.watchCPU(limit, cpuBefore, done) })
 	}
-	return func() { close(done) }
+	return func() { close(done); watchers.Wait() }
 }
 
 // newTimer makes a timer that never fires if d is 0.
@@ -387,9 +392,16 @@ func (j *job) finish(result *wire.Result) {
 	if j.unpin != nil {
 		j.unpin()
 	}
-	if j.ready == nil {
+	pools := j.server.pools
+	switch {
+	case j.ready == nil:
 		letGo()
-		return
+	case j.renewable && result != nil && result.Limit == "":
+		pools.giveBack(j.ready, letGo)
+	default:
+		if j.ready.owner != "" {
+			pools.kept.lost(j.ready.keptBy())
+		}
+		pools.builder.destroyLater(j.ready, letGo)
 	}
-	j.server.builder.destroyLater(j.ready, letGo)
 }

@@ -244,8 +244,8 @@ func (d *daemon) newBuilder(c *config, initFilter []byte, log *slog.Logger) (*bu
 	}
 	b := &builder{
 		cgroups: d.cgroups, root: rootfs, initFilter: initFilter, log: log,
-		slots:   newSlots(c.FirstUID, c.MaxJails),
-		limits:  cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob},
+		slots:  newSlots(c.FirstUID, c.MaxJails),
+		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
 		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}),
 	}
 	d.onClose(func() error { b.volumes.vaults.close(); return nil })

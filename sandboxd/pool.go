@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type pools struct {
 	builder *builder
 	log     *slog.Logger
 	all     map[string]*pool
+	kept    *kept
 	jobs    atomic.Int64  // running now
 	turn    chan struct{} // one filler builds at a time, so that a refill never takes more than one CPU from the jobs
 	load    chan struct{} // and as many load runtimes as there are CPUs, at the lowest weight
@@ -37,6 +39,7 @@ type pools struct {
 	hits    atomic.Uint64
 	misses  atomic.Uint64
 	parked  atomic.Uint64 // hits whose runtime was loaded
+	reused  atomic.Uint64 // hits of kept
 }
 
 // retryBuild is how long a filler waits after a build failed: the cause is seldom gone in less.
@@ -45,7 +48,7 @@ const retryBuild = time.Second
 func startPools(b *builder, templates map[string]*template, budget int64, cpus int, log *slog.Logger) *pools {
 	ctx, cancel := context.WithCancel(context.Background())
 	ps := &pools{
-		builder: b, log: log, all: map[string]*pool{}, budget: budget, cancel: cancel,
+		builder: b, log: log, all: map[string]*pool{}, kept: newKept(), budget: budget, cancel: cancel,
 		turn: make(chan struct{}, 1), load: make(chan struct{}, cpus),
 	}
 	for name, t := range templates {
@@ -124,8 +127,16 @@ func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
 	}
 }
 
-// take returns a ready jail, or builds one if there is none that can run a job with this memory limit, bytes.
-func (ps *pools) take(p *pool, memory int64) (r *readyJail, hit bool, err error) {
+// take returns a ready jail, or builds one if there is none that can run a job with this memory limit, bytes. owner is "" unless the job may
+// have a jail that served the same owner before.
+func (ps *pools) take(p *pool, memory int64, owner string) (r *readyJail, hit bool, err error) {
+	by := keptBy{p.template, owner}
+	keeps := ps.builder.keeps(p.template, owner)
+	if keeps {
+		if r := ps.kept.take(by, memory); r != nil {
+			return ps.reuse(r), true, nil
+		}
+	}
 	p.demand.add(time.Now())
 	if bytes := p.bytes.Load(); 2*bytes <= memory { // else the loaded runtime would take what the program needs, or all of it
 		select {
@@ -135,14 +146,70 @@ func (ps *pools) take(p *pool, memory int64) (r *readyJail, hit bool, err error)
 			if r.loaded {
 				ps.parked.Add(1)
 			}
+			if keeps && r.loaded {
+				r.owner = owner
+				ps.kept.lend(by)
+			}
 			return r, true, nil
 		default:
+		}
+	}
+	if keeps {
+		if r := ps.kept.await(by); r != nil {
+			return ps.reuse(r), true, nil
 		}
 	}
 	ps.misses.Add(1)
 	p.poke()
 	r, err = ps.builder.build(p.template)
 	return r, false, err
+}
+
+// reuse accounts for a kept jail that a job has taken.
+func (ps *pools) reuse(r *readyJail) *readyJail {
+	ps.held.Add(-r.bytes)
+	ps.hits.Add(1)
+	ps.parked.Add(1)
+	ps.reused.Add(1)
+	ps.kept.lend(r.keptBy())
+	return r
+}
+
+// giveBack ends what a job did with a compiler's jail, in the background: it is renewed for its owner's next job, or destroyed. after runs
+// when nothing of the job is in it any more.
+func (ps *pools) giveBack(r *readyJail, after func()) {
+	b := ps.builder
+	b.destroy.Go(func() {
+		err := b.clear(r)
+		if err == nil {
+			after()
+			after = func() {}
+			err = b.renew(r)
+		}
+		if err == nil && ps.held.Load()+r.bytes > ps.budget {
+			err = errWornOut
+		}
+		if err != nil {
+			if !errors.Is(err, errWornOut) {
+				ps.log.Warn("a compiler's jail is not kept", "template", r.template.name, "error", err)
+			}
+			ps.kept.lost(r.keptBy())
+			b.destroyLater(r, after)
+			return
+		}
+		ps.held.Add(r.bytes)
+		if surplus := ps.kept.put(r); surplus != nil {
+			ps.held.Add(-surplus.bytes)
+			b.destroyLater(surplus, func() {})
+		}
+	})
+}
+
+func (ps *pools) destroyKept(jails []*readyJail) {
+	for _, r := range jails {
+		ps.held.Add(-r.bytes)
+		ps.builder.destroyLater(r, func() {})
+	}
 }
 
 // drop accounts for a jail that left ready.
@@ -171,6 +238,7 @@ func (ps *pools) trimAll(ctx context.Context) {
 				ps.trim(p)
 				p.poke()
 			}
+			ps.destroyKept(ps.kept.expire(now.Add(-keptIdle)))
 		case <-ctx.Done():
 			return
 		}
@@ -193,6 +261,7 @@ func (ps *pools) trim(p *pool) {
 func (ps *pools) close() {
 	ps.cancel()
 	ps.workers.Wait()
+	ps.destroyKept(ps.kept.close())
 	for _, p := range ps.all {
 		close(p.ready)
 		for r := range p.ready {

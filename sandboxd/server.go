@@ -199,7 +199,7 @@ func (s *server) forget(f *wire.Forget) *wire.Reply {
 func (s *server) status() *wire.Status {
 	st := &wire.Status{
 		LiveJails: int(s.builder.live.Load()), Jobs: int(s.pools.jobs.Load()), Volumes: s.volumes.len(),
-		PoolHits: s.pools.hits.Load(), PoolMisses: s.pools.misses.Load(), Parked: s.pools.parked.Load(),
+		PoolHits: s.pools.hits.Load(), PoolMisses: s.pools.misses.Load(), Parked: s.pools.parked.Load(), Reused: s.pools.reused.Load(),
 		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(),
 	}
 	for name, p := range s.pools.all {

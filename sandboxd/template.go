@@ -36,6 +36,9 @@ type templateSpec struct {
 type parkedSpec struct {
 	Argv []string          `json:"argv"`
 	Env  map[string]string `json:"env"`
+
+	// Again: it is a compiler, runs nothing that its sources hold, and calls parked_again.
+	Again bool `json:"again"`
 }
 
 // environment as "NAME=value", sorted.

@@ -51,6 +51,8 @@ type Leaf interface {
 	// ResetPeak makes MemoryPeak count anew from what is in use, and returns that, bytes. A v2 kernel before 6.12 cannot: there the
 	// peak stays.
 	ResetPeak() (int64, error)
+	// Processes counts those in it.
+	Processes() (int, error)
 	// Usage reads the counters.
 	Usage() (Usage, error)
 	// WatchOOM calls kill once if the leaf runs out of memory where the kernel ends only one of its processes (v1), so that

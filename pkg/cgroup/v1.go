@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -188,6 +189,14 @@ func (l *leafV1) ResetPeak() (int64, error) {
 		return 0, fmt.Errorf("cgroup: reset peak: %w", err)
 	}
 	return field(l.peak, "")
+}
+
+func (l *leafV1) Processes() (int, error) {
+	list, err := os.ReadFile(l.path("pids", "cgroup.procs"))
+	if err != nil {
+		return 0, fmt.Errorf("cgroup: %w", err)
+	}
+	return bytes.Count(list, []byte("\n")), nil
 }
 
 func (l *leafV1) Usage() (u Usage, err error) {

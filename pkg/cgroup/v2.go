@@ -94,6 +94,14 @@ func (l *leafV2) ResetPeak() (int64, error) {
 	return field(l.peak, "")
 }
 
+func (l *leafV2) Processes() (int, error) {
+	list, err := l.manager.Procs(false)
+	if err != nil {
+		return 0, fmt.Errorf("cgroup: %w", err)
+	}
+	return len(list), nil
+}
+
 func (l *leafV2) Usage() (u Usage, err error) {
 	microseconds, err := field(l.cpu, "usage_usec")
 	if err != nil {

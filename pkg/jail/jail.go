@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,9 @@ const maxEnviron = 128 << 10
 // Jail is one jail, from Spawn to Close:
 //
 //	spawned --Build--> parked [--Load--> loaded] --Start--> running --Wait--> dead
+//	                                        ^---------------Renew-----------'
 //
-// It runs one job at most. One goroutine uses it, but Kill and Close may come from another.
+// It runs one job at most, but for a compiler, which runs no foreign code (Job.Again). One goroutine uses it, but Kill and Close may come from another.
 type Jail struct {
 	pidfd  *os.File // of PID 1
 	init   *control // of PID 1
@@ -38,9 +40,12 @@ type Jail struct {
 	userNS *os.File
 	pid    int      // of the runner, in our PID namespace
 	end    *os.File // after Load: the page in which the runtime says that its program has ended
+	pidRun *os.File // after a Start with Job.Again: pidfd of the runner
 
-	job  plan // what PID 1 was told by Start
-	exec plan // what the runner was
+	job   plan // what PID 1 was told by Start
+	again bool // Job.Again of it
+	built bool // it attached a build volume
+	exec  plan // what the runner was
 
 	startMu sync.Mutex
 	start   *reply // of the runner, when it was about to exec; nil until it has come
@@ -94,6 +99,10 @@ func (j *Jail) Build(s *Spec) error {
 	return j.buildRunner(s)
 }
 
+// initCaps are those of PID 1, of its own user namespace only: it may attach the mounts that we hand it, and take the file access of the jail's
+// user.
+const initCaps = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+
 func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	var p plan
 	p.setIDs(0, 0)
@@ -110,8 +119,7 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	p.spawn(runner, 0)
 	p.add(step{op: opRelayTo, fd: j.runner.file, what: "keep the runner's socket"})
 	p.add(step{op: opBounding, what: "empty bounding set"})
-	// Of its own user namespace only: it may attach the mounts that we hand it, and take the file access of the jail's user.
-	p.caps(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID)
+	p.caps(initCaps)
 	p.add(step{op: opNoNewPrivs, what: "set no_new_privs"})
 	p.filter(s.InitFilter)
 	_, _, err := j.init.do(&p)
@@ -178,19 +186,30 @@ func (j *Jail) Load(argv, env []string, patience time.Duration) error {
 	env = append([]string{fmt.Sprintf("%s=%d", zygoteEnv, parkedControl)}, env...)
 	var p plan
 	p.add(step{op: opPark, fd: j.end, a: uint64(len(argv)), b: uint64(len(env)), s1: joinWords(argv, env), what: "park " + argv[0]})
-	if err := j.runner.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return fmt.Errorf("jail: %w", err)
+	if err := j.runner.send(&p); err != nil {
+		return err
 	}
-	r, _, err := j.runner.do(&p)
+	return j.awaitReady(&p, patience)
+}
+
+// awaitReady waits until the runtime says that it is ready for a job.
+func (j *Jail) awaitReady(p *plan, patience time.Duration) error {
+	if err := j.runner.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	r, _, err := j.runner.receive()
+	what := "jail: " + p.steps[0].what
 	switch {
-	case err == nil && int(r.status) != parkedProtocol:
-		return fmt.Errorf("jail: park %s: it speaks version %d of the protocol, not %d: build the image anew", argv[0], int(r.status), parkedProtocol)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("jail: park %s: not ready after %v", argv[0], patience)
+		return fmt.Errorf("%s: not ready after %v", what, patience)
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("jail: park %s: it ended before it was ready", argv[0])
+		return fmt.Errorf("%s: it ended before it was ready", what)
 	case err != nil:
 		return err
+	case r.errno != 0:
+		return p.result(r)
+	case int(r.status) != parkedProtocol:
+		return fmt.Errorf("%s: it speaks version %d of the protocol, not %d: build the image anew", what, int(r.status), parkedProtocol)
 	}
 	return j.runner.file.SetReadDeadline(time.Time{})
 }
@@ -216,6 +235,7 @@ type Job struct {
 	Stderr    *os.File
 	Environ   *os.File // receives the program's final environment, or nil
 	Compare   bool     // find out whether the job left a workspace that was empty before with Files alone, as they were given
+	Again     bool     // the jail, after Load, may be renewed: argv is a compiler's, which runs nothing that Files hold
 }
 
 // Start sends the job on its way; Wait tells what became of it. One packet does: a round trip between the steps would cost two changes
@@ -228,6 +248,9 @@ func (j *Jail) Start(job *Job) error {
 	if words := len(job.Argv) + len(job.Env); words > maxWords {
 		return fmt.Errorf("jail: %d words of argv and env, at most %d: %w", words, maxWords, unix.E2BIG)
 	}
+	if err := j.prepareAgain(job); err != nil {
+		return err
+	}
 	j.exec = plan{}
 	j.exec.simple(opChdir, WorkDir, "chdir "+WorkDir)
 	for target, f := range []*os.File{job.Stdin, job.Stdout, job.Stderr} {
@@ -237,8 +260,9 @@ func (j *Jail) Start(job *Job) error {
 		}
 		j.exec.add(step{op: opStdio, fd: f, a: uint64(target), what: fmt.Sprintf("set descriptor %d", target)})
 	}
-	j.exec.add(step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), what: "exec " + job.Argv[0]})
+	j.exec.add(step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), c: count(job.Again), what: "exec " + job.Argv[0]})
 
+	j.start = nil
 	j.job = plan{}
 	p := &j.job
 	p.attach(job.Workspace, WorkDir)
@@ -246,7 +270,11 @@ func (j *Jail) Start(job *Job) error {
 		p.attach(job.Build, BuildDir)
 	}
 	p.add(step{op: opFSIDs, a: UserID, b: UserID, what: "take the file access of the user"})
-	p.caps(0)
+	if job.Again {
+		p.restCaps(initCaps) // Renew needs them; no name and no byte of a file is looked at while they are there
+	} else {
+		p.caps(0)
+	}
 	p.simple(opChdir, WorkDir, "chdir "+WorkDir)
 	placeFiles(p, job)
 	if err := p.relay(&j.exec); err != nil {
@@ -263,8 +291,75 @@ func (j *Jail) Start(job *Job) error {
 	if job.Compare {
 		compareFiles(p, job)
 	}
-	p.add(step{op: opExit, what: "exit"})
+	if job.Again {
+		for _, dir := range scratch {
+			p.add(step{op: opCount, a: 1, s1: cstring(dir), what: "look into " + dir})
+		}
+	} else {
+		p.add(step{op: opExit, what: "exit"})
+	}
 	return j.init.send(p)
+}
+
+// scratch are the folders of a jail that are neither of the image nor of a job.
+var scratch = []string{"/tmp", "/dev/shm"}
+
+func count(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Clear takes the folders of the last job out of a jail, if that job asked for it (Job.Again) and its Exit says that it can be done
+// (Exit.Renewable). It fails if the runtime still holds a file of them; /tmp and /dev/shm are empty already. The caller has closed Job.Workspace
+// and Job.Build, which hold the mounts. After an error the jail is good for Close alone.
+func (j *Jail) Clear() error {
+	var p plan
+	p.caps(initCaps)
+	p.add(step{op: opFSIDs, what: "take our own file access"})
+	p.simple(opChdir, "/", "chdir /")
+	p.simple(opUmount, WorkDir, "unmount "+WorkDir)
+	if j.built {
+		p.simple(opUmount, BuildDir, "unmount "+BuildDir)
+	}
+	_, _, err := j.init.do(&p)
+	return err
+}
+
+// Renew makes a cleared jail ready for another job. After an error it is good for Close alone.
+func (j *Jail) Renew(patience time.Duration) error {
+	if _, err := j.end.WriteAt(make([]byte, 4), 0); err != nil {
+		return fmt.Errorf("jail: clear the end page: %w", err)
+	}
+	if err := signal(j.pidRun, unix.SIGCONT); err != nil {
+		return fmt.Errorf("jail: wake the runtime: %w", err)
+	}
+	return j.awaitReady(&plan{steps: []step{{what: "wait for the runtime"}}}, patience)
+}
+
+// renewable reads what the runtime said of itself. It is not to be trusted: if it lies, Clear or Renew fails.
+func (j *Jail) renewable() bool {
+	var word [4]byte
+	if j.end == nil {
+		return false
+	}
+	_, err := j.end.ReadAt(word[:], 0)
+	return err == nil && binary.NativeEndian.Uint32(word[:])&parkedAgain != 0
+}
+
+func (j *Jail) prepareAgain(job *Job) error {
+	j.again, j.built = job.Again, job.Build != nil
+	if !job.Again || j.pidRun != nil {
+		return nil
+	}
+	// PID 1 has not begun to reap, so this is the runner.
+	fd, err := unix.PidfdOpen(j.pid, 0)
+	if err != nil {
+		return fmt.Errorf("jail: pidfd of the runner: %w", err)
+	}
+	j.pidRun = os.NewFile(uintptr(fd), "pidfd")
+	return nil
 }
 
 // Modes of what is placed.
@@ -348,7 +443,9 @@ type Exit struct {
 	Status  unix.WaitStatus // meaningless with ErrKilled
 	Started time.Duration   // just before exec; 0 if it never came to that
 	Ended   time.Duration   // 0 with ErrKilled
-	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else
+	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else; with Job.Again, nor has /tmp anything
+
+	Renewable bool // with Job.Again: Clear and Renew may be tried
 }
 
 // ErrKilled means that the jail was killed before the program ended.
@@ -377,7 +474,7 @@ func (j *Jail) Wait() (Exit, error) {
 	if err != nil {
 		return Exit{Started: started}, err
 	}
-	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns), Same: r.same}, nil
+	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns), Same: r.same, Renewable: j.again && r.same && j.renewable()}, nil
 }
 
 func (j *Jail) startTime() (time.Duration, error) {
@@ -388,7 +485,7 @@ func (j *Jail) startTime() (time.Duration, error) {
 	if err := j.exec.result(*j.start); err != nil {
 		return 0, err
 	}
-	if second, _, err := j.runner.receive(); err == nil {
+	if second, err := j.runner.receiveNow(); err == nil {
 		return 0, j.exec.result(second)
 	}
 	return started, nil
@@ -409,16 +506,16 @@ func (j *Jail) Started() (at time.Duration, ok bool) {
 }
 
 // alive reports whether PID 1 still runs.
-func (j *Jail) alive() bool { return j.signal(0) == nil }
+func (j *Jail) alive() bool { return signal(j.pidfd, 0) == nil }
 
 // Kill ends every process in the jail, whatever they do about it.
 func (j *Jail) Kill() {
 	// ESRCH: it is dead already, which is what we want.
-	_ = j.signal(unix.SIGKILL)
+	_ = signal(j.pidfd, unix.SIGKILL)
 }
 
-func (j *Jail) signal(sig unix.Signal) error {
-	raw, err := j.pidfd.SyscallConn()
+func signal(pidfd *os.File, sig unix.Signal) error {
+	raw, err := pidfd.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -451,7 +548,7 @@ func (j *Jail) Close() {
 	if j.runner != nil {
 		j.runner.close()
 	}
-	for _, f := range []*os.File{j.userNS, j.end} {
+	for _, f := range []*os.File{j.userNS, j.end, j.pidRun} {
 		if f != nil {
 			f.Close()
 		}

@@ -92,7 +92,7 @@ func TestParkedFailures(t *testing.T) {
 		"no such runtime": {load: []string{"/bin/none"}, want: "jail: park /bin/none: no such file or directory"},
 		"it ends":         {load: []string{"/bin/toy"}, env: []string{"BROKEN=1"}, want: "jail: park /bin/toy: it ended before it was ready"},
 		"it is slow":      {load: []string{"/bin/toy"}, env: []string{"SLOW=1"}, patience: 100 * time.Millisecond, want: "jail: park /bin/toy: not ready after 100ms"},
-		"another version": {load: []string{"/bin/toy"}, env: []string{"OLD=1"}, want: "jail: park /bin/toy: it speaks version 0 of the protocol, not 1: build the image anew"},
+		"another version": {load: []string{"/bin/toy"}, env: []string{"OLD=1"}, want: "jail: park /bin/toy: it speaks version 0 of the protocol, not 2: build the image anew"},
 		"not parkable":    {load: []string{"/bin/true"}, want: "jail: park /bin/true: it ended before it was ready"},
 		"job's program":   {load: []string{"/bin/toy"}, job: []string{"/bin/none"}, want: "jail: exec /bin/none: no such file or directory"},
 	} {
@@ -130,4 +130,111 @@ func TestParkedCompare(t *testing.T) {
 			t.Errorf("%v: same %v, %v; want %v", argv, o.exit.Same, o.err, want)
 		}
 	}
+}
+
+// again runs one job that leaves the jail to be renewed.
+func (b *bench) again(t *testing.T, j *Jail, argv ...string) (exit Exit, stdout, workspace string) {
+	t.Helper()
+	work, path := b.volume(t, j, false)
+	build, _ := b.volume(t, j, false)
+	out, outWrite := pipe(t)
+	contents := memfd(t, "text")
+	err := j.Start(&Job{
+		Workspace: work, Build: build, Argv: argv, Stdout: outWrite, Stderr: outWrite, Again: true,
+		Files: []File{{Name: "source", Size: 4}}, Contents: contents,
+	})
+	outWrite.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := time.AfterFunc(30*time.Second, j.Kill)
+	defer guard.Stop()
+	exit, err = j.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	work.Close() // they hold the mounts
+	build.Close()
+	// The output ends while the process lives on.
+	return exit, drain(t, out), path
+}
+
+// A compiler serves one job after another, and finds of the one before: nothing.
+func TestRenew(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	j := b.loaded(t)
+	for i, want := range []string{"job 1 source ", "job 2 source ", "job 3 source "} {
+		exit, out, workspace := b.again(t, j, "/bin/toy", "write")
+		if out != want || exit.Status != 5<<8 || !exit.Renewable || exit.Started == 0 || exit.Ended < exit.Started {
+			t.Fatalf("job %d: got %q, %+v; want %q", i, out, exit, want)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(workspace+"/source", &st); err != nil || st.Mode&0o777 != fileMode || st.Uid != UserID {
+			t.Errorf("the file: %v, mode %o, uid %d", err, st.Mode, st.Uid)
+		}
+		if err := errors.Join(j.Clear(), j.Renew(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(workspace + "/source"); err != nil {
+			t.Errorf("the workspace is gone: %v", err)
+		}
+	}
+}
+
+// Whatever else a compiler does, its jail is not used again.
+func TestRenewRefused(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	for what, c := range map[string]struct {
+		renewable bool
+		want      string
+	}{
+		"hold":   {true, "jail: unmount /home/user: device or resource busy"},
+		"map":    {true, "jail: unmount /home/user: device or resource busy"},
+		"litter": {false, ""},
+		"exit":   {false, ""},
+		"signal": {false, ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			j := b.loaded(t)
+			exit, _, _ := b.again(t, j, "/bin/toy", what)
+			if exit.Renewable != c.renewable {
+				t.Fatalf("got %+v, want renewable %v", exit, c.renewable)
+			}
+			if !c.renewable {
+				return
+			}
+			if err := j.Clear(); err == nil || err.Error() != c.want {
+				t.Errorf("clear: got %v, want %s", err, c.want)
+			}
+		})
+	}
+	// A command that the runtime does not take over is executed and gone.
+	j := b.loaded(t)
+	if exit, out, _ := b.again(t, j, "/bin/echo", "cold"); out != "cold\n" || exit.Renewable {
+		t.Errorf("cold: got %q, %+v", out, exit)
+	}
+	// A program cannot have its jail kept: the flag is of the job.
+	o := b.runLoaded(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv = []string{"/bin/toy", "exit", "0"} }, []string{"/bin/toy"}, nil)
+	if o.exit.Renewable {
+		t.Error("a program's jail is renewable")
+	}
+}
+
+// loaded is a jail in which the toy waits.
+func (b *bench) loaded(t *testing.T) *Jail {
+	t.Helper()
+	j, err := b.spawner.Spawn(testIDs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	if err := j.Build(b.spec(t, j)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Load([]string{"/bin/toy"}, nil, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	return j
 }

@@ -50,6 +50,11 @@ func (p *plan) caps(mask uint64) {
 	p.add(step{op: opCaps, a: mask, what: "set capabilities"})
 }
 
+// restCaps gives the capabilities of mask up until p.caps takes them again.
+func (p *plan) restCaps(mask uint64) {
+	p.add(step{op: opCaps, b: mask, what: "rest capabilities"})
+}
+
 func (p *plan) filter(bpf []byte) {
 	p.add(step{op: opFilter, a: uint64(len(bpf)), s1: bpf, what: "load seccomp filter"})
 }

@@ -205,8 +205,8 @@ static int step_bounding(void)
 static int step_caps(const struct zygote_step *s)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	uint32_t low = (uint32_t)s->a, high = (uint32_t)(s->a >> 32);
-	struct __user_cap_data_struct data[2] = { { low, low, 0 }, { high, high, 0 } };
+	uint64_t all = s->a | s->b;
+	struct __user_cap_data_struct data[2] = { { (uint32_t)s->a, (uint32_t)all, 0 }, { (uint32_t)(s->a >> 32), (uint32_t)(all >> 32), 0 } };
 	return (int)syscall(SYS_capset, &head, data);
 }
 
@@ -502,6 +502,8 @@ static int do_step(const struct zygote_step *s)
 		return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	case ZOP_ATTACH:
 		return (int)syscall(SYS_move_mount, fds[s->fd], "", AT_FDCWD, str(s->s1), MOVE_MOUNT_F_EMPTY_PATH);
+	case ZOP_UMOUNT:
+		return umount2(str(s->s1), UMOUNT_NOFOLLOW);
 	case ZOP_PIVOT:
 		return step_pivot(s);
 	case ZOP_HOSTNAME:

@@ -18,7 +18,8 @@
 #define ZYGOTE_PARKED_CONTROL 3 /* the control socket */
 #define ZYGOTE_PARKED_END 4     /* one page, a uint32_t: 0, or ZYGOTE_ENDED with the exit code when the program has ended and stopped itself */
 #define ZYGOTE_ENDED 0x100
-#define ZYGOTE_PROTOCOL 1 /* status of the first reply; to be raised with every change of what a parked runtime reads */
+#define ZYGOTE_AGAIN 0x200 /* with it: the process can take another job */
+#define ZYGOTE_PROTOCOL 2 /* status of the first reply; to be raised with every change of what a parked runtime reads */
 
 /*
  * A packet is a header, `count` ops, and a data area. Ops run in order and stop at the first that fails.
@@ -33,7 +34,7 @@ enum zygote_op {
 	ZOP_EUID,        /* effective uid a, until the next: who owns a new namespace, so against whose limits the kernel counts what it uses */
 	ZOP_FSIDS,       /* from now on files are made and opened as gid a, uid b */
 	ZOP_BOUNDING,    /* empty the capability bounding set */
-	ZOP_CAPS,        /* permitted and effective become a, inheritable and ambient empty */
+	ZOP_CAPS,        /* effective becomes a, permitted a and b, inheritable and ambient empty */
 	ZOP_NNP,         /* no_new_privs */
 	ZOP_FILTER,      /* install the seccomp program of a bytes at s1 */
 	ZOP_RLIMIT,      /* resource a: soft b, hard c */
@@ -41,6 +42,7 @@ enum zygote_op {
 	ZOP_BIND,        /* path s1 on path s2 */
 	ZOP_PRIVATE,     /* no mount event enters or leaves this mount namespace any more */
 	ZOP_ATTACH,      /* detached mount fd on path s1 */
+	ZOP_UMOUNT,      /* path s1; fails while anything of it is in use */
 	ZOP_PIVOT,       /* path s1 becomes the root, the old root is detached */
 	ZOP_HOSTNAME,    /* s1 */
 	ZOP_SESSION,     /* a new session, no controlling terminal */
@@ -53,7 +55,7 @@ enum zygote_op {
 	ZOP_KEEP_ONLY,   /* close every descriptor but 0, 1, 2 and the control socket */
 	ZOP_RELAY_TO,    /* fd is where ZOP_RELAY sends */
 	ZOP_RELAY,       /* send the packet of a bytes at s1, with c descriptors from fd on */
-	ZOP_EXEC,        /* a words of argv then b words of env, one after the other at s1; replies just before it starts */
+	ZOP_EXEC,        /* a words of argv then b words of env, one after the other at s1; replies just before it starts. c: a parked runtime may be given another job */
 	ZOP_PARK,        /* exec as ZOP_EXEC, with fd as the end page; the runtime replies when it is ready, and reads the next packet itself */
 	ZOP_REAP,        /* from now on die with sandboxd; reap until the child of the last ZOP_SPAWN ends, or, if a, says so in end page fd; sets `same` if nobody else is left */
 	ZOP_COPY_OUT,    /* at most a bytes of regular file s1 to fd; a missing or odd file is skipped */

@@ -12,6 +12,7 @@ const (
 	maxWords       = C.ZYGOTE_MAX_WORDS
 	parkedControl  = C.ZYGOTE_PARKED_CONTROL
 	parkedProtocol = C.ZYGOTE_PROTOCOL
+	parkedAgain    = C.ZYGOTE_AGAIN
 	sizeofPacket   = C.sizeof_struct_zygote_packet
 	sizeofStep     = C.sizeof_struct_zygote_step
 	sizeofReply    = C.sizeof_struct_zygote_reply
@@ -30,6 +31,7 @@ const (
 	opBind         = C.ZOP_BIND
 	opPrivate      = C.ZOP_PRIVATE
 	opAttach       = C.ZOP_ATTACH
+	opUmount       = C.ZOP_UMOUNT
 	opPivot        = C.ZOP_PIVOT
 	opHostname     = C.ZOP_HOSTNAME
 	opSession      = C.ZOP_SESSION

@@ -38,6 +38,10 @@ type Job struct {
 	Files     []File   `json:"files"`     // placed in the workspace, in order, before the program starts
 	Limits    Limits   `json:"limits"`
 
+	// Owner, of MaxID bytes as an id has, allows that the jail of a compiler served another job of the same owner before, or serves one
+	// afterwards, if the server is set so. For a job that reads nothing but Files, and whose program runs nothing of them. "": no.
+	Owner string `json:"owner,omitempty"`
+
 	HasStdin   bool `json:"has_stdin"`   // a descriptor follows; without it stdin is empty
 	HasFiles   bool `json:"has_files"`   // a descriptor follows: the contents of Files
 	HasEnviron bool `json:"has_environ"` // a descriptor follows: receives /tmp/.environ, see docs/languages.md
@@ -129,6 +133,7 @@ type Status struct {
 	PoolHits   uint64     `json:"pool_hits"`
 	PoolMisses uint64     `json:"pool_misses"`
 	Parked     uint64     `json:"parked"` // hits whose runtime was loaded
+	Reused     uint64     `json:"reused"` // hits whose compiler had served the same owner
 	Built      uint64     `json:"built"`  // jails built since start
 	Failed     uint64     `json:"failed"` // jails that could not be built
 }
@@ -215,6 +220,9 @@ func (j *Job) validate() error {
 		if v.ID != "" && !validID(v.ID) {
 			return fmt.Errorf("job.%s.id: not a volume id", v.field)
 		}
+	}
+	if j.Owner != "" && !validID(j.Owner) {
+		return fmt.Errorf("job.owner: not an id")
 	}
 	if len(j.Files) > MaxFiles {
 		return fmt.Errorf("job.files: %d files, at most %d", len(j.Files), MaxFiles)

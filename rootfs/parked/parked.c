@@ -198,6 +198,7 @@ struct parked_job *parked_wait(void)
 		}
 		case ZOP_EXEC:
 			reply.index = i;
+			job.again = s->c != 0;
 			split_words(s);
 			break;
 		}
@@ -274,9 +275,8 @@ void parked_exec(const struct parked_job *j)
 
 /* ---- the program ---- */
 
-void parked_begin(struct parked_job *j)
+static void become(struct parked_job *j)
 {
-	struct timespec t;
 	int keep = 0;
 	char **to = j->env;
 
@@ -301,13 +301,31 @@ void parked_begin(struct parked_job *j)
 	layout.brk = (uintptr_t)sbrk(0);
 	/* Without it the program would see the runner's words in /proc/self/cmdline. Needs CONFIG_CHECKPOINT_RESTORE, no privilege. */
 	prctl(PR_SET_MM, PR_SET_MM_MAP, &layout, sizeof layout, 0);
+}
 
+void parked_begin(struct parked_job *j)
+{
+	struct timespec t;
+
+	if (j->again)
+		envkeep = NULL;
+	else
+		become(j);
 	begun = 1;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	reply.ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 	reply.index++;
 	send_reply();
-	close(control);
+	if (!j->again)
+		close(control);
+}
+
+/* PID 1 waits for the stop, looks at the page, and, unless the process is wanted again, ends the jail. */
+static void stop(uint32_t how, int code)
+{
+	*end_page = how | ((uint32_t)code & 0xff);
+	while (*end_page) /* sandboxd clears it before it lets us go on */
+		kill(getpid(), SIGSTOP);
 }
 
 void parked_end(int code)
@@ -317,7 +335,24 @@ void parked_end(int code)
 		dlclose(envkeep);
 	/* Who reads the program's output learns now that no more comes; the kernel would close these after it has freed our memory. */
 	syscall(SYS_close_range, 0, 2, 0);
-	*end_page = ZYGOTE_ENDED | ((uint32_t)code & 0xff);
 	for (;;)
-		kill(getpid(), SIGSTOP); /* PID 1 waits for it, looks at the page, and ends the jail */
+		stop(ZYGOTE_ENDED, code);
+}
+
+void parked_again(int code)
+{
+	if (!job.again)
+		parked_end(code);
+	fflush(NULL);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || chdir("/") < 0)
+		parked_end(code);
+	for (int fd = 0; fd <= 2; fd++)
+		if (dup2(null, fd) < 0)
+			parked_end(code);
+	close(null);
+	begun = 0;
+	stop(ZYGOTE_ENDED | ZYGOTE_AGAIN, code);
+	memset(&job, 0, sizeof job);
+	memset(&reply, 0, sizeof reply);
 }

@@ -13,6 +13,9 @@
  *	parked_begin(job);         from here on the process is the program
  *	exit(run(job));            any exit() ends the job before the kernel has torn the address space down
  *
+ * A compiler runs no foreign code, so it may serve one caller more than once, where sandboxd wants it: after each job it calls parked_again
+ * in place of exit, makes itself ready, and calls parked_wait.
+ *
  * Linked into a library that is preloaded into the real runtime, so that /proc/self/exe and what the runtime makes of its own path are
  * what they always are. Not safe for threads; all of it runs on the main thread.
  */
@@ -24,6 +27,7 @@ struct parked_job {
 	int argc;
 	char **argv;
 	char **env;
+	int again; /* the process may be given another job; /proc does not show it as the command then, and environ stays as it is */
 };
 
 /*
@@ -55,5 +59,12 @@ void parked_begin(struct parked_job *job);
  * then killed. exit() comes here by itself, after all other exit handlers; a runtime that ends in another way calls it.
  */
 void parked_end(int code) __attribute__((noreturn));
+
+/*
+ * As parked_end, unless the job said `again`: then it returns when sandboxd has taken the files of the job away and wants the process back.
+ * Whatever was open in the job's folders must be closed before, else the jail is dropped. The working directory is / then, and 0, 1, 2 are
+ * /dev/null: a runtime that keeps copies of those would keep the job's readers waiting.
+ */
+void parked_again(int code);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +79,36 @@ static int program(int argc, char **argv)
 	return 0;
 }
 
+/* A compiler's job: what it may leave behind for the next one. */
+static int compiler(int argc, char **argv)
+{
+	static int jobs;
+	const char *what = argc > 1 ? argv[1] : "";
+	printf("job %d ", ++jobs);
+	if (access("source", F_OK) == 0)
+		printf("source ");
+	if (access("/build/output", F_OK) == 0)
+		printf("output ");
+	if (strcmp(what, "write") == 0)
+		close(open("/build/output", O_CREAT | O_WRONLY, 0644));
+	else if (strcmp(what, "hold") == 0)
+		open("held", O_CREAT | O_RDWR, 0644);
+	else if (strcmp(what, "map") == 0)
+		mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, open("held", O_CREAT | O_RDWR, 0644), 0);
+	else if (strcmp(what, "litter") == 0)
+		close(open("/tmp/litter", O_CREAT | O_WRONLY, 0644));
+	else if (strcmp(what, "child") == 0 && fork() == 0)
+		for (chdir("/") < 0; ; )
+			pause();
+	else if (strcmp(what, "hang") == 0)
+		pause();
+	else if (strcmp(what, "exit") == 0)
+		exit(3);
+	else if (strcmp(what, "signal") == 0)
+		raise(SIGSEGV);
+	return 5;
+}
+
 int main(int argc, char **argv)
 {
 	(void)argc;
@@ -92,9 +123,13 @@ int main(int argc, char **argv)
 	if (getenv("SLOW"))
 		pause();
 	static const char *const prefixes[] = { "TOY", NULL };
-	struct parked_job *job = parked_wait();
-	if (strcmp(job->argv[0], "/bin/toy") != 0 || !parked_same_env(job, prefixes))
-		parked_exec(job);
-	parked_begin(job);
-	exit(program(job->argc, job->argv));
+	for (;;) {
+		struct parked_job *job = parked_wait();
+		if (strcmp(job->argv[0], "/bin/toy") != 0 || !parked_same_env(job, prefixes))
+			parked_exec(job);
+		parked_begin(job);
+		if (!job->again)
+			exit(program(job->argc, job->argv));
+		parked_again(compiler(job->argc, job->argv));
+	}
 }

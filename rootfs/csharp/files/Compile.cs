@@ -1,12 +1,13 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 // csc, with its messages on stderr where a caller looks for a compiler's, and with each source generator only when the sources name what
 // it serves: dotnet build's generators, all of them always on, would double the time of every compile.
 //
 // It is csc's own compiler in the form that the compiler server has it: references to assemblies are read once in the life of a process.
 //
-// With --park it warms up, waits for its job (csharp.c), and then compiles what that names.
+// With --park it warms up, waits for its job (csharp.c), compiles what that names, and waits for another if there may be one.
 (string Word, string Generator)[] generators =
 [
     ("GeneratedRegex", "System.Text.RegularExpressions.Generator"),
@@ -28,7 +29,15 @@ if (args is ["--park"])
         Compile([home + "Warm.cs", "-out:/tmp/warm.dll"], TextWriter.Null);
     File.Delete("/tmp/warm.dll");
     File.Delete("/tmp/warm.pdb");
-    args = Native.Wait();
+    while (true)
+    {
+        var words = Native.Wait();
+        // Not Console.Error: it would write to a copy of the descriptor of the first job.
+        using var messages = new StreamWriter(new FileStream(new SafeFileHandle(2, ownsHandle: false), FileAccess.Write, 0));
+        var code = Compile(words, messages);
+        messages.Flush();
+        Native.Again(code);
+    }
 }
 return Compile(args, Console.Error);
 
@@ -68,6 +77,9 @@ static class Native
 {
     [DllImport("/usr/lib/runtools/csharp/parked.so")]
     static extern int csharp_wait(out nint words);
+
+    [DllImport("/usr/lib/runtools/csharp/parked.so", EntryPoint = "csharp_again")]
+    public static extern void Again(int code);
 
     public static string[] Wait()
     {

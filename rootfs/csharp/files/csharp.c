@@ -6,7 +6,7 @@
  * job comes; what the host looks for in it is looked up in a folder of the image with files of the same names, so that it computes what it
  * would compute then.
  *
- * The compiler: compile.dll warms itself up and calls csharp_wait.
+ * The compiler: compile.dll warms itself up and calls csharp_wait, and csharp_again after each job.
  */
 #define _GNU_SOURCE
 #include "parked.h"
@@ -130,13 +130,20 @@ void *dlsym(void *handle, const char *name)
 int csharp_wait(char ***sources)
 {
 	struct parked_job *job = parked_wait();
+	if (parked)
+		command_words--; /* the last one says that it shall park */
 	parked = 0;
-	command_words--; /* the last one says that it shall park */
 	if (!same_command(job))
 		parked_exec(job);
 	parked_begin(job);
 	*sources = job->argv + command_words;
 	return job->argc - command_words;
+}
+
+/* Ends the job. Returns if there may be another, which is to be waited for. */
+void csharp_again(int code)
+{
+	parked_again(code);
 }
 
 __attribute__((constructor)) static void enter(int argc, char **argv)

@@ -22,9 +22,20 @@ public final class Compile {
     private static Javac ready;
 
     public static void main(String[] sources) throws IOException {
+        boolean parked = ready != null;
+        int code = compile(sources);
+        while (parked && again(code)) {
+            warm();
+            code = compile(next());
+        }
         // Halting skips the orderly end of a JVM that has nothing left to do.
-        Runtime.getRuntime().halt(compile(sources) ? 0 : 1);
+        Runtime.getRuntime().halt(code);
     }
+
+    /** Ends the job if there may be another one, which next waits for; else it returns false. Of runner.c, as next. */
+    private static native boolean again(int code);
+
+    private static native String[] next();
 
     /** Called by the parked runner (runner.c) before there is a job: what makes javac slow is its first compilation. */
     static void warm() {
@@ -32,15 +43,15 @@ public final class Compile {
         ready.rehearse("/usr/lib/runtools/java/Warm.java");
     }
 
-    private static boolean compile(String[] sources) throws IOException {
+    private static int compile(String[] sources) throws IOException {
         Javac javac = ready != null ? ready : new Javac(OPTIONS);
         ready = null;
         MainClass main = new MainClass();
         if (!javac.compile(javac.sources(sources), main)) {
-            return false;
+            return 1;
         }
         Files.writeString(OUTPUT.resolve("main.args"), '"' + main.name() + "\"\n");
-        return true;
+        return 0;
     }
 
     /**

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define MAIN_ARGS "/build/main.args" /* Compile.java writes it: "name of the main class" and a new line */
-#define WARM "RUNTOOLS_JAVA_WARM"    /* if set, the main class has a static method warm() */
+#define WARM "RUNTOOLS_JAVA_WARM"    /* if set, the main class is the compiler's, which has a static method warm() and the native ones below */
 
 typedef jint create_function(JavaVM **vm, void **env, void *args);
 
@@ -222,6 +222,34 @@ static int set_command(void)
 	return value && !(*env)->ExceptionCheck(env);
 }
 
+/* ---- the compiler's further jobs ---- */
+
+static struct parked_job *job;
+
+static jboolean JNICALL again(JNIEnv *e, jclass class, jint code)
+{
+	(void)e, (void)class;
+	if (!job->again)
+		return JNI_FALSE;
+	parked_again(code);
+	return JNI_TRUE;
+}
+
+static jobjectArray JNICALL next(JNIEnv *e, jclass class)
+{
+	(void)class;
+	job = parked_wait();
+	if (!take_over(job))
+		parked_exec(job);
+	parked_begin(job);
+	jobjectArray words = (*e)->NewObjectArray(e, main_args.argc, (*e)->FindClass(e, "java/lang/String"), NULL);
+	for (int i = 0; words && i < main_args.argc; i++)
+		(*e)->SetObjectArrayElement(e, words, i, platform_string(main_args.argv[i]));
+	return words;
+}
+
+static const JNINativeMethod compiler_methods[] = { { "again", "(I)Z", (void *)again }, { "next", "()[Ljava/lang/String;", (void *)next } };
+
 /* ---- before the job ---- */
 
 /* For the compiler: the launcher's own way to its main class, and a call of warm(). */
@@ -236,7 +264,7 @@ static int warm(void)
 	jstring name = load ? platform_string(main_args.what) : NULL;
 	jclass main_class = name ? (*env)->CallStaticObjectMethod(env, helper, load, JNI_TRUE, main_args.mode, name) : NULL;
 	jmethodID method = main_class ? (*env)->GetStaticMethodID(env, main_class, "warm", "()V") : NULL;
-	if (method)
+	if (method && (*env)->RegisterNatives(env, main_class, compiler_methods, 2) == 0)
 		(*env)->CallStaticVoidMethod(env, main_class, method);
 	int warmed = method && !(*env)->ExceptionCheck(env);
 	if (!warmed)
@@ -254,7 +282,7 @@ static jint create_vm(JavaVM **pvm, void **penv, void *args)
 			return error;
 		if (!warm() || !shorten_end())
 			_exit(127);
-		struct parked_job *job = parked_wait();
+		job = parked_wait();
 		if (!take_over(job) || !set_command())
 			parked_exec(job);
 		parked_begin(job);

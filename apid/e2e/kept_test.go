@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"testing"
+)
+
+// keptPrograms are compiled one after the other by one compiler, which must say and make what a fresh one does.
+var keptPrograms = map[string][]string{
+	"java": {
+		`public class Main { public static void main(String[] a) { System.out.println("one " + Helper.x); } } class Helper { static int x = 1; }`,
+		`public class Main { public static void main(String[] a) { System.out.println("two " + Helper.x); } }`, // Helper was the last job's
+		`public class Main { public static void main(String[] a) { System.out.println("three " + Helper.x); } } class Helper { static String x = "other"; }`,
+		`public class Main { public static void main(String[] a) { int x = "no"; undefined(); } }`,
+		`package p; public class Deep { public static void main(String[] a) { System.out.println(Deep.class); } }`,
+		`import p.Deep; public class Main { public static void main(String[] a) { System.out.println(Deep.class); } }`,
+		`public class Main { public static void main(String[] a) { System.out.println(String.join("-", java.util.List.of("a", "b"))); } } class String { static java.lang.String join(Object... o) { return "mine"; } }`,
+		`public class Main { public static void main(String[] a) { System.out.println(String.join("-", java.util.List.of("a", "b"))); } }`,
+		`public class Main { public static void main(java.util.List<String> a) { } void unused() { java.util.List l = new java.util.ArrayList(); l.add(1); } }`,
+		`not java at all`,
+		`record R(int a, String b) { public static void main(String[] x) { System.out.println(new R(1, "ü")); } }`,
+	},
+	"csharp": {
+		`Console.WriteLine("one " + Helper.X); static class Helper { public static int X = 1; }`,
+		`Console.WriteLine("two " + Helper.X);`,
+		`Console.WriteLine("three " + Helper.X); static class Helper { public static string X = "other"; }`,
+		`int x = "no"; Undefined();`,
+		`namespace P { public class Deep { public static void Main() { Console.WriteLine(typeof(Deep)); } } }`,
+		`Console.WriteLine(typeof(P.Deep));`,
+		`using System.Text.RegularExpressions; Console.WriteLine(P.R().IsMatch("abc")); static partial class P { [GeneratedRegex("b+")] public static partial Regex R(); }`,
+		`Console.WriteLine(P.R().IsMatch("abc")); static partial class P { public static partial System.Text.RegularExpressions.Regex R(); }`,
+		`#warning look here` + "\n" + `#nullable enable` + "\n" + `string s = null; Console.WriteLine(s?.Length ?? 7);`,
+		`not c# at all`,
+		`record R(int A, string B) { static void Main() => Console.WriteLine(new R(1, "ü")); }`,
+	},
+}
+
+// A compiler that serves a key again gives the answers of one that is new, and nothing of a job is in the next.
+func TestKeptCompilers(t *testing.T) {
+	kept, err := startStack("kept", "", "compiler_jobs = 8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := kept.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for language, sources := range keptPrograms {
+		if err := kept.waitCompiler(language); err != nil {
+			t.Fatal(err)
+		}
+		before := kept.reused(t)
+		for i, source := range sources {
+			got, want := kept.execute(t, kept.key, program(language, source)), execute(t, program(language, source))
+			for _, s := range []struct {
+				name      string
+				got, want *stage
+			}{{"compile", got.Compile, want.Compile}, {"run", &got.Run, &want.Run}} {
+				took := regexp.MustCompile(`^OK \([0-9.]+ sec real\)$`)
+				if s.got.Stdout != s.want.Stdout || took.ReplaceAllString(s.got.Stderr, "OK") != took.ReplaceAllString(s.want.Stderr, "OK") || s.got.Status != s.want.Status || (s.got.Code == nil) != (s.want.Code == nil) || s.got.Code != nil && *s.got.Code != *s.want.Code {
+					t.Errorf("%s, program %d, %s:\nkept: %s\nnew: %s", language, i, s.name, got, want)
+				}
+			}
+		}
+		// The first two of eight may have met a compiler that was not back yet.
+		if n := kept.reused(t) - before; n < len(sources)/2 {
+			t.Errorf("%s: %d of %d programs met a compiler that had served before", language, n, len(sources))
+		}
+		// Another key's program never meets it.
+		before = kept.reused(t)
+		a := kept.execute(t, kept.otherKey, program(language, sources[1]))
+		if a.Compile.Status != "CE" || kept.reused(t) != before {
+			t.Errorf("%s: the other key's: %s", language, a)
+		}
+	}
+}
+
+// What a compile job of a session finds in its workspace was not all given by the request: no compiler is kept after it.
+func TestKeptCompilersAreNotForSessions(t *testing.T) {
+	kept, err := startStack("kept", "", "compiler_jobs = 8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := kept.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	const language = "java"
+	if err := kept.waitCompiler(language); err != nil {
+		t.Fatal(err)
+	}
+	writes := `import java.nio.file.*; public class Main { public static void main(String[] a) throws Exception { Files.writeString(Path.of("left"), "%d"); } }`
+	for i := range 4 {
+		a := kept.execute(t, kept.key, program(language, fmt.Sprintf(writes, i)).with(request{"session_id": "s"}))
+		wantStatus(t, a, "OK")
+	}
+	// The first, which found nothing, may have had a compiler that was kept; the others had to have new ones.
+	if n := kept.reused(t); n != 0 {
+		t.Errorf("%d compile jobs of a session with files met a compiler that had served before", n)
+	}
+}
+
+func (s *stack) reused(t *testing.T) int {
+	t.Helper()
+	n, err := s.metric("runtools_pool_reused_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
+
+// waitCompiler waits until a compiler of the language is warm.
+func (s *stack) waitCompiler(language string) error {
+	return eventually("a compiler of "+language+" is warm", func() error {
+		n, err := s.metric(`runtools_pool_ready\{template="` + language + `/compile"\}`)
+		if err == nil && n < 1 {
+			err = fmt.Errorf("%v are", n)
+		}
+		return err
+	})
+}
