@@ -117,7 +117,7 @@ func (c *call) refuse(err *apiError) {
 	switch err.code {
 	case errUnauthorized:
 		r.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-	case errRateLimited, errOverloaded:
+	case errRateLimited, errOverloaded, errInterrupted:
 		r.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	case errGone, errTooLarge:
 		c.ctx.SetConnectionClose()

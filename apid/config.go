@@ -56,6 +56,7 @@ type sessionConfig struct {
 	MaxBytes       int64    `toml:"max_bytes"`
 	MaxBytesPerKey int64    `toml:"max_bytes_per_key"`
 	MaxMounted     int      `toml:"max_mounted"`
+	StateDir       string   `toml:"state_dir"`
 }
 
 type cacheConfig struct {
@@ -114,6 +115,7 @@ func defaults() config {
 			Max:        100_000,
 			MaxPerKey:  50_000,
 			MaxMounted: 500,
+			StateDir:   "/run/runtools-apid",
 		},
 		Cache: cacheConfig{MaxBytes: 256 << 20, MaxEntries: 256, MaxAge: duration(10 * time.Minute)},
 		Limits: limitsConfig{

@@ -24,6 +24,7 @@ const (
 	errMediaType       errCode = "unsupported_media_type"
 	errRateLimited     errCode = "rate_limited"
 	errOverloaded      errCode = "overloaded"
+	errInterrupted     errCode = "interrupted"
 	errInternal        errCode = "internal"
 	// errGone is never sent: the caller hung up. It is what the log and the metrics say.
 	errGone errCode = "gone"
@@ -42,11 +43,12 @@ var httpStatus = map[errCode]int{
 	errMediaType:       http.StatusUnsupportedMediaType,
 	errRateLimited:     http.StatusTooManyRequests,
 	errOverloaded:      http.StatusServiceUnavailable,
+	errInterrupted:     http.StatusServiceUnavailable,
 	errInternal:        http.StatusInternalServerError,
 	errGone:            499, // as other servers log it
 }
 
-// retryAfter is what rate_limited and overloaded answer, in seconds. Jobs are short, and a refused caller costs little.
+// retryAfter is what rate_limited, overloaded and interrupted answer, in seconds. Jobs are short, and a refused caller costs little.
 const retryAfter = "1"
 
 // apiError is a refused request. What a program did is never one.
@@ -59,10 +61,10 @@ type apiError struct {
 
 func (e *apiError) Error() string { return string(e.code) + ": " + e.message }
 
-// isUnknownVolume says that sandboxd has lost a volume, or dropped it.
-func (e *apiError) isUnknownVolume() bool {
+// is says that sandboxd refused a job with that code.
+func (e *apiError) is(code wire.Code) bool {
 	var theirs *wire.Error
-	return e != nil && errors.As(e.cause, &theirs) && theirs.Code == wire.CodeUnknownVolume
+	return e != nil && errors.As(e.cause, &theirs) && theirs.Code == code
 }
 
 func refuse(code errCode, format string, args ...any) *apiError {

@@ -115,12 +115,7 @@ func (x *execution) openSession(ctx context.Context) *apiError {
 
 // closeSession lets the next request of the session go on. A session that a refused request made is none: its caller does not know it.
 func (x *execution) closeSession(err *apiError) {
-	if x.build != "" {
-		x.drop(x.build, err)
-	}
-	if x.scratch != "" {
-		x.drop(x.scratch, err)
-	}
+	x.dropVolumes(err)
 	if x.session == nil {
 		return
 	}
@@ -137,6 +132,16 @@ func (x *execution) closeSession(err *apiError) {
 	x.sessions.release(x.session)
 }
 
+// dropVolumes gives up those that are this request's alone.
+func (x *execution) dropVolumes(err *apiError) {
+	for _, volume := range []string{x.build, x.scratch} {
+		if volume != "" {
+			x.drop(volume, err)
+		}
+	}
+	x.build, x.scratch, x.scratchLive = "", "", false
+}
+
 func (x *execution) drop(volume string, err *apiError) {
 	x.forgetter.add(volume)
 	if err != nil && err.code == errGone {
@@ -144,25 +149,26 @@ func (x *execution) drop(volume string, err *apiError) {
 	}
 }
 
-// carryOut runs the jobs. An artifact that sandboxd has lost, most likely because it was restarted, is made again; a session whose
+// carryOut runs the jobs. What was compiled and sandboxd has lost, most likely because it was restarted, is made again; a session whose
 // workspace it has lost begins again, empty.
 func (x *execution) carryOut(ctx context.Context) *apiError {
 	if err := x.unpack(ctx); err != nil {
 		return err
 	}
 	err := x.jobs(ctx)
-	if x.artifact != nil && err.isUnknownVolume() {
-		x.artifacts.lost(x.artifact)
+	if err.is(wire.CodeUnknownBuild) {
+		if x.artifact != nil {
+			x.artifacts.lost(x.artifact)
+		}
 		x.lostArtifact = true
 		if x.session != nil && x.session.form != formMounted {
 			x.sessions.renew(x.session) // the job that failed may still have the volume that it made
 		}
+		x.dropVolumes(nil)
 		err = x.jobs(ctx)
 	}
-	if x.session != nil && x.session.form == formMounted && err.isUnknownVolume() {
-		if x.build != "" {
-			x.drop(x.build, nil)
-		}
+	if x.session != nil && x.session.form == formMounted && err.is(wire.CodeUnknownVolume) {
+		x.dropVolumes(nil)
 		x.lose()
 		err = x.jobs(ctx)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,6 +74,8 @@ func (f *fakeSandboxd) serve(conn *wire.Conn) {
 	case req.Forget != nil:
 		f.forget(req.Forget)
 		conn.Send(&wire.Reply{})
+	case req.List != nil:
+		conn.Send(&wire.Reply{IDs: f.list(req.List.After)})
 	case req.Status != nil:
 		f.mu.Lock()
 		status := wire.Status{Volumes: len(f.volumes), LiveJails: 3, PoolHits: 7, Templates: []wire.Template{{Name: "py/run", Ready: 1, Size: 2}}}
@@ -81,6 +84,13 @@ func (f *fakeSandboxd) serve(conn *wire.Conn) {
 	case req.Job != nil:
 		f.job(conn, req.Job, files)
 	}
+}
+
+func (f *fakeSandboxd) list(after string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(f.volumes))
+	return slices.DeleteFunc(ids, func(id string) bool { return id <= after })
 }
 
 func (f *fakeSandboxd) forget(req *wire.Forget) {
@@ -193,6 +203,9 @@ func (j *fakeJob) attach() (release func(), err *wire.Error) {
 		return nil, err
 	}
 	if j.build, err = take(j.job.Build, true); err != nil {
+		if err.Code == wire.CodeUnknownVolume {
+			err.Code = wire.CodeUnknownBuild
+		}
 		j.workspace.inUse = false
 		return nil, err
 	}

@@ -28,8 +28,8 @@
 // left as it was given is not kept in sandboxd: apid keeps the request's few files and gives them again. Of the others the small ones
 // are packed in the background, longest idle first, when many are mounted (workspace.go, pack.go).
 //
-// Everything is lost with the process, and on purpose: sessions and artifacts are volumes of sandboxd, which drops them when apid says so
-// at its end and at its next start, and what is kept here.
+// Sessions survive the process: their table is a journal (journal.go, survive.go), their mounted workspaces are volumes of sandboxd.
+// Artifacts and running jobs are lost with it.
 package main
 
 import (
@@ -51,6 +51,7 @@ import (
 
 const usage = `usage:
   apid [-config FILE] [-listen ADDR] [-metrics ADDR|off] [-socket PATH] [-image DIR] [-keys FILE]
+       [-state DIR|off]
                     serve the API
   apid check ...    the same flags: check the settings, image, keys and sandboxd, and exit
   apid keys ...     create, list and revoke API keys
@@ -115,6 +116,7 @@ func settings(args []string, stderr io.Writer) (*config, error) {
 	flags.StringVar(&over.SandboxdSocket, "socket", "", "")
 	flags.StringVar(&over.Image, "image", "", "")
 	flags.StringVar(&over.Keys, "keys", "", "")
+	flags.StringVar(&over.Sessions.StateDir, "state", "", "")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -129,6 +131,7 @@ func settings(args []string, stderr io.Writer) (*config, error) {
 	for _, o := range []struct{ from, to *string }{
 		{&over.Listen, &cfg.Listen}, {&over.MetricsListen, &cfg.MetricsListen}, {&over.SandboxdSocket, &cfg.SandboxdSocket},
 		{&over.Image, &cfg.Image}, {&over.Keys, &cfg.Keys},
+		{&over.Sessions.StateDir, &cfg.Sessions.StateDir},
 	} {
 		if *o.from != "" {
 			*o.to = *o.from
@@ -203,7 +206,7 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	failed := make(chan error, 2)
-	if s.cfg.MetricsListen != "off" {
+	if s.cfg.MetricsListen != off {
 		ln, err := net.Listen("tcp", s.cfg.MetricsListen)
 		if err != nil {
 			api.Close()
@@ -214,7 +217,10 @@ func (s *server) run(ctx context.Context) error {
 	}
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
-	s.forgetAll()
+	if err := s.takeOver(background); err != nil {
+		api.Close()
+		return err
+	}
 	go s.forgetter.run(background)
 	go s.expire(background)
 	go s.packSessions(background)
@@ -245,9 +251,51 @@ func (s *server) shutdown() {
 		defer cancel()
 		_ = s.http.ShutdownWithContext(drain)
 	}
-	s.sessions.close()
-	s.forgetAll()
+	if err := s.sessions.close(); err != nil {
+		s.log.Error("close the journal of sessions", "err", err)
+	}
+	if s.cfg.Sessions.StateDir == off {
+		s.forgetAll()
+	}
 }
+
+// takeOver finds the sessions of an apid before us, or has sandboxd forget what it left.
+func (s *server) takeOver(ctx context.Context) error {
+	if s.cfg.Sessions.StateDir == off {
+		s.forgetAll()
+		return nil
+	}
+	if err := s.sessions.open(s.cfg.Sessions.StateDir, s.log); err != nil {
+		return err
+	}
+	if n := s.sessions.counts().sessions; n > 0 {
+		s.log.Info("sessions of an earlier apid", "sessions", n)
+	}
+	if err := s.tryReconcile(ctx); err != nil {
+		s.log.Warn("sandboxd does not answer; trying until it does", "err", err)
+		go s.reconcileUntilDone(ctx)
+	}
+	return nil
+}
+
+func (s *server) tryReconcile(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, forgetTimeout)
+	defer cancel()
+	return s.reconcile(ctx)
+}
+
+func (s *server) reconcileUntilDone(ctx context.Context) {
+	for s.tryReconcile(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(forgetRetry):
+		}
+	}
+}
+
+// off is the setting of what is not wanted.
+const off = "off"
 
 // forgetAll drops what an apid before us, or we, left in sandboxd.
 func (s *server) forgetAll() {
@@ -271,6 +319,9 @@ func (s *server) expire(ctx context.Context) {
 		case now := <-ticker.C:
 			s.sessions.expire(now)
 			s.artifacts.expire(now)
+			if err := s.sessions.rewrite(); err != nil {
+				s.log.Error("shorten the journal of sessions", "err", err)
+			}
 		}
 	}
 }

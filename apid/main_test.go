@@ -31,7 +31,7 @@ func TestRun(t *testing.T) {
 	ts := &testServer{t: t, fake: fake, addr: freeAddr(t)}
 	metrics := freeAddr(t)
 	ts.key = ts.makeKey(keys, 1)
-	flags := []string{"-listen", ts.addr, "-metrics", metrics, "-socket", fake.path, "-image", fakeImage(t), "-keys", keys}
+	flags := []string{"-listen", ts.addr, "-metrics", metrics, "-socket", fake.path, "-image", fakeImage(t), "-keys", keys, "-state", "off"}
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 
 	var out, log syncBuffer

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
 	"time"
 
 	"github.com/runtools/runtools/pkg/wire"
@@ -114,11 +113,14 @@ func (x *execution) explain(ctx context.Context, err error) *apiError {
 	if ctx.Err() != nil {
 		return contextError(ctx)
 	}
+	switch {
+	case errors.Is(err, wire.ErrAway):
+		return &apiError{code: errOverloaded, message: "the sandbox service cannot be reached", cause: err}
+	case errors.Is(err, wire.ErrLost):
+		return &apiError{code: errInterrupted, message: "the sandbox service ended while the program may have run", cause: err}
+	}
 	var theirs *wire.Error
 	if !errors.As(err, &theirs) {
-		if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" {
-			return &apiError{code: errOverloaded, message: "the sandbox service cannot be reached", cause: err}
-		}
 		return internal(err)
 	}
 	switch theirs.Code {

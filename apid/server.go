@@ -42,6 +42,9 @@ type server struct {
 	endJobs context.CancelCauseFunc
 }
 
+// sandboxdRestart is longer than a restart of sandboxd takes that has no jobs to wait for: requests that come meanwhile are only late.
+const sandboxdRestart = 2 * time.Second
+
 func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) {
 	hangups, err := newHangups()
 	if err != nil {
@@ -50,7 +53,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	s := &server{
 		cfg: cfg, log: log, langs: langs, hangups: hangups,
 		keys:    newKeyring(cfg.Keys, log),
-		sandbox: &wire.Client{Path: cfg.SandboxdSocket},
+		sandbox: &wire.Client{Path: cfg.SandboxdSocket, Patience: sandboxdRestart},
 		queue:   newQueue(cfg.Queue),
 	}
 	s.bodies.most = cfg.HTTP.MaxBodiesBytes

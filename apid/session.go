@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -27,6 +28,7 @@ type sessions struct {
 	forget func(volumes ...string) // must not block
 
 	mu        sync.Mutex
+	journal   *journal // nil: all is lost with us
 	byID      map[sessionKey]*session
 	owners    map[string]*owner // by key id: those with any session
 	evictable sessionList
@@ -68,6 +70,7 @@ type session struct {
 	busy     bool
 	packable bool // in that list while idle
 	keep     bool // named or returned to: never evicted
+	recorded bool // the journal has it
 }
 
 // epoch makes a last use a plain number: a session holds 8 bytes and not a time.Time of 24.
@@ -84,11 +87,22 @@ func keyOf(keyID, name string) sessionKey {
 	return sessionKey(sum[:16])
 }
 
-// newVolume names a volume that nobody has used before.
-func newVolume() (id [16]byte) {
+// life tells the volumes that were made since apid started from those that an earlier one had made.
+var life = newLife()
+
+func newLife() (id [4]byte) {
 	rand.Read(id[:])
 	return id
 }
+
+// newVolume names a volume that nobody has used before.
+func newVolume() (id [16]byte) {
+	rand.Read(id[:])
+	copy(id[:], life[:])
+	return id
+}
+
+func ours(volume string) bool { return strings.HasPrefix(volume, hex.EncodeToString(life[:])) }
 
 func volumeName(id [16]byte) string { return hex.EncodeToString(id[:]) }
 
@@ -145,20 +159,30 @@ func (t *sessions) await(ctx context.Context, s *session, turn chan bool) (mine 
 
 // createLocked makes room and a busy, empty session.
 func (t *sessions) createLocked(id sessionKey, keyID string, named bool) (*session, *apiError) {
+	o := t.ownerLocked(keyID)
+	if err := t.makeRoomLocked(o); err != nil {
+		return nil, err
+	}
+	s := &session{key: id, volume: newVolume(), owner: o, busy: true, keep: named}
+	t.addLocked(s)
+	return s, nil
+}
+
+// ownerLocked is the owner of that id; one who has no session yet is known only when there is one.
+func (t *sessions) ownerLocked(keyID string) *owner {
 	o := t.owners[keyID]
 	if o == nil {
 		o = &owner{keyID: keyID}
 		o.evictable.slot = ownerSlot
 	}
-	if err := t.makeRoomLocked(o); err != nil {
-		return nil, err
-	}
-	t.owners[keyID] = o
-	o.count++
-	s := &session{key: id, volume: newVolume(), owner: o, busy: true, keep: named}
-	t.byID[id] = s
+	return o
+}
+
+func (t *sessions) addLocked(s *session) {
+	t.owners[s.owner.keyID] = s.owner
+	s.owner.count++
+	t.byID[s.key] = s
 	t.forms[formNone]++
-	return s, nil
 }
 
 // makeRoomLocked evicts, longest idle first, until one more session is within the bounds.
@@ -196,10 +220,11 @@ func (t *sessions) release(s *session) {
 	case t.byID[s.key] != s: // deleted while it was busy
 		t.forget(volumeName(s.volume))
 	case len(s.waiting) > 0:
+		t.recordLocked(s, time.Since(epoch))
 		turn := s.waiting[0]
 		s.waiting = s.waiting[1:]
 		turn <- true
-	case s.form == formNone || t.closed:
+	case s.form == formNone || t.closed && t.journal == nil:
 		t.dropLocked(s)
 	case s.list != nil: // packed, and not asked for meanwhile
 		s.busy = false
@@ -207,6 +232,7 @@ func (t *sessions) release(s *session) {
 		s.busy = false
 		s.waiting = nil
 		s.idle = time.Since(epoch)
+		t.recordLocked(s, s.idle)
 		t.listLocked(s)
 		t.shrinkLocked()
 	}
@@ -242,21 +268,28 @@ func (t *sessions) expire(now time.Time) {
 	for _, list := range []*sessionList{&t.evictable, &t.kept} {
 		for s := list.front(); s != nil && s.idle <= limit; s = list.front() {
 			t.unlistLocked(s)
+			s.recorded = false // its record tells when it ends: no other is needed
 			t.dropLocked(s)
 		}
 	}
 }
 
-// close drops all sessions: their owner is going away. Busy ones follow when they are released.
-func (t *sessions) close() {
+// close ends the table with apid. Sessions that nobody would find are dropped; busy ones follow when they are released.
+func (t *sessions) close() error {
 	t.mu.Lock()
 	t.closed = true
+	if t.journal != nil {
+		defer t.mu.Unlock()
+		return t.journal.close()
+	}
 	t.mu.Unlock()
 	t.expire(time.Now().Add(2 * time.Duration(t.cfg.Idle)))
+	return nil
 }
 
 // dropLocked takes a session out of the table. Its waiters look for another of that name.
 func (t *sessions) dropLocked(s *session) {
+	t.recordEndLocked(s)
 	delete(t.byID, s.key)
 	t.forms[s.form]--
 	t.bytes -= s.size

@@ -119,9 +119,13 @@ func (t *sessions) packed(s *session, stored []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.packing--
-	t.forget(volumeName(s.volume))
+	mounted := volumeName(s.volume)
 	s.volume = newVolume()
 	t.holdLocked(s, remains{form: formPacked, stored: stored})
+	if t.byID[s.key] == s {
+		t.recordLocked(s, s.idle)
+	}
+	t.forget(mounted)
 	t.wakePackerLocked()
 }
 

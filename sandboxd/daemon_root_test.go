@@ -79,20 +79,33 @@ func startDaemon(t *testing.T, change func(*config)) *testDaemon {
 	if problems := checkHost(&c); len(problems) > 0 {
 		t.Fatal(errHost(problems))
 	}
-	d, err := start(&c, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	go d.server.serve()
-	td := &testDaemon{t: t, d: d, client: &wire.Client{Path: c.Socket}, config: c}
+	td := &testDaemon{t: t, client: &wire.Client{Path: c.Socket}, config: c}
+	td.start()
 	t.Cleanup(func() {
-		d.server.drain(time.Second)
-		if err := d.close(); err != nil {
+		td.stop()
+		if err := forget(&td.config); err != nil {
 			t.Error(err)
 		}
 		td.wantNothingLeft()
 	})
 	return td
+}
+
+func (td *testDaemon) start() {
+	td.t.Helper()
+	var err error
+	if td.d, err = start(&td.config, slog.New(slog.NewTextHandler(td.t.Output(), nil))); err != nil {
+		td.t.Fatal(err)
+	}
+	go td.d.server.serve()
+}
+
+func (td *testDaemon) stop() {
+	td.t.Helper()
+	td.d.server.drain(time.Second)
+	if err := td.d.close(); err != nil {
+		td.t.Error(err)
+	}
 }
 
 func (td *testDaemon) wantNothingLeft() {
@@ -104,6 +117,9 @@ func (td *testDaemon) wantNothingLeft() {
 	}
 	if _, err := os.Stat(td.config.Socket); err == nil {
 		td.t.Error("the socket is left")
+	}
+	if _, err := os.Stat(anchorFolder(&td.config)); err == nil {
+		td.t.Error("the anchors are left")
 	}
 }
 
@@ -366,7 +382,7 @@ func TestBuildVolume(t *testing.T) {
 	if r := build("echo x >/build/main; exit 1", wire.Volume{ID: "failed", New: true}); r.err != nil {
 		t.Error(r.err)
 	}
-	wantCode(t, build("", wire.Volume{ID: "failed"}).err, wire.CodeUnknownVolume)
+	wantCode(t, build("", wire.Volume{ID: "failed"}).err, wire.CodeUnknownBuild)
 }
 
 // Any number of jobs run from one build volume at a time; who would write to it is refused. Given up meanwhile, it stays until the last of
@@ -424,7 +440,7 @@ func TestBuildVolumeIsShared(t *testing.T) {
 	if err := td.client.Forget(context.Background(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, in("", wire.Volume{ID: "x"}).err, wire.CodeUnknownVolume)
+	wantCode(t, in("", wire.Volume{ID: "x"}).err, wire.CodeUnknownBuild)
 	end.Close()
 	all.Wait()
 	td.wantOnlyPools(t)

@@ -186,10 +186,19 @@ func (j *job) takeBuild() (err error) {
 		}
 	default:
 		if j.build, err = vs.acquire(b.ID, true); err != nil {
-			return err
+			return unknownBuild(err)
 		}
 	}
 	j.buildMnt, err = vs.open(j.build, !j.req.Build.New, j.ready.jail.UserNS())
+	return err
+}
+
+// unknownBuild tells the one volume that cannot be had from the other.
+func unknownBuild(err error) error {
+	var theirs *wire.Error
+	if errors.As(err, &theirs) && theirs.Code == wire.CodeUnknownVolume {
+		return wire.Errorf(wire.CodeUnknownBuild, "%s", theirs.Message)
+	}
 	return err
 }
 
@@ -377,6 +386,11 @@ func (j *job) finish(result *wire.Result) {
 	keepWorkspace := j.req.Workspace.ID != ""
 	if j.req.Workspace.New {
 		keepWorkspace = result != nil && !result.WorkspaceDropped
+	}
+	if keepWorkspace && j.req.Workspace.New {
+		if err := vs.last(j.workspace); err != nil {
+			j.server.log.Error("a workspace will not outlive sandboxd", "error", err)
+		}
 	}
 	keepBuild := !j.req.Build.New || result != nil && result.Limit == "" && result.Signal == 0 && result.Code == 0
 	letGo := func() {

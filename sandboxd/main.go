@@ -23,7 +23,7 @@
 //
 // start does what its phases say, in order, and on an error undoes those that were done. SIGTERM or SIGINT: no new jobs, running ones
 // may end within `drain`, then everything is undone in reverse. After a crash the kernel ends every jail (their control sockets
-// close), and the next start sweeps the cgroups.
+// close), and the next start sweeps the cgroups. In both cases the sessions' workspaces stay, and the next start finds them (anchor.go).
 package main
 
 import (
@@ -68,6 +68,7 @@ func main() {
 
 const usageText = `usage: sandboxd [flags]         serve jobs
        sandboxd check [flags]   say what this host lacks, if anything
+       sandboxd forget [flags]  drop the sessions' files that a sandboxd which has ended left for the next
 `
 
 func run(args []string) error {
@@ -112,11 +113,25 @@ func run(args []string) error {
 		}
 		fmt.Println("sandboxd: this host has everything")
 		return nil
+	case "forget":
+		return forget(&c)
 	case "serve":
 		return serve(&c, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	}
 	return fmt.Errorf("unknown command %q: run sandboxd -h", command)
 }
+
+// forget is `sandboxd forget`.
+func forget(c *config) (err error) {
+	d := &daemon{}
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.lock(c.Socket); err != nil {
+		return err
+	}
+	return dropAnchors(anchorFolder(c))
+}
+
+func anchorFolder(c *config) string { return c.Socket + ".vaults" }
 
 // serve runs until SIGTERM or SIGINT.
 func serve(c *config, log *slog.Logger) error {
@@ -242,14 +257,21 @@ func (d *daemon) newBuilder(c *config, initFilter []byte, log *slog.Logger) (*bu
 	if err != nil {
 		return nil, err
 	}
+	anchors, namespaces, err := openAnchors(anchorFolder(c))
+	if err != nil {
+		return nil, err
+	}
 	b := &builder{
 		cgroups: d.cgroups, root: rootfs, initFilter: initFilter, log: log,
 		slots:  newSlots(c.FirstUID, c.MaxJails),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
-		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}),
+		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors),
 	}
-	d.onClose(func() error { b.volumes.vaults.close(); return nil })
-	if b.devices, err = newVault(); err != nil {
+	d.onClose(b.volumes.close)
+	if err := b.volumes.adopt(namespaces); err != nil {
+		log.Error("some volumes of an earlier sandboxd are lost", "error", err)
+	}
+	if b.devices, err = newVault(enterEmptyMountNamespace); err != nil {
 		return nil, err
 	}
 	d.onClose(func() error { b.devices.close(); return nil })

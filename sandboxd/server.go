@@ -105,6 +105,8 @@ func (s *server) handle(conn *wire.Conn) {
 		s.handleJob(conn, req.Job, files)
 	case req.Forget != nil:
 		s.reply(conn, s.forget(req.Forget))
+	case req.List != nil:
+		s.reply(conn, &wire.Reply{IDs: s.volumes.list(req.List.After, wire.MaxList)})
 	case req.Status != nil:
 		s.reply(conn, &wire.Reply{Status: s.status()})
 	default:
@@ -138,7 +140,7 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 	kills := make(chan string, 2)
 	j := &job{server: s, req: req, fds: fds, killed: kills}
 	if !s.begin(j) {
-		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeOverloaded, "sandboxd is shutting down")})
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeStopping, "sandboxd is shutting down")})
 		return
 	}
 	go listen(conn, kills)

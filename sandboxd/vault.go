@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/pkg/jail"
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // mountsPerVault keeps a vault well below fs.mount-max, by default 100,000 mounts a mount namespace.
@@ -18,34 +21,46 @@ const mountsPerVault = 20_000
 // A vault is a mount namespace with nothing in it but our tmpfs volumes, one a folder. A mount there costs neither a file
 // descriptor nor a place in any namespace that jails are cloned from, and nobody can reach it by a path.
 //
-// Only a thread inside a mount namespace may clone its mounts, so each vault has a thread that works off a queue.
+// Only a thread inside a mount namespace may clone its mounts, so each vault has a thread that works off a queue. The namespace outlives the
+// thread only if it is anchored (anchor.go).
+//
+//	/7      a volume
+//	/7.id   its name, as the target of a link that leads nowhere: only of those that are to outlive us
 type vault struct {
-	work chan func()
-	done chan struct{}
-	used int // mounts; guarded by vaults.mu
-	next int // name of the next folder; only the vault's thread uses it
+	work   chan func()
+	done   chan struct{}
+	thread int      // its id
+	root   *os.File // "/" of the namespace
+	anchor string   // path, or ""
+	used   int      // mounts; guarded by vaults.mu
+	next   int      // name of the next folder; only the vault's thread uses it
 }
 
-// newVault enters a new mount namespace.
-func newVault() (*vault, error) {
+// newVault starts a thread in the mount namespace that enter takes it to.
+func newVault(enter func() error) (*vault, error) {
 	v := &vault{work: make(chan func()), done: make(chan struct{})}
 	entered := make(chan error)
-	go v.run(entered)
+	go v.run(enter, entered)
 	if err := <-entered; err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	return v, nil
 }
 
-func (v *vault) run(entered chan<- error) {
+func (v *vault) run(enter func() error, entered chan<- error) {
 	defer close(v.done)
-	// Never unlocked: the thread ends with the goroutine, and the namespace with all its mounts ends with the thread.
+	// Never unlocked: the thread ends with the goroutine, and a namespace without an anchor ends with the thread, and all its mounts with it.
 	runtime.LockOSThread()
-	err := enterEmptyMountNamespace()
+	err := enter()
+	if err == nil {
+		v.thread = unix.Gettid()
+		v.root, err = os.Open("/")
+	}
 	entered <- err
 	if err != nil {
 		return
 	}
+	defer v.root.Close()
 	for f := range v.work {
 		f()
 	}
@@ -72,6 +87,17 @@ func enterEmptyMountNamespace() error {
 		return fmt.Errorf("detach the old root: %w", err)
 	}
 	return unix.Chdir("/")
+}
+
+// enterMountNamespace joins one that an earlier sandboxd made. The kernel takes the thread to its root.
+func enterMountNamespace(ns *os.File) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("setns %s: %w", ns.Name(), err)
+	}
+	return nil
 }
 
 // do runs f on the vault's thread.
@@ -117,10 +143,51 @@ func (v *vault) open(path string, readOnly bool, userNS *os.File) (mount *os.Fil
 	return mount, err
 }
 
-// remove forgets a volume: no path in it is walked, whatever it holds. Its memory is freed when the last jail is gone.
+// nameSuffix turns the folder of a volume into the link that holds its name.
+const nameSuffix = ".id"
+
+// name writes a volume's name beside it, where the next sandboxd finds it. It needs no thread: 2 µs.
+func (v *vault) name(path, id string) error {
+	if err := unix.Symlinkat(id, int(v.root.Fd()), path[1:]+nameSuffix); err != nil {
+		return fmt.Errorf("name a volume: %w", err)
+	}
+	return nil
+}
+
+// survey finds the volumes of an earlier sandboxd: paths and names, "" where there is none.
+func (v *vault) survey() (map[string]string, error) {
+	entries, err := v.root.ReadDir(-1)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for _, e := range entries {
+		n, err := strconv.Atoi(strings.TrimSuffix(e.Name(), nameSuffix))
+		if err != nil {
+			return nil, fmt.Errorf("%q is no volume of ours", e.Name())
+		}
+		if v.next = max(v.next, n); !e.IsDir() {
+			continue
+		}
+		var id [wire.MaxID + 1]byte
+		length, err := unix.Readlinkat(int(v.root.Fd()), e.Name()+nameSuffix, id[:])
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return nil, fmt.Errorf("name of volume %d: %w", n, err)
+		}
+		found["/"+e.Name()] = string(id[:max(length, 0)])
+	}
+	return found, nil
+}
+
+// remove forgets a volume: no path in it is walked, whatever it holds. Its memory is freed when the last jail is gone. The name goes first:
+// what is left after a crash in between is a volume that nobody wants.
 func (v *vault) remove(path string) error {
+	if err := unix.Unlinkat(int(v.root.Fd()), path[1:]+nameSuffix, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("name of a volume: %w", err)
+	}
 	return v.do(func() error {
-		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+		// EINVAL: nothing is mounted there, after a crash.
+		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("umount: %w", err)
 		}
 		return unix.Rmdir(path)
@@ -129,6 +196,8 @@ func (v *vault) remove(path string) error {
 
 // vaults spreads volumes over as many vaults as they need.
 type vaults struct {
+	anchors *anchors
+
 	mu  sync.Mutex
 	all []*vault
 }
@@ -143,8 +212,12 @@ func (vs *vaults) pick() (*vault, error) {
 			return v, nil
 		}
 	}
-	v, err := newVault()
+	v, err := newVault(enterEmptyMountNamespace)
 	if err != nil {
+		return nil, err
+	}
+	if v.anchor, err = vs.anchors.add(v.thread); err != nil {
+		v.close()
 		return nil, err
 	}
 	v.used = 1
@@ -158,8 +231,14 @@ func (vs *vaults) release(v *vault) {
 	vs.mu.Unlock()
 }
 
-func (vs *vaults) close() {
+// close ends the threads. An empty vault ends with its thread.
+func (vs *vaults) close() error {
+	var errs []error
 	for _, v := range vs.all {
+		if v.used == 0 {
+			errs = append(errs, vs.anchors.remove(v.anchor))
+		}
 		v.close()
 	}
+	return errors.Join(append(errs, vs.anchors.close())...)
 }

@@ -34,6 +34,8 @@ type volume struct {
 	freed   chan struct{} // closed when held becomes 0; made by those who wait
 	idle    *list.Element // in volumes.idle, when not held
 	lastUse time.Time
+
+	lasting bool // has its name in the vault: it outlives us. Set by the one that made it, before anybody else can have it
 }
 
 // volumes is every volume there is.
@@ -58,12 +60,13 @@ const (
 // quota bounds one volume.
 type quota struct{ bytes, files int64 }
 
-func newVolumes(max int, workspace, build quota) *volumes {
+func newVolumes(max int, workspace, build quota, anchors *anchors) *volumes {
 	return &volumes{
-		max:   max,
-		quota: map[volumeKind]quota{workspaceVolume: workspace, buildVolume: build},
-		byID:  map[string]*volume{},
-		idle:  list.New(),
+		vaults: vaults{anchors: anchors},
+		max:    max,
+		quota:  map[volumeKind]quota{workspaceVolume: workspace, buildVolume: build},
+		byID:   map[string]*volume{},
+		idle:   list.New(),
 	}
 }
 
@@ -110,6 +113,15 @@ func (vs *volumes) name(v *volume, id string) error {
 	}
 	v.id = id
 	vs.byID[id] = v
+	return nil
+}
+
+// last has a volume that the caller holds outlive us. Its job is over, and not yet answered: what a caller was told is there, is there.
+func (vs *volumes) last(v *volume) error {
+	if err := v.vault.name(v.path, v.id); err != nil {
+		return err
+	}
+	v.lasting = true
 	return nil
 }
 
@@ -218,6 +230,18 @@ func (vs *volumes) ids() []string {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	return slices.Collect(maps.Keys(vs.byID))
+}
+
+// list is the ids that come after one, in order, at most max.
+func (vs *volumes) list(after string, max int) []string {
+	var ids []string
+	for _, id := range vs.ids() {
+		if id > after {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids[:min(max, len(ids))]
 }
 
 // forgetIdle drops every volume that was last used before the given time: those of a client that died without a word.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -50,6 +51,8 @@ func startStack(name, settings string, sandboxd ...string) (*stack, error) {
 	err = errors.Join(
 		os.Chmod(dir, 0o755),
 		os.Chown(dir, 0, apidUser),
+		os.Mkdir(s.path("state"), 0o700),
+		os.Chown(s.path("state"), apidUser, apidUser),
 		os.WriteFile(s.path("apid.toml"), []byte(settings), 0o644),
 		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n%s\n", 0x74000000+min(stacks-1, 1)*0x04000000, strings.Join(sandboxd, "\n")), 0o644),
 	)
@@ -63,6 +66,7 @@ func startStack(name, settings string, sandboxd ...string) (*stack, error) {
 	}
 	if err != nil {
 		s.kill()
+		s.forget()
 		os.RemoveAll(dir)
 		return nil, err
 	}
@@ -110,7 +114,7 @@ func (s *stack) startApid() (err error) {
 	listen, metrics := freeAddress(), freeAddress()
 	s.url, s.metrics = "http://"+listen, "http://"+metrics+"/metrics"
 	s.apid, err = s.startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", listen, "-metrics", metrics,
-		"-socket", s.path("s.sock"), "-image", image, "-keys", s.path("keys"))
+		"-socket", s.path("s.sock"), "-image", image, "-keys", s.path("keys"), "-state", s.path("state"))
 	if err != nil {
 		return err
 	}
@@ -154,10 +158,19 @@ func (s *stack) waitReady() error {
 
 // stop ends both daemons as an operator does and looks for leftovers.
 func (s *stack) stop() error {
-	err := errors.Join(s.apid.terminate(), s.sandboxd.terminate())
+	err := errors.Join(s.apid.terminate(), s.sandboxd.terminate(), s.forget())
 	err = errors.Join(err, s.leftovers())
 	s.kill()
 	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// forget drops the sessions that were kept for the next daemons.
+func (s *stack) forget() error {
+	out, err := exec.Command(filepath.Join(binaries, "sandboxd"), "forget", "-socket", s.path("s.sock")).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("sandboxd forget: %w: %s", err, out)
+	}
+	return nil
 }
 
 func (s *stack) kill() {
@@ -244,13 +257,18 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
+// freeAddress is of a port that the kernel gives to no outgoing connection meanwhile (ip_local_port_range).
 func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			panic(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // eventually waits until check is satisfied.

@@ -83,7 +83,8 @@ var errTruncated = errors.New("wire: packet too long or with too many descriptor
 // packets saves a fresh MaxPacket, all zeroed, for each of a job's few hundred bytes.
 var packets = sync.Pool{New: func() any { return new([MaxPacket]byte) }}
 
-// Recv receives one object into v and the descriptors beside it, which the caller owns. It returns io.EOF when the peer hung up.
+// Recv receives one object into v and the descriptors beside it, which the caller owns. It returns io.EOF when the peer hung up, and
+// ECONNRESET when it did so without having read all that we sent.
 // On any error every received descriptor is closed: a peer cannot fill our table with a malformed packet.
 func (c *Conn) Recv(v any) (files []*os.File, err error) {
 	buf := packets.Get().(*[MaxPacket]byte)
@@ -98,7 +99,10 @@ func (c *Conn) Recv(v any) (files []*os.File, err error) {
 	if errors.Is(err, unix.ECONNRESET) {
 		// The peer closed before it read our last packet (a Kill that crossed the Reply). The kernel tells that once, ahead of what
 		// the peer had sent, which is still there.
-		n, oobn, flags, _, err = c.uc.ReadMsgUnix(body, oob)
+		reset := err
+		if n, oobn, flags, _, err = c.uc.ReadMsgUnix(body, oob); err == nil && n == 0 {
+			err = reset
+		}
 	}
 	used = max(n, 0)
 	files = parseRights(oob[:oobn])
@@ -163,15 +167,36 @@ func CloseAll(files []*os.File) {
 // Client talks to one sandboxd.
 type Client struct {
 	Path string // of the socket
+	// Patience is how long Run tries again while there is no sandboxd to take a job, as when it is being restarted.
+	Patience time.Duration
 }
 
+// ErrAway means that there is no sandboxd that would take the request: nothing of it was begun.
+var ErrAway = errors.New("sandboxd: is not there")
+
+// ErrLost means that sandboxd ended before it answered: a job may have run, in part or as a whole.
+var ErrLost = errors.New("sandboxd: ended before it answered")
+
+// retryPause is the time between two tries of Run.
+const retryPause = 20 * time.Millisecond
+
 // Run carries out one job. Descriptors stay the caller's. When ctx ends the connection is hung up, which kills the job. A value from
-// kill asks sandboxd to end the job and still report what it did; kill may be nil.
+// kill asks sandboxd to end the job and still report what it did; kill may be nil. Errors are ErrAway, ErrLost, ctx's, an *Error, or of
+// the system.
 func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*os.File) (*Result, error) {
 	if len(files) != job.Fds() {
 		panic(fmt.Sprintf("wire: internal error: %d descriptors for a job that needs %d", len(files), job.Fds()))
 	}
+	giveUp := time.Now().Add(c.Patience)
 	reply, err := c.exchange(ctx, &Request{Job: job}, kill, files...)
+	for errors.Is(err, ErrAway) && time.Now().Before(giveUp) {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(retryPause):
+		}
+		reply, err = c.exchange(ctx, &Request{Job: job}, kill, files...)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +218,18 @@ func (c *Client) ForgetAll(ctx context.Context) error {
 	return err
 }
 
+// List is the ids of all volumes. Those that come or go meanwhile may be in it or not.
+func (c *Client) List(ctx context.Context) (ids []string, err error) {
+	for after := ""; ; {
+		reply, err := c.exchange(ctx, &Request{List: &List{After: after}}, nil)
+		if err != nil || len(reply.IDs) == 0 {
+			return ids, err
+		}
+		ids = append(ids, reply.IDs...)
+		after = reply.IDs[len(reply.IDs)-1]
+	}
+}
+
 // Status asks for a snapshot.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	reply, err := c.exchange(ctx, &Request{Status: &struct{}{}}, nil)
@@ -208,15 +245,20 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, files ...*os.File) (*Reply, error) {
 	conn, err := Dial(c.Path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	defer conn.Close()
 	if err := conn.Send(req, files...); err != nil {
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+			err = fmt.Errorf("%w: %w", ErrAway, err)
+		}
 		return nil, contextError(ctx, err)
 	}
 	done := make(chan struct{})
-	defer close(done)
+	ended := make(chan struct{})
+	killing := false
 	go func() {
+		defer close(ended)
 		for {
 			select {
 			case <-ctx.Done():
@@ -225,7 +267,7 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 			case k := <-kill:
 				// A job that has just ended makes this fail; its Result is on the way all the same.
 				_ = conn.Send(&Request{Kill: &k})
-				kill = nil
+				kill, killing = nil, true
 			case <-done:
 				return
 			}
@@ -233,14 +275,31 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 	}()
 	var reply Reply
 	extra, err := conn.Recv(&reply)
+	close(done)
 	if err != nil {
-		return nil, contextError(ctx, err)
+		<-ended
+		return nil, contextError(ctx, lostOrAway(err, killing))
 	}
 	CloseAll(extra)
-	if reply.Error != nil {
-		return nil, reply.Error
+	switch {
+	case reply.Error == nil:
+		return &reply, nil
+	case reply.Error.Code == CodeStopping:
+		return nil, fmt.Errorf("%w: %w", ErrAway, reply.Error)
 	}
-	return &reply, nil
+	return nil, reply.Error
+}
+
+// lostOrAway says what became of a request when the connection broke. A reset tells that the server had not read everything: our one
+// packet, if we sent no Kill after it.
+func lostOrAway(err error, killing bool) error {
+	switch {
+	case errors.Is(err, unix.ECONNRESET) && !killing:
+		return fmt.Errorf("%w: %w", ErrAway, err)
+	case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	return err
 }
 
 // contextError prefers the reason why we hung up over the error that hanging up caused.

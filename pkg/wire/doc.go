@@ -11,6 +11,8 @@
 //
 //	  Request{Forget}         ------------>
 //	                          <------------  Reply{}
+//	  Request{List}           ------------>
+//	                          <------------  Reply{IDs}
 //	  Request{Status}         ------------>
 //	                          <------------  Reply{Status}
 //

@@ -16,6 +16,7 @@ const (
 	MaxName   = 255       // bytes of one part of a file name
 	MaxPath   = 4000      // bytes of a whole file name; PATH_MAX is 4096
 	MaxCount  = 8000      // words of argv and env
+	MaxList   = 1000      // volume ids in one answer to List
 	MaxMS     = 1 << 40   // of a time limit; 35 years, far below where nanoseconds overflow
 	MinMemory = 1 << 20   // bytes of a memory limit; a parked jail has a few hundred KiB already
 )
@@ -25,6 +26,7 @@ type Request struct {
 	Job    *Job      `json:"job,omitempty"`
 	Kill   *Kill     `json:"kill,omitempty"`
 	Forget *Forget   `json:"forget,omitempty"`
+	List   *List     `json:"list,omitempty"`
 	Status *struct{} `json:"status,omitempty"`
 }
 
@@ -85,11 +87,18 @@ type Forget struct {
 	All bool     `json:"all,omitempty"` // every volume: the client that knew them is new, or about to end
 }
 
-// Reply is what the server sends: exactly one field is set, or none in answer to Forget.
+// List asks for the ids of volumes, at most MaxList of them in order: those after After. Workspaces outlive the server, and its client may
+// be new as well.
+type List struct {
+	After string `json:"after"`
+}
+
+// Reply is what the server sends: exactly one field is set, or none in answer to Forget, or to a List that finds nothing.
 type Reply struct {
-	Result *Result `json:"result,omitempty"`
-	Status *Status `json:"status,omitempty"`
-	Error  *Error  `json:"error,omitempty"`
+	Result *Result  `json:"result,omitempty"`
+	Status *Status  `json:"status,omitempty"`
+	Error  *Error   `json:"error,omitempty"`
+	IDs    []string `json:"ids,omitempty"`
 }
 
 // Names of the limit that fired, in Result.Limit and Kill.Limit.
@@ -152,6 +161,8 @@ const (
 	CodeInvalid         Code = "invalid"          // the request breaks the contract
 	CodeUnknownTemplate Code = "unknown_template" // no such template
 	CodeUnknownVolume   Code = "unknown_volume"   // a volume without New is not there (any more)
+	CodeUnknownBuild    Code = "unknown_build"    // the same, and it is the one for /build
+	CodeStopping        Code = "stopping"         // the server is about to end and has not begun the job: the next one may have it
 	CodeVolumeInUse     Code = "volume_in_use"    // another job has it and may write, or New found it
 	CodeFile            Code = "file"             // Files[Index] cannot be placed: the workspace is in the way or full
 	CodeExec            Code = "exec"             // argv[0] cannot be started
@@ -176,19 +187,23 @@ func Errorf(code Code, format string, args ...any) *Error {
 // Validate says what is wrong with a request, naming the field.
 func (r *Request) Validate() error {
 	set := 0
-	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Forget != nil, r.Status != nil} {
+	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Forget != nil, r.List != nil, r.Status != nil} {
 		if present {
 			set++
 		}
 	}
 	switch {
 	case set != 1:
-		return fmt.Errorf("request: %d of job, kill, forget, status are set, want one", set)
+		return fmt.Errorf("request: %d of job, kill, forget, list, status are set, want one", set)
 	case r.Job != nil:
 		return r.Job.validate()
 	case r.Kill != nil:
 		if l := r.Kill.Limit; l != LimitStdout && l != LimitStderr {
 			return fmt.Errorf("kill.limit: %q is neither %q nor %q", l, LimitStdout, LimitStderr)
+		}
+	case r.List != nil:
+		if r.List.After != "" && !validID(r.List.After) {
+			return fmt.Errorf("list.after: not a volume id")
 		}
 	case r.Forget != nil:
 		for i, id := range r.Forget.IDs {

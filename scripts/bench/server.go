@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -76,6 +77,10 @@ func startServer(ctx context.Context, p pair) (s *server, err error) {
 	if err := os.Chmod(keys, 0o644); err != nil {
 		return s, err
 	}
+	sessions := filepath.Join(dir, "sessions")
+	if err := errors.Join(os.Mkdir(sessions, 0o700), os.Chown(sessions, apidUID, apidUID)); err != nil {
+		return s, err
+	}
 	image := filepath.Join(dir, "image")
 	if err := extendImage(p.image, image); err != nil {
 		return s, err
@@ -87,7 +92,8 @@ func startServer(ctx context.Context, p pair) (s *server, err error) {
 	if err := os.WriteFile(config, []byte(apidSettings), 0o644); err != nil {
 		return s, err
 	}
-	if s.apid, err = s.start(apidUID, "apid", "-config", config, "-listen", addr, "-metrics", "off", "-socket", s.wire.Path, "-image", p.image, "-keys", keys); err != nil {
+	if s.apid, err = s.start(apidUID, "apid", "-config", config, "-listen", addr, "-metrics", "off", "-socket", s.wire.Path, "-image", p.image,
+		"-keys", keys, "-state", sessions); err != nil {
 		return s, err
 	}
 	ready := func() bool {
@@ -220,6 +226,9 @@ func (s *server) stop() {
 		if err := cmd.Wait(); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", cmd.Path, err)
 		}
+	}
+	if out, err := exec.Command(filepath.Join(s.pair.bin, "sandboxd"), "forget", "-socket", s.wire.Path).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: sandboxd forget: %v: %s\n", err, out)
 	}
 	_, usage := cpuTrees()
 	if err := removeGroup(filepath.Join(usage, s.daemons)); err != nil {

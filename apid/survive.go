@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+)
+
+// How sessions survive apid: the table is in a journal, the mounted workspaces are in sandboxd, which keeps them beyond its own end as well.
+// What is written is always ahead of what it promises: the record ahead of the answer, and ahead of the order to forget a volume that it
+// replaces. So a crash in between leaves a volume too many, which the next apid has sandboxd forget, and never one too few.
+
+// open has the table written to a folder from now on, after taking over what an earlier apid left there.
+func (t *sessions) open(folder string, log *slog.Logger) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := map[sessionKey]*record{}
+	j, err := openJournal(folder, log, func(r *record) {
+		if key := sessionKey(r.Key); r.Ended {
+			delete(last, key)
+		} else {
+			last[key] = r
+		}
+	})
+	if err != nil {
+		return err
+	}
+	t.journal = j
+	// Lists are in order of last use.
+	for _, r := range slices.SortedFunc(maps.Values(last), func(a, b *record) int { return a.Used.Compare(b.Used) }) {
+		t.restoreLocked(r)
+	}
+	return nil
+}
+
+func (t *sessions) restoreLocked(r *record) {
+	o := t.ownerLocked(r.Owner)
+	s := &session{
+		key: sessionKey(r.Key), volume: [16]byte(r.Volume), owner: o, stored: r.Stored, env: r.Env,
+		idle: min(r.Used.Sub(epoch), time.Since(epoch)), keep: r.Keep, recorded: true,
+	}
+	if r.Form != formMounted {
+		s.volume = newVolume() // a job that made it may have been under way
+	}
+	t.addLocked(s)
+	t.forms[formNone]--
+	t.forms[r.Form]++
+	s.form, s.size, s.packable = r.Form, r.Size, r.Packable
+	t.bytes += s.size
+	o.bytes += s.size
+	t.listLocked(s)
+}
+
+// recordLocked writes a session as it is.
+func (t *sessions) recordLocked(s *session, used time.Duration) {
+	if t.journal == nil || s.form == formNone {
+		return
+	}
+	if t.journal.write(&record{
+		Key: s.key[:], Volume: s.volume[:], Owner: s.owner.keyID, Used: epoch.Add(used).Round(0), Form: s.form, Size: s.size, Keep: s.keep,
+		Packable: s.packable, Stored: s.stored, Env: s.env,
+	}) {
+		s.recorded = true
+	}
+}
+
+func (t *sessions) recordEndLocked(s *session) {
+	if t.journal != nil && s.recorded {
+		t.journal.write(&record{Key: s.key[:], Ended: true})
+	}
+}
+
+// rewriteBatch is how many sessions are written while nobody else can have the table.
+const rewriteBatch = 50
+
+// rewrite shortens the journal, if that is worth it.
+func (t *sessions) rewrite() error {
+	t.mu.Lock()
+	if t.journal == nil || !t.journal.overgrown() {
+		t.mu.Unlock()
+		return nil
+	}
+	err := t.journal.begin()
+	start := t.journal.number
+	keys := slices.Collect(maps.Keys(t.byID))
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for batch := range slices.Chunk(keys, rewriteBatch) {
+		t.mu.Lock()
+		for _, key := range batch {
+			if s := t.byID[key]; s != nil && s.recorded {
+				t.recordLocked(s, s.idle)
+			}
+		}
+		failing := t.journal.failing
+		t.mu.Unlock()
+		if failing {
+			return nil // which was logged
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.journal.removeBefore(start)
+}
+
+// reconcile brings the table and sandboxd together after one of them ended: sandboxd forgets what no session has, and a session without its
+// workspace is none. Volumes that were made in this process's life may belong to requests that are under way.
+func (s *server) reconcile(ctx context.Context) error {
+	volumes, err := s.sandbox.List(ctx)
+	if err != nil {
+		return err
+	}
+	unclaimed, lost := s.sessions.compare(volumes)
+	s.forgetter.add(unclaimed...)
+	if lost > 0 {
+		s.log.Warn("sessions whose files sandboxd has lost are dropped", "sessions", lost)
+	}
+	return nil
+}
+
+// compare drops the mounted sessions of an earlier apid whose volume is not among these, and returns the volumes of an earlier apid that no
+// session has.
+func (t *sessions) compare(volumes []string) (unclaimed []string, lost int) {
+	there := make(map[string]bool, len(volumes))
+	for _, v := range volumes {
+		there[v] = true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.byID {
+		if s.form != formMounted || ours(volumeName(s.volume)) {
+			continue
+		}
+		name := volumeName(s.volume)
+		if there[name] {
+			delete(there, name)
+		} else if !s.busy { // else its request will find out
+			t.unlistLocked(s)
+			t.dropLocked(s)
+			lost++
+		}
+	}
+	for v := range there {
+		if !ours(v) {
+			unclaimed = append(unclaimed, v)
+		}
+	}
+	return unclaimed, lost
+}
