@@ -41,6 +41,9 @@ type journal struct {
 // journalSlack is how much may be written before a rewrite is worth it, bytes.
 const journalSlack = 8 << 20
 
+// journalSegments is how many files there may be: each start of apid begins another.
+const journalSegments = 16
+
 // record is one session, or the end of one.
 type record struct {
 	Key      []byte    `json:"key"`
@@ -176,7 +179,9 @@ func (j *journal) end() {
 }
 
 // overgrown says that a rewrite is worth it.
-func (j *journal) overgrown() bool { return j.bytes > 2*j.base+journalSlack }
+func (j *journal) overgrown() bool {
+	return j.bytes > 2*j.base+journalSlack || j.number-j.first >= journalSegments
+}
 
 // removeBefore ends a rewrite that began with that segment. The old ones go in order: what ends a session is always behind what it ends.
 func (j *journal) removeBefore(number int) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -119,7 +120,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	}
 	taken := monotonic()
 	if err := j.ready.jail.Start(j.jailJob()); err != nil {
-		return nil, j.startError(err)
+		return nil, j.notBegun(j.startError(err))
 	}
 	stop := j.watch(kills, before.CPU)
 	exit, err := j.ready.jail.Wait()
@@ -142,10 +143,20 @@ func (j *job) takeJail() (err error) {
 		return wire.Errorf(wire.CodeUnknownTemplate, "no template %q", j.req.Template)
 	}
 	if j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit(), j.req.Owner); err != nil {
-		return err
+		return j.notBegun(err)
 	}
 	j.unpin, err = j.server.pinner.pin(j.ready.jail.RunnerPID())
 	return err
+}
+
+// notBegun tells the client to try again if a process of ours was killed from outside: the spawner, or the PID 1 of a jail that was to have the
+// job.
+func (j *job) notBegun(err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		return err
+	}
+	j.server.log.Error("no jail for a job", "template", j.req.Template, "error", err)
+	return wire.Errorf(wire.CodeNotBegun, "a process of the sandbox was killed")
 }
 
 // takeVolumes decides what is attached where. The jail came with an empty workspace: it becomes the session's, or is left unused.
@@ -344,7 +355,8 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	switch {
 	case waitErr != nil && limit == "":
 		// PID 1 died and none of us killed it: the kernel did, for want of memory on the host.
-		return nil, fmt.Errorf("job lost: %w", waitErr)
+		j.server.log.Error("job lost", "template", j.req.Template, "error", waitErr)
+		return nil, wire.Errorf(wire.CodeLost, "the sandbox was killed from outside")
 	case waitErr != nil:
 		r.Signal = int(unix.SIGKILL)
 	case exit.Status.Signaled():
@@ -385,7 +397,8 @@ func (j *job) finish(result *wire.Result) {
 	}
 	keepWorkspace := j.req.Workspace.ID != ""
 	if j.req.Workspace.New {
-		keepWorkspace = result != nil && !result.WorkspaceDropped
+		// Of one that nobody waits for any more, nobody knows.
+		keepWorkspace = result != nil && !result.WorkspaceDropped && result.Limit != hangUp
 	}
 	if keepWorkspace && j.req.Workspace.New {
 		if err := vs.last(j.workspace); err != nil {

@@ -5,9 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/pkg/wire"
 )
@@ -157,4 +161,76 @@ func TestBurst(t *testing.T) {
 	}
 	jobs.Wait()
 	td.awaitReady(6)
+}
+
+// What kills a jail while it waits costs no job: the next one gets another.
+func TestKilledReadyJails(t *testing.T) {
+	td := startParked(t, parkedToy, nil)
+	for _, victim := range []string{"PID 1", "runner"} {
+		t.Run(victim, func(t *testing.T) {
+			td.awaitReady(2)
+			runners, inits := td.processes()
+			pids := runners
+			if victim == "PID 1" {
+				pids = inits
+			}
+			if len(pids) < 2 {
+				t.Fatalf("%d of them", len(pids))
+			}
+			for _, pid := range pids {
+				killAndWait(t, pid)
+			}
+			for range 3 {
+				if r := td.run("", toyJob("hello")); r.err != nil {
+					t.Errorf("%+v", r)
+				}
+			}
+		})
+	}
+}
+
+func killAndWait(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 60_000); n != 1 {
+		t.Fatalf("%d does not die: %v", pid, err)
+	}
+}
+
+// processes are the main processes of all jails, and their PIDs 1, in our own numbering.
+func (td *testDaemon) processes() (runners, inits []int) {
+	td.t.Helper()
+	spawner := td.d.server.builder.spawner.PID()
+	files, _ := filepath.Glob("/proc/[0-9]*/status")
+	for _, file := range files {
+		status, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := map[string][]string{}
+		for line := range strings.Lines(string(status)) {
+			name, value, _ := strings.Cut(line, ":")
+			fields[name] = strings.Fields(value)
+		}
+		pid, _ := strconv.Atoi(fields["Pid"][0])
+		parent, _ := strconv.Atoi(fields["PPid"][0])
+		if len(fields["NSpid"]) == 2 && (parent == spawner || parent == os.Getpid()) {
+			inits = append(inits, pid)
+		}
+	}
+	for _, init := range inits {
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init, init))
+		for _, word := range strings.Fields(string(children)) {
+			pid, _ := strconv.Atoi(word)
+			runners = append(runners, pid)
+		}
+	}
+	return runners, inits
 }

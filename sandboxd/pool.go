@@ -133,15 +133,17 @@ func (ps *pools) take(p *pool, memory int64, owner string) (r *readyJail, hit bo
 	by := keptBy{p.template, owner}
 	keeps := ps.builder.keeps(p.template, owner)
 	if keeps {
-		if r := ps.kept.take(by, memory); r != nil {
-			return ps.reuse(r), true, nil
+		for r := ps.kept.take(by, memory); r != nil; r = ps.kept.take(by, memory) {
+			if r.jail.Intact() {
+				return ps.reuse(r), true, nil
+			}
+			ps.destroyKept([]*readyJail{r})
 		}
 	}
 	p.demand.add(time.Now())
-	if bytes := p.bytes.Load(); 2*bytes <= memory { // else the loaded runtime would take what the program needs, or all of it
-		select {
-		case r := <-p.ready:
-			ps.drop(p, r)
+	// Else the loaded runtime would take what the program needs, or all of it.
+	if bytes := p.bytes.Load(); 2*bytes <= memory {
+		if r := ps.takeReady(p); r != nil {
 			ps.hits.Add(1)
 			if r.loaded {
 				ps.parked.Add(1)
@@ -151,7 +153,6 @@ func (ps *pools) take(p *pool, memory int64, owner string) (r *readyJail, hit bo
 				ps.kept.lend(by)
 			}
 			return r, true, nil
-		default:
 		}
 	}
 	if keeps {
@@ -163,6 +164,23 @@ func (ps *pools) take(p *pool, memory int64, owner string) (r *readyJail, hit bo
 	p.poke()
 	r, err = ps.builder.build(p.template)
 	return r, false, err
+}
+
+// takeReady returns a jail that is ready, or nil.
+func (ps *pools) takeReady(p *pool) *readyJail {
+	for {
+		select {
+		case r := <-p.ready:
+			ps.drop(p, r)
+			if r.jail.Intact() {
+				return r
+			}
+			ps.log.Warn("a ready jail was killed", "template", p.template.name)
+			ps.builder.destroyLater(r, func() {})
+		default:
+			return nil
+		}
+	}
 }
 
 // reuse accounts for a kept jail that a job has taken.

@@ -140,7 +140,7 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 	kills := make(chan string, 2)
 	j := &job{server: s, req: req, fds: fds, killed: kills}
 	if !s.begin(j) {
-		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeStopping, "sandboxd is shutting down")})
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeNotBegun, "sandboxd is shutting down")})
 		return
 	}
 	go listen(conn, kills)

@@ -123,7 +123,12 @@ func TestCrashOfApid(t *testing.T) {
 	}
 	s.deleteSession(t, s.key, "a")
 	s.wantQuiet(t)
-	// Every volume left is one of a jail in a pool.
+	s.wantNoVolumes(t)
+}
+
+// wantNoVolumes fails unless every volume left is one of a jail in a pool, in a moment.
+func (s *stack) wantNoVolumes(t *testing.T) {
+	t.Helper()
 	if err := eventually("the old sessions' volumes are gone", func() error {
 		jails, err := s.metric("runtools_jails_live")
 		if err != nil {

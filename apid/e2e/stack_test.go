@@ -25,12 +25,14 @@ const hang = 60 * time.Second
 
 // stack is a sandboxd and an apid of its own, with two keys.
 type stack struct {
-	dir            string // sockets, settings, keys
-	cgroup         string // the parent below /sys/fs/cgroup
-	url, metrics   string
-	key, otherKey  string
-	sandboxd, apid *daemon
-	spare          int // cgroup folders beside those of the pools, when nothing runs
+	dir          string // sockets, settings, keys
+	cgroup       string // the parent below /sys/fs/cgroup
+	url, metrics string
+
+	listen, metricsListen string
+	key, otherKey         string
+	sandboxd, apid        *daemon
+	spare                 int // cgroup folders beside those of the pools, when nothing runs
 }
 
 // Environment of both daemons that no program may see.
@@ -111,9 +113,11 @@ func (s *stack) start() (err error) {
 }
 
 func (s *stack) startApid() (err error) {
-	listen, metrics := freeAddress(), freeAddress()
-	s.url, s.metrics = "http://"+listen, "http://"+metrics+"/metrics"
-	s.apid, err = s.startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", listen, "-metrics", metrics,
+	if s.listen == "" { // else callers still know the one of before
+		s.listen, s.metricsListen = freeAddress(), freeAddress()
+		s.url, s.metrics = "http://"+s.listen, "http://"+s.metricsListen+"/metrics"
+	}
+	s.apid, err = s.startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", s.listen, "-metrics", s.metricsListen,
 		"-socket", s.path("s.sock"), "-image", image, "-keys", s.path("keys"), "-state", s.path("state"))
 	if err != nil {
 		return err
@@ -220,6 +224,16 @@ func (d *daemon) ended() bool {
 
 func (d *daemon) failure(what string) error {
 	return fmt.Errorf("%s %s: %v\n%s", filepath.Base(d.command.Path), what, d.command.ProcessState, d.log)
+}
+
+// errors are the lines of the log that tell of errors of ours.
+func (d *daemon) errors() (lines string) {
+	for line := range strings.Lines(d.log.String()) {
+		if strings.Contains(line, "level=ERROR") {
+			lines += line
+		}
+	}
+	return lines
 }
 
 // terminate asks for the end, which must come and be a success.

@@ -284,7 +284,7 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 	switch {
 	case reply.Error == nil:
 		return &reply, nil
-	case reply.Error.Code == CodeStopping:
+	case reply.Error.Code == CodeNotBegun:
 		return nil, fmt.Errorf("%w: %w", ErrAway, reply.Error)
 	}
 	return nil, reply.Error

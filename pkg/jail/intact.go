@@ -1,0 +1,21 @@
+package jail
+
+import "golang.org/x/sys/unix"
+
+// Intact says whether both processes of a parked jail still wait for a job. Nothing of ours ends them before one comes, but the kernel may, when
+// the host runs out of memory, or an operator.
+func (j *Jail) Intact() bool {
+	poll := []unix.PollFd{{}, {}}
+	for i, c := range []*control{j.init, j.runner} {
+		raw, err := c.file.SyscallConn()
+		if err != nil {
+			return false
+		}
+		if err := raw.Control(func(fd uintptr) { poll[i].Fd = int32(fd) }); err != nil {
+			return false
+		}
+	}
+	// A process that has ended has hung up its socket, which poll tells unasked.
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n == 0
+}
