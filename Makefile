@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-vm lint fuzz bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-vm lint fuzz crash bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -104,6 +104,10 @@ bench-docs: bench-deps
 # Mixed load for SOAK_MINUTES; fails on a wrong answer, and if anything grew.
 soak: bench-deps
 	bin/bench -image $(STATE)/current -out bin -only soak -minutes $(or $(SOAK_MINUTES),5)
+
+# CRASH_KILLS processes of ours killed at random moments under load, 200 by default; minutes. CRASH_SEED repeats a run's choices.
+crash: all
+	RUNTOOLS_STATE=$(STATE) CRASH_KILLS=$(or $(CRASH_KILLS),200) $(GO) test -timeout 60m -v -run RandomKills ./apid/e2e
 
 # Bench, and the sandboxes it is compared with: one that cannot be had is named in the table.
 bench-deps: all
