@@ -247,6 +247,7 @@ func (x *execution) reuse(j *preparedJob, a *artifact) {
 	x.settle(j, remains{form: formGiven}, x.changes)
 	x.compiled = &stageAnswer{stdout: a.stdout, stderr: a.stderr, status: statusOK, cached: true}
 	x.compiled.asCompile()
+	x.tellCompiled()
 }
 
 // keep gives the volume of a compile job that went well to the artifacts.

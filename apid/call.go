@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"strconv"
@@ -23,6 +24,10 @@ type call struct {
 	outcome           string // status of the run stage, or code of the error
 	failure           *apiError
 	bodyBytes         int
+
+	method              string
+	status, answerBytes int  // of the answer
+	detached            bool // ctx is not ours any more, and the answer is still being sent
 }
 
 // timing is where the time went, for Server-Timing, the log and the metrics.
@@ -68,7 +73,7 @@ func (t *timing) serverTiming() []byte {
 const maxRequestID = 64
 
 func newCall(ctx *fasthttp.RequestCtx) *call {
-	c := &call{ctx: ctx, started: time.Now()}
+	c := &call{ctx: ctx, started: time.Now(), method: string(ctx.Method())}
 	if id := ctx.Request.Header.Peek("X-Request-Id"); validRequestID(id) {
 		c.id = string(id)
 	} else {
@@ -101,16 +106,14 @@ func (c *call) reply(body []byte) {
 	c.ctx.Response.SetBodyRaw(body)
 }
 
+// detach lets the answer outlive ctx; who sends it calls finish.
+func (c *call) detach() {
+	c.status, c.detached = fasthttp.StatusOK, true
+}
+
 // refuse answers with an error.
 func (c *call) refuse(err *apiError) {
-	c.failure, c.outcome = err, string(err.code)
-	type body struct {
-		Code      errCode `json:"code"`
-		Message   string  `json:"message"`
-		Field     string  `json:"field,omitempty"`
-		RequestID string  `json:"request_id"`
-	}
-	encoded, _ := json.Marshal(map[string]body{"error": {err.code, err.message, err.field, c.id}})
+	body := c.fail(err)
 	r := &c.ctx.Response
 	r.SetStatusCode(httpStatus[err.code])
 	r.Header.SetContentType("application/json")
@@ -125,12 +128,27 @@ func (c *call) refuse(err *apiError) {
 	if err.code != errGone {
 		c.discardBody()
 	}
-	r.SetBodyRaw(append(encoded, '\n'))
+	r.SetBodyRaw(body)
+}
+
+// fail records an error and makes the body that tells of it.
+func (c *call) fail(err *apiError) []byte {
+	c.failure, c.outcome = err, string(err.code)
+	type body struct {
+		Code      errCode `json:"code"`
+		Message   string  `json:"message"`
+		Field     string  `json:"field,omitempty"`
+		RequestID string  `json:"request_id"`
+	}
+	encoded, _ := json.Marshal(map[string]body{"error": {err.code, err.message, err.field, c.id}})
+	return append(encoded, '\n')
 }
 
 // finish writes the one line of the log and counts. Never code, never output, never a key.
 func (s *server) finish(c *call) {
-	status := c.ctx.Response.StatusCode()
+	if !c.detached {
+		c.status, c.answerBytes = c.ctx.Response.StatusCode(), len(c.ctx.Response.Body())
+	}
 	s.metrics.count(c)
 	level := slog.LevelInfo
 	switch {
@@ -139,12 +157,12 @@ func (s *server) finish(c *call) {
 	case c.route == "/healthz" || c.route == "/readyz":
 		level = slog.LevelDebug // a line for every probe would drown the rest
 	}
-	if !s.log.Enabled(c.ctx, level) {
+	if !s.log.Enabled(context.Background(), level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 16)
-	attrs = append(attrs, slog.String("id", c.id), slog.String("method", string(c.ctx.Method())), slog.String("route", c.route),
-		slog.Int("status", status), slog.Duration("took", time.Since(c.started)))
+	attrs = append(attrs, slog.String("id", c.id), slog.String("method", c.method), slog.String("route", c.route),
+		slog.Int("status", c.status), slog.Duration("took", time.Since(c.started)))
 	if c.key != nil {
 		attrs = append(attrs, slog.String("key", c.key.ID))
 	}
@@ -157,7 +175,7 @@ func (s *server) finish(c *call) {
 	if c.timing.run > 0 || c.timing.compile > 0 {
 		attrs = append(attrs, slog.String("phases", string(c.timing.serverTiming())))
 	}
-	attrs = append(attrs, slog.String("bytes", strconv.Itoa(c.bodyBytes)+"/"+strconv.Itoa(len(c.ctx.Response.Body()))))
+	attrs = append(attrs, slog.String("bytes", strconv.Itoa(c.bodyBytes)+"/"+strconv.Itoa(c.answerBytes)))
 	if c.failure != nil {
 		if c.failure.field != "" {
 			attrs = append(attrs, slog.String("field", c.failure.field))
@@ -166,5 +184,5 @@ func (s *server) finish(c *call) {
 			attrs = append(attrs, slog.String("cause", c.failure.cause.Error()))
 		}
 	}
-	s.log.LogAttrs(c.ctx, level, "request", attrs...)
+	s.log.LogAttrs(context.Background(), level, "request", attrs...)
 }

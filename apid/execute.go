@@ -35,6 +35,8 @@ type execution struct {
 
 	compiled *stageAnswer
 	ran      stageAnswer
+
+	events *stream // nil: the caller wants one answer at the end
 }
 
 // execute is POST /v1/execute.
@@ -43,24 +45,34 @@ func (s *server) execute(c *call) *apiError {
 	if err != nil {
 		return err
 	}
-	defer release() // the request points into the body
+	// release waits until the request is carried out: it points into the body.
 	x := &execution{server: s, call: c}
 	if x.plan, err = s.understand(c, body); err != nil {
+		release()
 		return err
 	}
+	if c.wantsEvents() {
+		return x.stream(release)
+	}
+	defer release()
 	ctx, done := s.whileWanted(c)
 	defer done()
+	if err := x.perform(ctx); err != nil {
+		return err
+	}
+	c.outcome = x.ran.status
+	c.reply(x.encode())
+	return nil
+}
 
-	ticket, err := s.queue.enter(c.key.ID, c.key.Concurrency)
+// perform carries the request out when it is its turn.
+func (x *execution) perform(ctx context.Context) *apiError {
+	ticket, err := x.queue.enter(x.call.key.ID, x.call.key.Concurrency)
 	if err != nil {
 		return err
 	}
-	defer s.giveUp(ticket)
-	if err := x.inSession(ctx, ticket); err != nil {
-		return err
-	}
-	x.reply()
-	return nil
+	defer x.giveUp(ticket)
+	return x.inSession(ctx, ticket)
 }
 
 // inSession carries the request out when it is its turn in its session and in the queue, in this order: what waits for a session must
@@ -302,6 +314,7 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 	a := describe(j.limits, out)
 	a.asCompile()
 	x.compiled = &a
+	x.tellCompiled()
 	if a.status != statusOK {
 		x.ran = a.afterFailedCompile()
 		return false, nil
@@ -312,14 +325,27 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 	return true, nil
 }
 
+func (x *execution) tellCompiled() {
+	if x.events != nil {
+		x.events.emit("compile", x.compiled.append(nil))
+	}
+}
+
 // run runs the program.
 func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
+	if x.events != nil {
+		j.onOutput = x.events.output
+	}
 	out, err := x.send(ctx, j)
 	if err != nil {
 		return err
 	}
 	x.call.timing.run = time.Duration(out.result.WallNS)
 	x.ran = describe(j.limits, out)
+	if x.events != nil {
+		x.events.outputEnds()
+		x.events.exit(&x.ran)
+	}
 	x.settle(j, whatRemains(out.result), x.environmentAfter(j, out))
 	return nil
 }
@@ -342,12 +368,11 @@ func (x *execution) environmentAfter(j *preparedJob, out *jobOutput) []string {
 	return x.changes
 }
 
-// reply writes the 200.
-func (x *execution) reply() {
+// encode makes the body of the 200.
+func (x *execution) encode() []byte {
 	a := answer{
 		language: x.plan.runtime.Name, version: x.plan.runtime.Version,
 		sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
 	}
-	x.call.outcome = x.ran.status
-	x.call.reply(a.encode())
+	return a.encode()
 }

@@ -16,6 +16,7 @@ type jobInput struct {
 	files       []requestFile // contents of job.Files
 	keepEnviron bool
 	outputLimit int64
+	onOutput    func(stream int, data []byte) // if not nil, told what the program writes, 0 stdout, 1 stderr: up to outputLimit, from two goroutines
 }
 
 // jobOutput is what a program did, as sandboxd and the pipes tell it.
@@ -36,7 +37,7 @@ func (s *server) runJob(ctx context.Context, in jobInput) (*jobOutput, error) {
 		case kill <- wire.Kill{Limit: limits[stream]}:
 		default: // the other stream was first
 		}
-	})
+	}, in.onOutput)
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,8 @@ const pipeBuffer = 64 << 10
 var readBuffers = sync.Pool{New: func() any { return new([pipeBuffer]byte) }}
 
 // readAll reads until every writer has closed its end, or the deadline of r. What is past the limit is read and dropped, so that the
-// program meets the kill it has earned and not a full pipe; onOver is called once, when the first byte of it arrives.
-func (c *capture) readAll(r *os.File, onOver func()) error {
+// program meets the kill it has earned and not a full pipe; onOver is called once, when the first byte of it arrives. onData is told of what is kept.
+func (c *capture) readAll(r *os.File, onOver func(), onData func([]byte)) error {
 	buf := readBuffers.Get().(*[pipeBuffer]byte)
 	used := 0
 	defer func() {
@@ -33,8 +33,10 @@ func (c *capture) readAll(r *os.File, onOver func()) error {
 	for {
 		n, err := r.Read(buf[:])
 		used = max(used, n)
-		if room := c.limit - int64(len(c.data)); room > 0 {
-			c.data = append(c.data, buf[:min(int64(n), room)]...)
+		if room := c.limit - int64(len(c.data)); room > 0 && n > 0 {
+			kept := buf[:min(int64(n), room)]
+			c.data = append(c.data, kept...)
+			onData(kept)
 		}
 		before := c.total
 		c.total += int64(n)
@@ -58,8 +60,12 @@ type streams struct {
 	errs             [2]error
 }
 
-// openStreams makes the pipes and begins to read. onOver is told which stream went past the limit: 0 stdout, 1 stderr.
-func openStreams(limit int64, onOver func(stream int)) (*streams, error) {
+// openStreams makes the pipes and begins to read. onOver is told which stream went past the limit: 0 stdout, 1 stderr; onOutput, which may be
+// nil, of all that is kept.
+func openStreams(limit int64, onOver func(stream int), onOutput func(stream int, data []byte)) (*streams, error) {
+	if onOutput == nil {
+		onOutput = func(int, []byte) {}
+	}
 	s := &streams{stdout: capture{limit: limit}, stderr: capture{limit: limit}}
 	for i := range s.readers {
 		r, w, err := outputPipe()
@@ -70,7 +76,9 @@ func openStreams(limit int64, onOver func(stream int)) (*streams, error) {
 		s.readers[i], s.writers[i] = r, w
 	}
 	for i, c := range []*capture{&s.stdout, &s.stderr} {
-		s.done.Go(func() { s.errs[i] = c.readAll(s.readers[i], func() { onOver(i) }) })
+		s.done.Go(func() {
+			s.errs[i] = c.readAll(s.readers[i], func() { onOver(i) }, func(data []byte) { onOutput(i, data) })
+		})
 	}
 	return s, nil
 }

@@ -112,7 +112,11 @@ func (r *route) matches(path string) bool {
 // serve answers one request, whatever happens in it.
 func (s *server) serve(ctx *fasthttp.RequestCtx) {
 	c := newCall(ctx)
-	defer s.finish(c)
+	defer func() {
+		if !c.detached {
+			s.finish(c)
+		}
+	}()
 	defer func() {
 		if p := recover(); p != nil {
 			c.refuse(internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack())))

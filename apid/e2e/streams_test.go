@@ -1,13 +1,17 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What goes in and comes out.
@@ -237,4 +241,51 @@ func TestManyFiles(t *testing.T) {
 		files = append(files, request{"name": fmt.Sprintf("d%d/f%d", i%7, i), "content": fmt.Sprint(i)})
 	}
 	wantStdout(t, execute(t, program("bash", `cat d*/f* | wc -c; ls d* | grep -c f`).with(request{"files": files})), "490\n200\n")
+}
+
+// Events come while the program runs: the first is there long before the end.
+func TestEventsComeWhileTheProgramRuns(t *testing.T) {
+	for language, code := range map[string]string{
+		"bash":   "echo one; sleep 1; echo two",
+		"python": "import time\nprint('one', flush=True)\ntime.sleep(1)\nprint('two')",
+		"c":      "#include <stdio.h>\n#include <unistd.h>\nint main(void) { puts(\"one\"); fflush(stdout); sleep(1); puts(\"two\"); }",
+	} {
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			body, err := json.Marshal(program(language, code))
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := http.NewRequest(http.MethodPost, api.url+"/v1/execute", bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Header.Set("Authorization", "Bearer "+api.key)
+			q.Header.Set("Content-Type", "application/json")
+			q.Header.Set("Accept", "text/event-stream")
+			a, err := clients.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Body.Close()
+			var names, seen []string
+			var first time.Time
+			for lines := bufio.NewScanner(a.Body); lines.Scan(); {
+				if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+					names = append(names, name)
+				}
+				if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok && names[len(names)-1] == "stdout" {
+					if seen = append(seen, data); first.IsZero() {
+						first = time.Now()
+					}
+				}
+			}
+			if got := strings.Join(seen, ""); got != `{"text":"one\n"}{"text":"two\n"}` || names[len(names)-1] != "result" {
+				t.Errorf("got %s in %v", got, names)
+			}
+			if time.Since(first) < time.Second/2 {
+				t.Error("the first event came when all was over")
+			}
+		})
+	}
 }

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+)
+
+// stream is the answer to a request that accepts text/event-stream: events as they happen, in the form of the HTML standard, section 9.2.
+//
+//	compile   the compile stage, as in the plain answer
+//	stdout    {"text": ...}, and "base64" where text cannot carry the bytes; stderr likewise
+//	exit      {"code", "signal", "status"} of the run stage
+//	result    the plain answer
+//	error     in place of result: the body of a refused request
+//
+// What the program writes waits here until the caller has taken it; the limits of output bound it. A slow caller slows no program down.
+type stream struct {
+	mu      sync.Mutex
+	begun   chan struct{} // closed by the first event: from then on the status is 200
+	more    chan struct{} // there is something pending, or all has ended
+	pending []byte
+	split   [2][]byte // of stdout and stderr: a character whose end has not been written yet
+	started bool
+	ended   bool
+}
+
+const eventStream = "text/event-stream"
+
+// wantsEvents reads Accept. Weights do not matter: who can take events wants them.
+func (c *call) wantsEvents() bool {
+	for accepted := range strings.SplitSeq(string(c.ctx.Request.Header.Peek(fasthttp.HeaderAccept)), ",") {
+		kind, _, _ := strings.Cut(accepted, ";")
+		if strings.EqualFold(strings.TrimSpace(kind), eventStream) {
+			return true
+		}
+	}
+	return false
+}
+
+// pingEvery is how often a comment is sent while nothing happens, for proxies that give silent connections up.
+const pingEvery = 10 * time.Second
+
+// stream carries the request out beside its answer. Until the first event it may still be refused like any other.
+func (x *execution) stream(release func()) *apiError {
+	c := x.call
+	x.events = &stream{begun: make(chan struct{}), more: make(chan struct{}, 1)}
+	ended := make(chan *apiError, 1)
+	ctx, done := x.whileWanted(c)
+	go func() {
+		defer release()
+		defer done()
+		err := x.performSafely(ctx)
+		x.events.end()
+		ended <- err
+	}()
+	ping := time.NewTimer(pingEvery)
+	defer ping.Stop()
+	select {
+	case err := <-ended:
+		if err != nil && !x.events.started {
+			return err
+		}
+		ended <- err
+	case <-x.events.begun:
+	case <-ping.C:
+	}
+	// ctx is fasthttp's again when the caller hangs up, whatever still runs: from here on it is not touched.
+	c.detach()
+	conn, timeout := c.ctx.Conn(), time.Duration(x.cfg.HTTP.WriteTimeout)
+	header := &c.ctx.Response.Header
+	header.SetContentType(eventStream)
+	header.Set(fasthttp.HeaderCacheControl, "no-store")
+	header.Set("X-Accel-Buffering", "no") // nginx
+	c.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		x.events.copyTo(w, conn, timeout)
+		x.conclude(w, <-ended)
+	})
+	return nil
+}
+
+// performSafely is perform outside the goroutine whose panics serve catches.
+func (x *execution) performSafely(ctx context.Context) (err *apiError) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	return x.perform(ctx)
+}
+
+// conclude sends the last event.
+func (x *execution) conclude(w *bufio.Writer, err *apiError) {
+	name, body := "result", []byte(nil)
+	if err == nil {
+		body = x.encode()
+		x.call.outcome = x.ran.status
+	} else {
+		name, body = "error", x.call.fail(err)
+	}
+	x.call.answerBytes += len(body)
+	w.Write(appendEvent(nil, name, body))
+	w.Flush()
+	x.finish(x.call)
+}
+
+// appendEvent writes one event. JSON as we write it has no line breaks but one at its end.
+func appendEvent(b []byte, name string, data []byte) []byte {
+	b = append(b, "event: "...)
+	b = append(b, name...)
+	b = append(b, "\ndata: "...)
+	b = append(b, strings.TrimSuffix(string(data), "\n")...)
+	return append(b, "\n\n"...)
+}
+
+func (e *stream) emit(name string, data []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.emitLocked(name, data)
+}
+
+func (e *stream) emitLocked(name string, data []byte) {
+	e.pending = appendEvent(e.pending, name, data)
+	if !e.started {
+		e.started = true
+		close(e.begun)
+	}
+	e.wake()
+}
+
+func (e *stream) wake() {
+	select {
+	case e.more <- struct{}{}:
+	default: // it has yet to look
+	}
+}
+
+var streamNames = [2]string{"stdout", "stderr"}
+
+// output is told what the program wrote. A character is not split over two events.
+func (e *stream) output(which int, data []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	data = append(e.split[which], data...)
+	whole := len(data) - unfinished(data)
+	e.split[which] = append([]byte(nil), data[whole:]...)
+	e.emitText(which, data[:whole])
+}
+
+func (e *stream) emitText(which int, data []byte) {
+	if len(data) > 0 {
+		e.emitLocked(streamNames[which], append(appendStream([]byte{'{'}, "text", data), '}'))
+	}
+}
+
+// unfinished is the length of the beginning of a character at the end of data, 0 to 3 bytes.
+func unfinished(data []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(data); n++ {
+		if utf8.RuneStart(data[len(data)-n]) {
+			if utf8.FullRune(data[len(data)-n:]) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// outputEnds sends what is left of a character that never ended.
+func (e *stream) outputEnds() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for which := range e.split {
+		e.emitText(which, e.split[which])
+		e.split[which] = nil
+	}
+}
+
+// exit tells how the program ended.
+func (e *stream) exit(ran *stageAnswer) {
+	event := struct {
+		Code   *int    `json:"code"`
+		Signal *string `json:"signal"`
+		Status string  `json:"status"`
+	}{&ran.code, nil, ran.status}
+	if ran.signal != "" {
+		event.Code, event.Signal = nil, &ran.signal
+	}
+	body, _ := json.Marshal(event)
+	e.emit("exit", body)
+}
+
+func (e *stream) end() {
+	e.mu.Lock()
+	e.ended = true
+	e.wake()
+	e.mu.Unlock()
+}
+
+// copyTo sends events until the last one, each within its own time. It goes on when the caller is gone: the job is ended by the hang-up.
+func (e *stream) copyTo(w *bufio.Writer, conn net.Conn, timeout time.Duration) {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		e.mu.Lock()
+		chunk, ended := e.pending, e.ended
+		e.pending = nil
+		e.mu.Unlock()
+		if len(chunk) > 0 || ended {
+			conn.SetWriteDeadline(time.Now().Add(timeout))
+			w.Write(chunk)
+			w.Flush()
+		}
+		if ended {
+			return
+		}
+		select {
+		case <-e.more:
+		case <-ping.C:
+			conn.SetWriteDeadline(time.Now().Add(timeout))
+			w.WriteString(": the program runs\n\n")
+			w.Flush()
+		}
+	}
+}
