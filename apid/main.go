@@ -245,7 +245,7 @@ func (s *server) shutdown() {
 	defer cancel()
 	if err := s.http.ShutdownWithContext(drain); err != nil {
 		s.log.Warn("requests did not finish in time and are cut off")
-		s.endJobs(errShuttingDown)
+		s.endJobs(errCutOff)
 		const last = 2 * time.Second // for their answers
 		drain, cancel := context.WithTimeout(context.Background(), last)
 		defer cancel()

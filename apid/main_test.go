@@ -128,8 +128,8 @@ func TestDrainEnds(t *testing.T) {
 	if r := ts.do("GET", "/readyz", ""); r.Status != 503 {
 		t.Errorf("readyz: %d", r.Status)
 	}
-	ts.endJobs(errShuttingDown)
-	if r := <-got; r.Status != 503 {
+	ts.endJobs(errCutOff)
+	if r := <-got; r.Status != 503 || r.Error.Code != string(errInterrupted) {
 		t.Errorf("the one that ran too long: %d %s", r.Status, r.Raw)
 	}
 }

@@ -81,6 +81,9 @@ func (q *queue) enter(key string, limit int) (*ticket, *apiError) {
 
 var errShuttingDown = refuse(errOverloaded, "the server is shutting down")
 
+// errCutOff is not overloaded: clients send that again by themselves, and this program may have had effects.
+var errCutOff = refuse(errInterrupted, "the server is shutting down and ended the program before its time")
+
 // wait returns when the ticket may run.
 func (t *ticket) wait(ctx context.Context) *apiError {
 	q := t.queue
