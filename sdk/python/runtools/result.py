@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Literal, Optional
+
+Status = Literal["OK", "RE", "SG", "TO", "ML", "OL", "EL", "SV", "CE"]
+
+
+@dataclass(frozen=True)
+class LimitFired:
+    """A limit that ended a stage.
+
+    - `name`: the argument that sets it: `"run_timeout"`.
+    - `limit`: its value, in the unit of that argument.
+    - `used`: what was used when it fired, in the same unit.
+    """
+
+    name: str
+    limit: float
+    used: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The compilation or the run.
+
+    - `stdout`, `stderr`: text; bytes that are not UTF-8 appear as U+FFFD. `stdout_bytes` and `stderr_bytes` are exact.
+    - `code`: exit code, or None if a signal ended the program.
+    - `signal`: `"SIGSEGV"`, or None if the program exited.
+    - `time_ms`: wall clock, milliseconds, to the microsecond.
+    - `cpu_time_ms`: CPU time of all processes, milliseconds.
+    - `memory_kb`: peak of memory, KiB.
+    - `status`: how it ended, see below.
+    - `message`: one sentence with figures, such as `"wall time 2003 ms exceeded run_timeout 2000 ms"`, or None.
+    - `limit`: the limit that fired, or None.
+    - `cached`: of a compilation: no compiler ran, because the same was compiled before; times and memory are zero.
+
+    | status | |
+    |---|---|
+    | `OK` | exit code 0 |
+    | `RE` | another exit code |
+    | `SG` | died of a signal |
+    | `TO` | time limit, wall clock or CPU |
+    | `ML` | memory limit |
+    | `OL`, `EL` | output limit, on stdout or on stderr |
+    | `SV` | killed by the syscall filter |
+    | `CE` | compilation failed |
+    """
+
+    stdout: str
+    stderr: str
+    code: Optional[int]
+    signal: Optional[str]
+    time_ms: float
+    cpu_time_ms: float
+    memory_kb: int
+    status: Status
+    message: Optional[str] = None
+    limit: Optional[LimitFired] = None
+    cached: bool = False
+    stdout_base64: Optional[str] = field(default=None, repr=False)
+    stderr_base64: Optional[str] = field(default=None, repr=False)
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """What was written to standard output, byte for byte."""
+        return _exact(self.stdout, self.stdout_base64)
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """What was written to standard error, byte for byte."""
+        return _exact(self.stderr, self.stderr_base64)
+
+
+@dataclass(frozen=True)
+class ExecuteResult:
+    """What became of a program. A crash, a limit that fired, or a failed compilation is told here; an exception says that there is no result.
+
+    - `language`: canonical name.
+    - `version`: the version that ran.
+    - `session_id`: send it back to find the files and the environment again; None if the request was ephemeral.
+    - `session_created`: the `session_id` of the request named no session, so that this one began empty: it is new, or the one you had expired.
+    - `run`: the run. After a failed compilation its status is `"CE"` and its `stderr` that of the compiler.
+    - `compile`: None for languages without a compile stage.
+    - `raw`: the server's answer, decoded JSON.
+    """
+
+    language: str
+    version: str
+    session_id: Optional[str]
+    session_created: bool
+    run: Stage
+    compile: Optional[Stage] = None
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One installed version of a language.
+
+    - `language`: canonical name.
+    - `version`: as the tool prints it.
+    - `aliases`: other names that `language` of a request may have.
+    - `compiled`: has a compile stage.
+    """
+
+    language: str
+    version: str
+    aliases: List[str]
+    compiled: bool
+
+
+def _exact(text: str, encoded: Optional[str]) -> bytes:
+    return text.encode() if encoded is None else base64.b64decode(encoded)
+
+
+def _known(kind: type, values: Dict[str, Any]) -> Dict[str, Any]:
+    """Drops what a newer server says besides."""
+    return {name: value for name, value in values.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def _stage(values: Dict[str, Any]) -> Stage:
+    limit = values.get("limit")
+    return Stage(**{**_known(Stage, values), "limit": limit and LimitFired(**_known(LimitFired, limit))})
+
+
+def decode_result(answer: Dict[str, Any]) -> ExecuteResult:
+    compiled = answer.get("compile")
+    return ExecuteResult(
+        language=answer["language"],
+        version=answer["version"],
+        session_id=answer["session_id"],
+        session_created=answer.get("session_created", False),
+        run=_stage(answer["run"]),
+        compile=compiled and _stage(compiled),
+        raw=answer,
+    )
+
+
+def decode_runtimes(answer: List[Dict[str, Any]]) -> List[Runtime]:
+    return [Runtime(**_known(Runtime, row)) for row in answer]

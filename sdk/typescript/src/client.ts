@@ -1,0 +1,142 @@
+import { RunToolsError } from "./errors.js";
+import { encodeRequest, type ExecuteRequest } from "./request.js";
+import type { ExecuteResult, Runtime } from "./result.js";
+import { Session } from "./session.js";
+import { type CallOptions, Transport } from "./transport.js";
+
+/** Where the server is, how to identify to it, and what every call is told unless it says otherwise. */
+export interface RunToolsOptions {
+  /** `rt_live_...`. Default: the environment variable `RUNTOOLS_API_KEY`. */
+  apiKey?: string | undefined;
+  /** The server, a path in front of the API included. Default: `RUNTOOLS_URL`, else `http://127.0.0.1:8080`. */
+  baseUrl?: string | undefined;
+  /** Milliseconds until a call is given up, retries and waits included; `Infinity` for never. Default 600000, ten minutes. */
+  timeout?: number | undefined;
+  /** How often a call is sent again after a refusal that ran nothing. Default 4. */
+  maxRetries?: number | undefined;
+  /** Takes the place of the global `fetch`: for proxies, TLS settings, longer limits than the runtime's own, tests. */
+  fetch?: typeof globalThis.fetch | undefined;
+}
+
+const optionNames = ["apiKey", "baseUrl", "timeout", "maxRetries", "fetch"];
+const defaultUrl = "http://127.0.0.1:8080";
+/** A compile, a run and a wait in the queue may each take minutes. */
+const defaultTimeout = 600_000;
+/** A busy server refuses for seconds, not for minutes: these waits make about eight seconds together. */
+const defaultRetries = 4;
+
+/**
+ * A client of the Code Execution API. One serves a whole program.
+ *
+ * ```ts
+ * const rt = new RunTools({ apiKey: "rt_live_..." });
+ * const result = await rt.execute({ language: "python", code: "print(42)" });
+ * console.log(result.run.stdout); // "42\n"
+ * ```
+ *
+ * **Errors.** Calls reject with a {@link RunToolsError}, except that an aborted one rejects with its signal's reason.
+ *
+ * **Retries.** What the server refused with `rate_limited` (429) or `overloaded` (503), and what could not be sent at all, has
+ * not run and is sent again, after the time that `Retry-After` names or a growing one. A lost connection, a timeout, and every
+ * other failure may come after the program began; `execute` then leaves the decision to you (`mayHaveRun`). `runtimes` and
+ * `deleteSession` are sent again after a lost connection too.
+ */
+export class RunTools {
+  readonly #transport: Transport;
+
+  /** Throws a {@link RunToolsError} if there is no API key, and a `TypeError` for options that cannot be meant. */
+  constructor(options: RunToolsOptions = {}) {
+    for (const name of Object.keys(options)) {
+      if (!optionNames.includes(name)) {
+        throw new TypeError(`RunTools: unknown option ${name}, want ${optionNames.join(", ")}`);
+      }
+    }
+    const apiKey = options.apiKey ?? environment("RUNTOOLS_API_KEY");
+    if (!apiKey) {
+      throw new RunToolsError("no API key: pass apiKey, or set RUNTOOLS_API_KEY", { code: "unauthorized" });
+    }
+    if (/\s/.test(apiKey)) {
+      throw new TypeError("apiKey must not contain white space");
+    }
+    this.#transport = new Transport({
+      apiKey,
+      baseUrl: checkUrl(options.baseUrl ?? environment("RUNTOOLS_URL") ?? defaultUrl),
+      timeout: options.timeout ?? defaultTimeout,
+      maxRetries: options.maxRetries ?? defaultRetries,
+      // As a method of another object the browsers' fetch refuses to work.
+      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    });
+  }
+
+  /**
+   * Runs a program and waits for its end.
+   *
+   * ```ts
+   * const { run } = await rt.execute({ language: "c", code, stdin: "1 2", runTimeout: 2000 }, { signal });
+   * if (run.status !== "OK") console.error(run.message, run.stderr);
+   * ```
+   */
+  async execute(request: ExecuteRequest, options?: CallOptions): Promise<ExecuteResult> {
+    const body = encodeRequest(request);
+    const answer = await this.#transport.call({ method: "POST", path: "/v1/execute", body, idempotent: false }, options);
+    return answer as ExecuteResult;
+  }
+
+  /** Lists what is installed: one entry a version, the newest of a language first. */
+  async runtimes(options?: CallOptions): Promise<Runtime[]> {
+    const answer = await this.#transport.call({ method: "GET", path: "/v1/execute/runtimes", idempotent: true }, options);
+    return answer as Runtime[];
+  }
+
+  /**
+   * A session whose id is kept for you: that of an earlier result, a name of your own, or, without one, the id that the server
+   * gives it at its first request.
+   *
+   * ```ts
+   * const session = rt.session();
+   * await session.execute({ language: "bash", code: "echo hello > note" });
+   * const { run } = await session.execute({ language: "python", code: "print(open('note').read())" });
+   * await session.delete();
+   * ```
+   */
+  session(id?: string | null): Session {
+    return new Session(this, id ?? undefined);
+  }
+
+  /** Ends a session, files and all. False if this key has none of that id: it expired, or was deleted already. */
+  async deleteSession(id: string, options?: CallOptions): Promise<boolean> {
+    const path = `/v1/sessions/${encodeURIComponent(id)}`;
+    try {
+      await this.#transport.call({ method: "DELETE", path, idempotent: true }, options);
+    } catch (error) {
+      if (error instanceof RunToolsError && error.code === "not_found") {
+        return false;
+      }
+      throw error;
+    }
+    return true;
+  }
+}
+
+function checkUrl(text: string): string {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new TypeError(`baseUrl ${JSON.stringify(text)}: want http://host:port or https://host:port`);
+  }
+  if (!/^https?:$/.test(url.protocol) || url.search !== "" || url.hash !== "" || url.username !== "") {
+    throw new TypeError(`baseUrl ${JSON.stringify(text)}: want http://host:port or https://host:port, without query, fragment and user`);
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
+/** A variable of the environment, where there is one and it may be read. An empty one counts as not set. */
+function environment(name: string): string | undefined {
+  try {
+    const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
+    return process?.env?.[name] || undefined;
+  } catch {
+    return undefined; // Deno asks for permission
+  }
+}

@@ -1,0 +1,132 @@
+/** The languages the server may have installed, for completion; aliases such as `"py"` and newer languages are accepted as well. */
+export type Language =
+  | "python"
+  | "javascript"
+  | "typescript"
+  | "bash"
+  | "c"
+  | "cpp"
+  | "go"
+  | "ruby"
+  | "rust"
+  | "java"
+  | "csharp"
+  | (string & {});
+
+/** One file of a program. */
+export interface SourceFile {
+  /** Relative path, with `/` between folders: `"pkg/util.py"`. */
+  name: string;
+  /** Text, or bytes, which travel as base64. */
+  content: string | Uint8Array;
+  /** How `content` is to be read if it is a string. Default `"utf8"`. */
+  encoding?: "utf8" | "base64" | "hex" | undefined;
+}
+
+/**
+ * A program and what it gets. `language`, and `code` or `files`, are required; for what is left out the server's defaults
+ * apply. The server refuses what is out of its bounds and clamps nothing.
+ */
+export interface ExecuteRequest {
+  /** Name or alias from {@link RunTools.runtimes}, in any case. */
+  language: Language;
+  /** `"3"`, `"3.12"`, `">=3.11 <3.14"`. Default: the newest. */
+  version?: string | undefined;
+  /** Written to the language's main file (`main.py`, `Main.java`, ...), which is run. */
+  code?: string | undefined;
+  /** Written to the working directory. Without `code` the first is run. */
+  files?: readonly SourceFile[] | undefined;
+  /** Standard input, delivered byte for byte. Default: empty. */
+  stdin?: string | Uint8Array | undefined;
+  /** How `stdin` is to be read if it is a string. Default `"utf8"`. */
+  stdinEncoding?: "utf8" | "base64" | undefined;
+  /** The program's arguments. */
+  args?: readonly string[] | undefined;
+  /** Added to the environment, and kept by the session. */
+  env?: Readonly<Record<string, string>> | undefined;
+  /**
+   * The session whose files and environment the program finds: `session_id` of an earlier result, or a name of your own
+   * (1 to 128 of `A-Z a-z 0-9 . _ -`). Default: a new one. {@link RunTools.session} keeps it for you.
+   */
+  sessionId?: string | null | undefined;
+  /** Keep nothing: `session_id` of the result is null. Not beside `sessionId`. */
+  ephemeral?: boolean | undefined;
+  /** Wall clock of the run, milliseconds. Default 300000, which is also the most. */
+  runTimeout?: number | undefined;
+  /** Wall clock of the compilation, milliseconds. Default 60000, which is also the most. */
+  compileTimeout?: number | undefined;
+  /** CPU time of all processes of the run, milliseconds. Default: no limit. */
+  runCpuTime?: number | undefined;
+  /** CPU time of all processes of the compilation, milliseconds. Default: no limit. */
+  compileCpuTime?: number | undefined;
+  /** Memory of all processes of the run and of their files in memory, bytes. Default 512 MiB, or the language's own. */
+  runMemoryLimit?: number | undefined;
+  /** The same for the compilation. Default 1 GiB, or the language's own. */
+  compileMemoryLimit?: number | undefined;
+  /** Of each of stdout and stderr in each stage, bytes. Default 10 MiB. */
+  outputLimit?: number | undefined;
+}
+
+/** The field of the API for each field of a request. */
+const wireNames: Record<keyof ExecuteRequest, string> = {
+  language: "language",
+  version: "version",
+  code: "code",
+  files: "files",
+  stdin: "stdin",
+  stdinEncoding: "stdin_encoding",
+  args: "args",
+  env: "env",
+  sessionId: "session_id",
+  ephemeral: "ephemeral",
+  runTimeout: "run_timeout",
+  compileTimeout: "compile_timeout",
+  runCpuTime: "run_cpu_time",
+  compileCpuTime: "compile_cpu_time",
+  runMemoryLimit: "run_memory_limit",
+  compileMemoryLimit: "compile_memory_limit",
+  outputLimit: "output_limit",
+};
+
+const callOptions = ["signal", "timeout", "maxRetries", "requestId"];
+
+/** The JSON body for a request. @internal */
+export function encodeRequest(request: ExecuteRequest): string {
+  const body: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(request)) {
+    if (!Object.hasOwn(wireNames, name)) {
+      throw new TypeError(unknownField(name));
+    }
+    if (value !== undefined && value !== null) {
+      body[wireNames[name as keyof ExecuteRequest]] = value;
+    }
+  }
+  if (request.stdin instanceof Uint8Array) {
+    body["stdin"] = base64(request.stdin);
+    body["stdin_encoding"] = "base64";
+  }
+  if (Array.isArray(request.files)) {
+    body["files"] = request.files.map(encodeFile);
+  }
+  return JSON.stringify(body);
+}
+
+function encodeFile(file: SourceFile): SourceFile {
+  return file.content instanceof Uint8Array ? { ...file, content: base64(file.content), encoding: "base64" } : file;
+}
+
+/** Results are spelt `session_id`, requests `sessionId`: one that was dropped in silence would cost the caller his files. */
+function unknownField(name: string): string {
+  const meant = Object.entries(wireNames).find(([, wire]) => wire === name);
+  const hint = meant ? `, it is spelt ${meant[0]} here` : callOptions.includes(name) ? `, it goes into the second argument: execute(request, { ${name} })` : "";
+  return `execute: unknown field ${name}${hint}`;
+}
+
+function base64(bytes: Uint8Array): string {
+  const most = 0x8000; // arguments of one call: engines allow about 64 K
+  let binary = "";
+  for (let i = 0; i < bytes.length; i += most) {
+    binary += String.fromCharCode(...bytes.subarray(i, i + most));
+  }
+  return btoa(binary);
+}

@@ -1,0 +1,109 @@
+/**
+ * What became of a program. Whatever the program did - a crash, a limit that fired, a failed compilation - is told here; an
+ * exception says that there is no result. The object is the server's JSON as it came.
+ */
+export interface ExecuteResult {
+  /** Canonical name. */
+  language: string;
+  /** The version that ran. */
+  version: string;
+  /** Send it back as `sessionId` to find the files and the environment again; null if the request was ephemeral. */
+  session_id: string | null;
+  /**
+   * True if the `sessionId` of the request named no session, so that this one began empty: it is new, or the one you had
+   * expired. Absent otherwise.
+   */
+  session_created?: true;
+  /** Absent for languages without a compile stage. */
+  compile?: CompileStage;
+  /** The run. After a failed compilation its status is `"CE"` and its `stderr` that of the compiler. */
+  run: Stage;
+}
+
+/**
+ * How a stage ended.
+ *
+ * | status | |
+ * |---|---|
+ * | `OK` | exit code 0 |
+ * | `RE` | another exit code |
+ * | `SG` | died of a signal |
+ * | `TO` | time limit, wall clock or CPU |
+ * | `ML` | memory limit |
+ * | `OL`, `EL` | output limit, on stdout or on stderr |
+ * | `SV` | killed by the syscall filter |
+ * | `CE` | compilation failed |
+ */
+export type Status = "OK" | "RE" | "SG" | "TO" | "ML" | "OL" | "EL" | "SV" | "CE";
+
+/** The run, or what is common to both stages. */
+export interface Stage {
+  /** Text. Bytes that are not UTF-8 appear as U+FFFD; {@link stdoutBytes} gives the exact ones. */
+  stdout: string;
+  /** Text. Bytes that are not UTF-8 appear as U+FFFD; {@link stderrBytes} gives the exact ones. */
+  stderr: string;
+  /** The exact bytes, present only when `stdout` cannot show them. */
+  stdout_base64?: string;
+  /** The exact bytes, present only when `stderr` cannot show them. */
+  stderr_base64?: string;
+  /** Exit code, or null if a signal ended the program. */
+  code: number | null;
+  /** `"SIGSEGV"`, or null if the program exited. */
+  signal: string | null;
+  /** Wall clock, milliseconds, to the microsecond. */
+  time_ms: number;
+  /** CPU time of all processes, milliseconds. */
+  cpu_time_ms: number;
+  /** Peak of memory, KiB. */
+  memory_kb: number;
+  /** How it ended. */
+  status: Status;
+  /** One sentence with figures, such as `"wall time 2003 ms exceeded run_timeout 2000 ms"`, or null. */
+  message: string | null;
+  /** The limit that fired, or null. */
+  limit: LimitFired | null;
+}
+
+/** The compilation. */
+export interface CompileStage extends Stage {
+  /** True if no compiler ran, because the same was compiled before: times and memory are zero. Absent otherwise. */
+  cached?: true;
+}
+
+/** A limit that ended a stage. */
+export interface LimitFired {
+  /** The field of the API that sets it: `"run_timeout"`. */
+  name: string;
+  /** Its value, in the unit of that field. */
+  limit: number;
+  /** What was used when it fired, in the same unit. */
+  used: number;
+}
+
+/** One installed version of a language. */
+export interface Runtime {
+  /** Canonical name. */
+  language: string;
+  version: string;
+  /** Other names that `language` of a request may have. */
+  aliases: string[];
+  /** Has a compile stage. */
+  compiled: boolean;
+}
+
+/** What a stage wrote to standard output, byte for byte. */
+export function stdoutBytes(stage: Stage): Uint8Array {
+  return exact(stage.stdout, stage.stdout_base64);
+}
+
+/** What a stage wrote to standard error, byte for byte. */
+export function stderrBytes(stage: Stage): Uint8Array {
+  return exact(stage.stderr, stage.stderr_base64);
+}
+
+function exact(text: string, encoded: string | undefined): Uint8Array {
+  if (encoded === undefined) {
+    return new TextEncoder().encode(text);
+  }
+  return Uint8Array.from(atob(encoded), (char) => char.charCodeAt(0));
+}
