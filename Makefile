@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-vm lint fuzz crash bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-vm lint sdk docs fuzz crash bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -48,7 +48,7 @@ run: all
 	@exec scripts/run
 
 # All tests. Set-up first; root is needed, and a test that cannot run fails.
-test: all test-deps lint test-unit test-root test-rootfs test-e2e test-vm
+test: all test-deps lint test-unit test-root test-rootfs test-e2e test-sdk test-vm
 
 # Packages that only tests need.
 test-deps:
@@ -75,6 +75,26 @@ test-rootfs: rootfs
 # Both daemons over HTTP, every language, every sample.
 test-e2e: all
 	RUNTOOLS_STATE=$(STATE) $(GO) test -timeout 15m ./apid/e2e
+
+# The SDKs: against a small server of their own, then packed, installed and run against the real one.
+test-sdk: all sdk
+	cd sdk/typescript && npm test --silent
+	cd sdk/python && python3 -W error::ResourceWarning -m unittest
+	RUNTOOLS_STATE=$(STATE) $(GO) test ./sdk
+
+# The TypeScript SDK, compiled. npm brings node along; Python has nothing to build.
+sdk: deps sdk/typescript/node_modules/.package-lock.json
+	@scripts/deps python3
+	cd sdk/typescript && npm run --silent build
+
+sdk/typescript/node_modules/.package-lock.json: sdk/typescript/package-lock.json
+	cd sdk/typescript && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# The references of the SDKs, from their comments.
+docs: sdk
+	node sdk/typescript/scripts/reference.mjs > docs/sdk/typescript.md
+	python3 sdk/python/reference.py > docs/sdk/python.md
 
 # The cgroup v2 half: the same tests in a virtual machine whose kernel has nothing else. Software emulation; minutes.
 test-vm: deps test-deps

@@ -22,8 +22,6 @@ import (
 	"github.com/runtools/runtools/pkg/client"
 )
 
-const defaultURL = "http://127.0.0.1:8080"
-
 // app is what the commands share: the process' surroundings and the flags of every command.
 type app struct {
 	stdin  *os.File
@@ -75,7 +73,7 @@ func (a *app) command() *cobra.Command {
 		Long: `Run code in sandboxes by way of the Code Execution API.
 
 Environment:
-  RUNTOOLS_URL      the server (default ` + defaultURL + `)
+  RUNTOOLS_URL      the server (default ` + client.DefaultURL + `)
   RUNTOOLS_API_KEY  the key, rt_live_...`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -87,7 +85,7 @@ Environment:
 		return usagef("%v (see %s --help)", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.url, "url", "", "`URL` of the server (default $RUNTOOLS_URL, else "+defaultURL+")")
+	flags.StringVar(&a.url, "url", "", "`URL` of the server (default $RUNTOOLS_URL, else "+client.DefaultURL+")")
 	flags.StringVar(&a.apiKey, "api-key", "", "API `KEY` (default $RUNTOOLS_API_KEY, which other users cannot see in ps)")
 	root.AddCommand(a.executeCommand(), versionCommand())
 	return root
@@ -100,7 +98,7 @@ func (a *app) serverURL() string {
 	if url := os.Getenv("RUNTOOLS_URL"); url != "" {
 		return url
 	}
-	return defaultURL
+	return client.DefaultURL
 }
 
 func (a *app) key() string {
@@ -116,5 +114,6 @@ func (a *app) client() (*client.Client, error) {
 		return nil, fmt.Errorf("%w (set RUNTOOLS_URL and RUNTOOLS_API_KEY, or --url and --api-key)", err)
 	}
 	c.UserAgent = "runtools-cli/" + version()
+	c.MaxRetries = 0 // who waits at a terminal, or has a script that decides, is told at once
 	return c, nil
 }

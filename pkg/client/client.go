@@ -1,11 +1,13 @@
 // Package client calls the Code Execution API over HTTP.
 //
-//	c, err := client.New("http://127.0.0.1:8080", key)
+//	c, err := client.New("", "") // $RUNTOOLS_URL, $RUNTOOLS_API_KEY
 //	res, err := c.Execute(ctx, &client.Request{Language: "python", Code: "print(42)"})
 //	fmt.Print(res.Run.Stdout) // 42
 //
 // What the program did, a crash or a limit that fired included, is data in [Result]. An error says that there is no
-// result: the server refused the request ([*Error]), or could not be reached (a [*url.Error]).
+// result: the server refused the request ([*Error]), or could not be reached (a [*url.Error]). [MayHaveRun] tells whether it is safe to
+// send it again. What the server refused because it is busy has not run and is sent again by itself, up to MaxRetries times; what
+// may have run never is.
 //
 // Cancelling the context hangs up, and the server then kills the job with everything it started. There is no other time
 // limit here: a job may wait in a queue, compile and run for minutes, and the server bounds each of these.
@@ -13,12 +15,14 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +32,11 @@ import (
 const (
 	PathExecute  = "/v1/execute"
 	PathRuntimes = "/v1/execute/runtimes"
+	pathSessions = "/v1/sessions/"
 )
+
+// DefaultURL is where a server listens unless it is told otherwise.
+const DefaultURL = "http://127.0.0.1:8080"
 
 // maxErrorText bounds what is quoted of an answer that is not the API's: an HTML page of a proxy can be long.
 const maxErrorText = 200
@@ -43,11 +51,16 @@ type Client struct {
 	HTTP *http.Client
 	// UserAgent names the caller to the server's log.
 	UserAgent string
+	// MaxRetries is how often a call is sent again after a refusal that ran nothing, [DefaultRetries] unless set. The waits grow, and are
+	// never shorter than the server's Retry-After.
+	MaxRetries int
 }
 
 // New returns a client for the server at base, such as "https://runtools.example:8080". A path in base is kept, for
-// servers behind a prefix. An empty key sends none.
+// servers behind a prefix. An empty base is $RUNTOOLS_URL or else [DefaultURL], an empty key $RUNTOOLS_API_KEY; without any, none is sent.
 func New(base, key string) (*Client, error) {
+	base = cmp.Or(base, os.Getenv("RUNTOOLS_URL"), DefaultURL)
+	key = cmp.Or(key, os.Getenv("RUNTOOLS_API_KEY"))
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("server URL %q: want http://host:port or https://host:port", base)
@@ -59,10 +72,11 @@ func New(base, key string) (*Client, error) {
 		return nil, fmt.Errorf("API key: must not contain white space")
 	}
 	return &Client{
-		base:      strings.TrimRight(u.String(), "/"),
-		key:       key,
-		HTTP:      http.DefaultClient,
-		UserAgent: "runtools-go",
+		base:       strings.TrimRight(u.String(), "/"),
+		key:        key,
+		HTTP:       http.DefaultClient,
+		UserAgent:  "runtools-go",
+		MaxRetries: DefaultRetries,
 	}, nil
 }
 
@@ -85,20 +99,24 @@ func (c *Client) Runtimes(ctx context.Context) ([]Runtime, error) {
 	return list, err
 }
 
-// Call sends in as JSON, unless it is nil, and decodes the answer into out. With a *json.RawMessage as out it hands over
-// the server's bytes as they came.
+// Call sends in as JSON, unless it is nil, and decodes the answer into out, unless there is none (204). With a *json.RawMessage as out it
+// hands over the server's bytes as they came. Whatever is not a POST may be sent again after a lost connection.
 func (c *Client) Call(ctx context.Context, method, path string, in, out any) error {
 	body, err := encode(in)
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	return c.retrying(ctx, method != http.MethodPost, func() error { return c.attempt(ctx, method, path, body, out) })
+}
+
+func (c *Client) attempt(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("User-Agent", c.UserAgent)
 	req.Header.Set("Accept", "application/json")
-	if in != nil {
+	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.key != "" {
@@ -113,7 +131,11 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 	if err != nil {
 		return fmt.Errorf("read answer of %s: %w", c.base, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	switch resp.StatusCode {
+	case http.StatusNoContent:
+		return nil
+	case http.StatusOK:
+	default:
 		return errorOf(resp, answer)
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
@@ -123,18 +145,18 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 }
 
 // encode leaves <, > and & as they are: escaping them is for HTML and makes programs longer.
-func encode(in any) (io.Reader, error) {
+func encode(in any) ([]byte, error) {
 	if in == nil {
-		return http.NoBody, nil
+		return nil, nil
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(in)
-	return &b, err
+	return b.Bytes(), err
 }
 
-// Error is the server's refusal to carry out a request. Nothing was run, or its result is lost (status 5xx).
+// Error is the server's refusal to carry out a request. Nothing was run, or its result is lost: see [MayHaveRun].
 type Error struct {
 	Status    int    // HTTP status
 	Code      string // "invalid_field", "unknown_language", ...; empty when the answer was not the API's
@@ -163,10 +185,7 @@ func errorOf(resp *http.Response, answer []byte) *Error {
 			RequestID string `json:"request_id"`
 		} `json:"error"`
 	}
-	e := &Error{Status: resp.StatusCode}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
-	}
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"))}
 	if err := json.Unmarshal(answer, &body); err != nil || body.Error.Message == "" {
 		e.Message = fmt.Sprintf("HTTP status %s: %s", resp.Status, excerpt(answer))
 		return e

@@ -92,6 +92,7 @@ func TestErrors(t *testing.T) {
 				w.WriteHeader(tt.status)
 				_, _ = io.WriteString(w, tt.body)
 			})
+			c.MaxRetries = 0
 			_, err := c.Runtimes(context.Background())
 			var got *Error
 			if !errors.As(err, &got) || *got != tt.want {
@@ -126,12 +127,25 @@ func TestCancel(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	for _, base := range []string{"", "127.0.0.1:8080", "ftp://h", "http://", "http://h?q=1", "http://h#f"} {
+	t.Setenv("RUNTOOLS_URL", "")
+	t.Setenv("RUNTOOLS_API_KEY", "")
+	for _, base := range []string{"127.0.0.1:8080", "ftp://h", "http://", "http://h?q=1", "http://h#f"} {
 		if _, err := New(base, ""); err == nil {
 			t.Errorf("New(%q) succeeded", base)
 		}
 	}
 	if _, err := New("http://h", "key\n"); err == nil {
 		t.Error("a key with a line end succeeded")
+	}
+	if c, err := New("", ""); err != nil || c.base != DefaultURL || c.key != "" {
+		t.Errorf("without anything: %+v, %v", c, err)
+	}
+	t.Setenv("RUNTOOLS_URL", "http://env/")
+	t.Setenv("RUNTOOLS_API_KEY", "env")
+	if c, err := New("", ""); err != nil || c.base != "http://env" || c.key != "env" {
+		t.Errorf("from the environment: %+v, %v", c, err)
+	}
+	if c, err := New("http://given", "given"); err != nil || c.base != "http://given" || c.key != "given" {
+		t.Errorf("given: %+v, %v", c, err)
 	}
 }

@@ -18,7 +18,7 @@ class RunTools(Executor):
     - `api_key`: `rt_live_...`. Default: the environment variable `RUNTOOLS_API_KEY`.
     - `base_url`: the server, a path in front of the API included. Default: `RUNTOOLS_URL`, else `http://127.0.0.1:8080`.
     - `timeout`: seconds until a call is given up, retries and waits included; None for never. Default ten minutes.
-    - `max_retries`: how often a call is sent again after a refusal that ran nothing. Default 4.
+    - `max_retries`: how often a call is sent again after a refusal that ran nothing. Default 3.
     - `ssl_context`: for https, instead of the system's certificates.
 
     It is a context manager, which closes the kept connections at its end.

@@ -19,8 +19,8 @@ from .version import VERSION
 DEFAULT_URL = "http://127.0.0.1:8080"
 # A compile, a run and a wait in the queue may each take minutes. Seconds.
 DEFAULT_TIMEOUT = 600.0
-# A busy server refuses for seconds, not for minutes: these waits make about eight seconds together.
-DEFAULT_RETRIES = 4
+# A busy server refuses for seconds, not for minutes: these waits make about four seconds together.
+DEFAULT_RETRIES = 3
 
 # The first wait, seconds. Each further one is twice as long, up to the longest.
 FIRST_WAIT = 0.5

@@ -12,7 +12,7 @@ export interface RunToolsOptions {
   baseUrl?: string | undefined;
   /** Milliseconds until a call is given up, retries and waits included; `Infinity` for never. Default 600000, ten minutes. */
   timeout?: number | undefined;
-  /** How often a call is sent again after a refusal that ran nothing. Default 4. */
+  /** How often a call is sent again after a refusal that ran nothing. Default 3. */
   maxRetries?: number | undefined;
   /** Takes the place of the global `fetch`: for proxies, TLS settings, longer limits than the runtime's own, tests. */
   fetch?: typeof globalThis.fetch | undefined;
@@ -22,8 +22,8 @@ const optionNames = ["apiKey", "baseUrl", "timeout", "maxRetries", "fetch"];
 const defaultUrl = "http://127.0.0.1:8080";
 /** A compile, a run and a wait in the queue may each take minutes. */
 const defaultTimeout = 600_000;
-/** A busy server refuses for seconds, not for minutes: these waits make about eight seconds together. */
-const defaultRetries = 4;
+/** A busy server refuses for seconds, not for minutes: these waits make about four seconds together. */
+const defaultRetries = 3;
 
 /**
  * A client of the Code Execution API. One serves a whole program.

@@ -1,0 +1,82 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+)
+
+// Session keeps the id of one session and sends its requests one after another: each finds what the one before it left. The files of
+// the working directory and the environment persist, processes do not. It may be used by several goroutines at once.
+type Session struct {
+	client *Client
+	id     string        // guarded by turn
+	turn   chan struct{} // holds one token while a request runs
+}
+
+// Session returns a session whose id is kept: that of an earlier result, a name of the caller's own, or, if empty, the id that the
+// server gives it at its first request.
+func (c *Client) Session(id string) *Session {
+	return &Session{client: c, id: id, turn: make(chan struct{}, 1)}
+}
+
+// Execute is [Client.Execute] in this session. The request's own SessionID and Ephemeral must not be set.
+func (s *Session) Execute(ctx context.Context, req *Request) (*Result, error) {
+	if req.SessionID != "" || req.Ephemeral {
+		return nil, errors.New("request of a session: SessionID and Ephemeral must not be set")
+	}
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	mine := *req
+	mine.SessionID = s.id
+	res, err := s.client.Execute(ctx, &mine)
+	if err == nil {
+		s.id = res.SessionID
+	}
+	return res, err
+}
+
+// ID is empty before the first result of a session that the server is to name. It waits for a request that runs.
+func (s *Session) ID(ctx context.Context) (string, error) {
+	if err := s.enter(ctx); err != nil {
+		return "", err
+	}
+	defer s.leave()
+	return s.id, nil
+}
+
+// Delete ends the session, files and all, after the request that runs; existed is false if there was none any more.
+func (s *Session) Delete(ctx context.Context) (existed bool, err error) {
+	if err := s.enter(ctx); err != nil {
+		return false, err
+	}
+	defer s.leave()
+	if s.id == "" {
+		return false, nil
+	}
+	return s.client.DeleteSession(ctx, s.id)
+}
+
+func (s *Session) enter(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Session) leave() { <-s.turn }
+
+// DeleteSession ends a session, files and all; existed is false if this key has none of that id: it expired, or was deleted already.
+func (c *Client) DeleteSession(ctx context.Context, id string) (existed bool, err error) {
+	err = c.Call(ctx, http.MethodDelete, pathSessions+url.PathEscape(id), nil, nil)
+	var refused *Error
+	if errors.As(err, &refused) && refused.Code == "not_found" {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,50 @@
+// What the compiler must accept, and refuse. It is not run.
+import { type ExecuteResult, RunTools, RunToolsConnectionError, RunToolsError, type Runtime, type Session, type Stage, stdoutBytes } from "@runtools/sdk";
+
+export async function accepted(rt: RunTools, signal: AbortSignal): Promise<void> {
+  const result: ExecuteResult = await rt.execute(
+    { language: "python", files: [{ name: "a", content: new Uint8Array(1) }], env: { A: "1" }, version: undefined },
+    { signal, timeout: 1, maxRetries: 0, requestId: "r" },
+  );
+  await rt.execute({ language: "a language of tomorrow", code: "", sessionId: result.session_id });
+  const stages: (Stage | undefined)[] = [result.run, result.compile];
+  const code: number | null = result.run.code;
+  const cached: true | undefined = result.compile?.cached;
+  const created: true | undefined = result.session_created;
+  if (result.run.limit !== null) {
+    const used: number = result.run.limit.used;
+    void used;
+  }
+  const bytes: Uint8Array = stdoutBytes(result.run);
+  const rows: Runtime[] = await rt.runtimes();
+  const session: Session = rt.session(result.session_id);
+  const deleted: boolean = await session.delete({ signal });
+  void [stages, code, cached, created, bytes, rows, deleted];
+  try {
+    await session.execute({ language: "c", code: "" });
+  } catch (error) {
+    if (error instanceof RunToolsConnectionError) {
+      const base: RunToolsError = error;
+      void base;
+    } else if (error instanceof RunToolsError && error.code === "rate_limited") {
+      const wait: number | undefined = error.retryAfter;
+      void wait;
+    }
+  }
+}
+
+export async function refused(rt: RunTools): Promise<void> {
+  // @ts-expect-error: requests spell it sessionId
+  await rt.execute({ language: "python", code: "", session_id: "s" });
+  // @ts-expect-error: no language
+  await rt.execute({ code: "" });
+  // @ts-expect-error: a session has its own
+  await rt.session().execute({ language: "python", code: "", sessionId: "s" });
+  // @ts-expect-error: a name misspelt
+  new RunTools({ apikey: "" });
+  const result = await rt.execute({ language: "python", code: "" });
+  // @ts-expect-error: not every language compiles
+  void result.compile.status;
+  // @ts-expect-error: no such status
+  void (result.run.status === "TLE");
+}
