@@ -35,6 +35,7 @@ type stageAnswer struct {
 	status         string
 	message        string // "": null
 	limit          *limitHit
+	violations     []wire.Violation
 	cached         bool // compile: no job was needed
 }
 
@@ -49,7 +50,7 @@ func describe(limits *stageLimits, out *jobOutput) stageAnswer {
 	r := out.result
 	a := stageAnswer{
 		stdout: out.stdout.data, stderr: out.stderr.data, code: r.Code,
-		wall: time.Duration(r.WallNS), cpu: time.Duration(r.CPUNS), memory: r.MemoryPeak,
+		wall: time.Duration(r.WallNS), cpu: time.Duration(r.CPUNS), memory: r.MemoryPeak, violations: r.Violations,
 	}
 	if r.Signal != 0 {
 		a.signal = signalName(r.Signal)
@@ -196,6 +197,7 @@ func (a *stageAnswer) append(b []byte) []byte {
 	if a.cached {
 		b = append(b, `,"cached":true`...)
 	}
+	b = appendViolations(b, a.violations)
 	b = append(b, `,"limit":`...)
 	if a.limit == nil {
 		return append(b, "null}"...)
@@ -207,6 +209,30 @@ func (a *stageAnswer) append(b []byte) []byte {
 	b = append(b, `,"used":`...)
 	b = strconv.AppendInt(b, a.limit.used, 10)
 	return append(b, "}}"...)
+}
+
+// appendViolations writes nothing if there are none.
+func appendViolations(b []byte, list []wire.Violation) []byte {
+	for i, v := range list {
+		if i == 0 {
+			b = append(b, `,"violations":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = append(b, `{"syscall":`...)
+		b = appendText(b, []byte(v.Syscall))
+		if v.Args != "" {
+			b = append(b, `,"args":`...)
+			b = appendText(b, []byte(v.Args))
+		}
+		b = append(b, `,"count":`...)
+		b = strconv.AppendUint(b, v.Count, 10)
+		b = append(b, '}')
+	}
+	if len(list) > 0 {
+		b = append(b, ']')
+	}
+	return b
 }
 
 // appendStream writes output as text and, where text cannot carry it, the exact bytes as well.

@@ -310,6 +310,7 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 		return false, err
 	}
 	x.settle(j, whatRemains(out.result), x.changes)
+	x.metrics.deny(x.call.language, out.result.Violations)
 	x.call.timing.compile = time.Duration(out.result.WallNS)
 	a := describe(j.limits, out)
 	a.asCompile()
@@ -340,6 +341,7 @@ func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
 	if err != nil {
 		return err
 	}
+	x.metrics.deny(x.call.language, out.result.Violations)
 	x.call.timing.run = time.Duration(out.result.WallNS)
 	x.ran = describe(j.limits, out)
 	if x.events != nil {

@@ -360,6 +360,8 @@ func (j *fakeJob) step(line string) {
 		j.result.Signal, j.ended = number, true
 	case "limit":
 		j.result.Limit, j.result.Signal, j.ended = rest, 9, true
+	case "deny":
+		j.result.Violations = append(j.result.Violations, wire.Violation{Syscall: "mount", Args: rest, Count: 3}, wire.Violation{Syscall: wire.OtherSyscalls, Count: 1})
 	case "linger":
 		j.linger, j.ended = true, true
 	case "fail":

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // metrics are served on a listener of their own, which needs no key and is not for callers.
@@ -17,9 +19,11 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	phases   *prometheus.HistogramVec
 	whole    prometheus.Histogram
+	denied   *prometheus.CounterVec
 }
 
-// Labels are bounded: language is a name that the image has, outcome one of our statuses and codes.
+// Labels are bounded: language is a name that the image has, outcome one of our statuses and codes, syscall a name that the kernel has, or
+// one of two words.
 func newMetrics(s *server) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
@@ -34,8 +38,11 @@ func newMetrics(s *server) *metrics {
 			Name: "runtools_request_seconds", Help: "Time from the headers of a carried out request to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.000_25, 2, 21), // 250 us to 4 min
 		}),
+		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "runtools_denied_syscalls_total", Help: "Calls that the seccomp profile denied and does not expect, by language and name; * is what did not fit an answer.",
+		}, []string{"language", "syscall"}),
 	}
-	m.registry.MustRegister(m.requests, m.phases, m.whole, &sandboxdCollector{server: s},
+	m.registry.MustRegister(m.requests, m.phases, m.whole, m.denied, &sandboxdCollector{server: s},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, g := range []struct {
 		name, help string
@@ -89,6 +96,13 @@ func (m *metrics) count(c *call) {
 		if p.name != "compile" || p.took > 0 {
 			m.phases.WithLabelValues(p.name).Observe(p.took.Seconds())
 		}
+	}
+}
+
+// deny counts what a job was denied.
+func (m *metrics) deny(language string, list []wire.Violation) {
+	for _, v := range list {
+		m.denied.WithLabelValues(language, v.Syscall).Add(float64(v.Count))
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"strconv"
@@ -108,6 +109,39 @@ func TestStatuses(t *testing.T) {
 		if (run.Code == nil) != (run.Signal != nil) {
 			t.Errorf("%s: code and signal are %v and %v", c.program, run.Code, run.Signal)
 		}
+	}
+}
+
+// What a stage was denied is in its answer and in the metrics; where nothing was there is no field.
+func TestViolations(t *testing.T) {
+	ts := newTestServer(t, nil)
+	r := ts.execute(cc("#compile deny \"x\"", "deny NULL", "deny", "print x"))
+	for name, want := range map[string]string{
+		"compile": `"message":null,"violations":[{"syscall":"mount","args":"\"x\"","count":3},{"syscall":"*","count":1}],"limit":null}`,
+		"run": `"message":null,"violations":[{"syscall":"mount","args":"NULL","count":3},{"syscall":"*","count":1},` +
+			`{"syscall":"mount","count":3},{"syscall":"*","count":1}],"limit":null}`,
+	} {
+		if !strings.Contains(r.Raw, want) {
+			t.Errorf("%s: %s, want %s", name, r.Raw, want)
+		}
+	}
+	if r := ts.execute(python("print x")); strings.Contains(r.Raw, "violations") {
+		t.Error(r.Raw)
+	}
+	families, err := ts.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "runtools_denied_syscalls_total" {
+				got[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[1].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if want := map[string]float64{"c mount": 9, "c *": 3}; !maps.Equal(got, want) {
+		t.Errorf("metrics: %v, want %v", got, want)
 	}
 }
 

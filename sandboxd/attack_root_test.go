@@ -36,6 +36,7 @@ import (
 //	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
 //	                           is what was written until then
 //	want peer, want next       likewise
+//	violations                 what the result of main names: "syscall(args): count" a line
 //	open                       instead of what `want` says this is what happens today: a hole that is known. When it is closed the test
 //	                           fails until the section is removed. "open peer", "open next" likewise
 //
@@ -49,6 +50,8 @@ type attack struct {
 	open     map[string]string
 	limits   wire.Limits
 	alone    bool
+
+	violations *string // nil: whatever there is
 }
 
 type program struct{ language, source string }
@@ -83,6 +86,8 @@ func parseAttack(path string) (*attack, error) {
 			a.want[role] = data
 		case kind == "open":
 			a.open[role] = data
+		case kind == "violations":
+			a.violations = &data
 		case kind == "alone":
 			a.alone = true
 		case kind == "limits":
@@ -374,11 +379,13 @@ type attackRun struct {
 	t      *testing.T
 	a      *attack
 	header string
+	main   *wire.Job
 }
 
 func (r *attackRun) run() {
 	got := map[string]string{}
 	main := r.prepare("main")
+	r.main = main
 	if _, ok := r.a.programs["peer"]; ok {
 		stdin, end, err := os.Pipe()
 		if err != nil {
@@ -532,7 +539,23 @@ func (r *attackRun) job(job *wire.Job, stdin *os.File, ready chan<- struct{}) st
 	if stderr != "" {
 		r.t.Logf("stderr: %.2000s", stderr)
 	}
+	if r.a.violations != nil && r.main == job {
+		r.wantViolations(res)
+	}
 	return describe(res, err) + stdout
+}
+
+func (r *attackRun) wantViolations(res *wire.Result) {
+	r.t.Helper()
+	var got strings.Builder
+	if res != nil {
+		for _, v := range res.Violations {
+			fmt.Fprintf(&got, "%s(%s): %d\n", v.Syscall, v.Args, v.Count)
+		}
+	}
+	if got.String() != *r.a.violations {
+		r.t.Errorf("%s: violations\n%swant\n%s", r.a.title, got.String(), *r.a.violations)
+	}
 }
 
 func (r *attackRun) reader(kill chan<- wire.Kill, limit string, ready chan<- struct{}) (<-chan string, *os.File) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/runtools/runtools/pkg/cgroup"
 	"github.com/runtools/runtools/pkg/jail"
+	"github.com/runtools/runtools/pkg/seccomp"
 	"github.com/runtools/runtools/pkg/wire"
 )
 
@@ -33,8 +34,9 @@ type readyJail struct {
 	slot      int
 	workspace *volume  // empty, held
 	mount     *os.File // of workspace, mapped for this jail
-	loaded    bool     // its runtime waits for the job
-	bytes     int64    // memory it takes while it waits
+	denials   denials
+	loaded    bool  // its runtime waits for the job
+	bytes     int64 // memory it takes while it waits
 
 	// Of a compiler's jail that serves one owner more than once (kept.go).
 	owner string
@@ -123,16 +125,21 @@ func (b *builder) park(r *readyJail) error {
 		return err
 	}
 	defer dev.Close()
-	return r.jail.Build(&jail.Spec{
+	err = r.jail.Build(&jail.Spec{
 		Root:       root,
 		Dev:        dev,
 		Tmp:        jail.Tmpfs{Bytes: r.template.spec.TmpBytes, Inodes: r.template.spec.TmpFiles},
 		Hostname:   hostname,
 		Rlimits:    r.template.rlimits(),
 		InitFilter: b.initFilter,
-		Filter:     r.template.filter,
+		Filter:     r.template.filter.BPF,
+		Listen:     r.template.filter.Notifies,
 		Join:       r.leaf.Add,
 	})
+	if err == nil && r.template.filter.Notifies {
+		go r.denials.answer(seccomp.NewListener(r.jail.Listener()), r.template.filter, b.log)
+	}
+	return err
 }
 
 // loadWeight is the CPU weight of a leaf whose runtime is being loaded: the lowest there is, so that jobs go first.

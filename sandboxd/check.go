@@ -148,7 +148,7 @@ func needImage(c *config) string {
 }
 
 func needProfiles(c *config) string {
-	if _, err := loadProfile(c.Profiles, initProfile); err != nil {
+	if _, err := loadInitProfile(c.Profiles); err != nil {
 		return err.Error() + ": set profiles to the folder seccomp-profiles"
 	}
 	return ""
@@ -161,7 +161,7 @@ func needUser(c *config) string {
 	return ""
 }
 
-// descriptorsPerJail: pidfd, two control sockets, user namespace, four of the cgroup, a mount; and those of its job.
+// descriptorsPerJail: pidfd, two control sockets, the filter's listener, user namespace, four of the cgroup, a mount; and those of its job.
 const descriptorsPerJail = 16
 
 func needDescriptors(c *config) string {

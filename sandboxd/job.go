@@ -119,6 +119,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		return nil, err
 	}
 	taken := monotonic()
+	j.ready.denials.begin()
 	if err := j.ready.jail.Start(j.jailJob()); err != nil {
 		return nil, j.notBegun(j.startError(err))
 	}
@@ -350,7 +351,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		limit = "" // the program had ended when the timer fired
 	}
 	r := &wire.Result{
-		Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
+		Violations: j.ready.denials.list(), Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
 	}
 	switch {
 	case waitErr != nil && limit == "":

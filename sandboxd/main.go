@@ -198,7 +198,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 			t.spec.Parked = nil
 		}
 	}
-	initFilter, err := seccomp.Load(filepath.Join(c.Profiles, initProfile+".json"))
+	initFilter, err := loadInitProfile(c.Profiles)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +252,7 @@ func (d *daemon) lock(name string) error {
 	return nil
 }
 
-func (d *daemon) newBuilder(c *config, initFilter []byte, log *slog.Logger) (*builder, error) {
+func (d *daemon) newBuilder(c *config, initFilter *seccomp.Filter, log *slog.Logger) (*builder, error) {
 	rootfs, err := filepath.EvalSymlinks(filepath.Join(c.Image, "rootfs"))
 	if err != nil {
 		return nil, err
@@ -262,7 +262,7 @@ func (d *daemon) newBuilder(c *config, initFilter []byte, log *slog.Logger) (*bu
 		return nil, err
 	}
 	b := &builder{
-		cgroups: d.cgroups, root: rootfs, initFilter: initFilter, log: log,
+		cgroups: d.cgroups, root: rootfs, initFilter: initFilter.BPF, log: log,
 		slots:  newSlots(c.FirstUID, c.MaxJails),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
 		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors),

@@ -78,7 +78,7 @@ const poolMax = 32
 type template struct {
 	name   string // "<folder>/<template>"
 	spec   templateSpec
-	filter []byte
+	filter *seccomp.Filter
 }
 
 // parseTemplates reads a jail.json strictly.
@@ -154,7 +154,7 @@ func loadTemplates(image, profiles string) (map[string]*template, error) {
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("%s holds no languages: build an image with `make rootfs`, or set image", image)
 	}
-	filters := map[string][]byte{}
+	filters := map[string]*seccomp.Filter{}
 	templates := map[string]*template{}
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
@@ -178,11 +178,20 @@ func loadTemplates(image, profiles string) (map[string]*template, error) {
 	return templates, nil
 }
 
-func loadProfile(profiles, name string) ([]byte, error) {
+func loadProfile(profiles, name string) (*seccomp.Filter, error) {
 	if name == "" || name != filepath.Base(name) {
 		return nil, fmt.Errorf("seccomp: %q is not the name of a profile", name)
 	}
 	return seccomp.Load(filepath.Join(profiles, name+".json"))
+}
+
+// loadInitProfile loads the profile of every PID 1.
+func loadInitProfile(profiles string) (*seccomp.Filter, error) {
+	f, err := loadProfile(profiles, initProfile)
+	if err == nil && f.Notifies {
+		return nil, fmt.Errorf("seccomp: %s.json answers with errors: PID 1 has no listener, it must be killed", initProfile)
+	}
+	return f, err
 }
 
 // rlimits of the program. Memory is never bounded here (RLIMIT_AS): the JVM, V8 and the CLR reserve far more than they use.

@@ -55,6 +55,11 @@ type stage struct {
 	Message      *string `json:"message"`
 	Cached       bool    `json:"cached"`
 	Limit        *limit  `json:"limit"`
+	Violations   []struct {
+		Syscall string `json:"syscall"`
+		Args    string `json:"args"`
+		Count   uint64 `json:"count"`
+	} `json:"violations"`
 }
 
 type limit struct {

@@ -108,6 +108,15 @@ type Stage struct {
 	Message    string  `json:"message"`     // one sentence with figures, or empty
 	Cached     bool    `json:"cached"`      // of Compile: no compiler ran, the same was compiled before; the figures are 0
 	LimitFired *Limit  `json:"limit"`       // nil when none did
+
+	Violations []Violation `json:"violations"` // system calls that the sandbox denied, at most 20
+}
+
+// Violation is one kind of system call that the sandbox denied.
+type Violation struct {
+	Syscall string `json:"syscall"` // name, "unknown" for a number that has none, or "*" for all that did not fit
+	Args    string `json:"args"`    // printable ASCII, at most 200 bytes, or empty: written by the program, not to be trusted
+	Count   uint64 `json:"count"`
 }
 
 // Limit is the limit that ended a stage, in the unit of the request field it is called after.

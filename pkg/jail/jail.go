@@ -34,13 +34,14 @@ const maxEnviron = 128 << 10
 //
 // It runs one job at most, but for a compiler, which runs no foreign code (Job.Again). One goroutine uses it, but Kill and Close may come from another.
 type Jail struct {
-	pidfd  *os.File // of PID 1
-	init   *control // of PID 1
-	runner *control
-	userNS *os.File
-	pid    int      // of the runner, in our PID namespace
-	end    *os.File // after Load: the page in which the runtime says that its program has ended
-	pidRun *os.File // after a Start with Job.Again: pidfd of the runner
+	pidfd    *os.File // of PID 1
+	init     *control // of PID 1
+	runner   *control
+	userNS   *os.File
+	pid      int      // of the runner, in our PID namespace
+	end      *os.File // after Load: the page in which the runtime says that its program has ended
+	listener *os.File // of the runner's filter, or nil
+	pidRun   *os.File // after a Start with Job.Again: pidfd of the runner
 
 	job   plan // what PID 1 was told by Start
 	again bool // Job.Again of it
@@ -72,6 +73,7 @@ type Spec struct {
 	Rlimits    []Rlimit
 	InitFilter []byte // BPF for PID 1
 	Filter     []byte // BPF for the program
+	Listen     bool   // Filter sends calls to a listener: Jail.Listener
 	// Join moves a process, by its PID in our own namespace, into the cgroup of the job.
 	Join func(pid int) error
 }
@@ -121,7 +123,7 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	p.add(step{op: opBounding, what: "empty bounding set"})
 	p.caps(initCaps)
 	p.add(step{op: opNoNewPrivs, what: "set no_new_privs"})
-	p.filter(s.InitFilter)
+	p.filter(s.InitFilter, 0)
 	_, _, err := j.init.do(&p)
 	return err
 }
@@ -158,10 +160,44 @@ func (j *Jail) buildRunner(s *Spec) error {
 	p.caps(0)
 	p.add(step{op: opNoNewPrivs, what: "set no_new_privs"})
 	p.add(step{op: opKeepOnly, what: "close descriptors"})
-	p.filter(s.Filter)
-	_, _, err = j.runner.do(&p)
+	p.filter(s.Filter, listenFlags(s))
+	_, listener, err := j.runner.do(&p)
+	if err != nil || !s.Listen {
+		return err
+	}
+	if listener == nil {
+		return errors.New("jail: internal error: the runner sent no listener")
+	}
+	defer listener.Close()
+	j.listener, err = pollable(listener)
 	return err
 }
+
+// pollable is a copy of a descriptor that Go's runtime polls.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("jail: dup: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile looks at it
+		unix.Close(fd)
+		return nil, fmt.Errorf("jail: set nonblock: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "seccomp listener"), nil
+}
+
+// listenFlags ask for a listener of the filter. Once a call was received from it, the caller waits for the answer alone: a signal must not
+// show the program EINTR where it had been told an error at once. The flag is of Linux 5.19, older than any that we run on.
+func listenFlags(s *Spec) uint64 {
+	if !s.Listen {
+		return 0
+	}
+	return unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+}
+
+// Listener is where the kernel hands over the calls that Spec.Filter wants decided outside, from Build to Close; nil without Spec.Listen.
+// When it is closed, calls that wait for an answer and all later ones get ENOSYS. It does not block.
+func (j *Jail) Listener() *os.File { return j.listener }
 
 // Load turns the parked runner into a runtime that waits for the job (rootfs/parked): argv is executed with the environment env, inside the
 // finished jail, in the place where the workspace will be. The runtime says itself when it is ready.
@@ -548,7 +584,7 @@ func (j *Jail) Close() {
 	if j.runner != nil {
 		j.runner.close()
 	}
-	for _, f := range []*os.File{j.userNS, j.end, j.pidRun} {
+	for _, f := range []*os.File{j.userNS, j.end, j.pidRun, j.listener} {
 		if f != nil {
 			f.Close()
 		}

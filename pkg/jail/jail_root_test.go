@@ -517,3 +517,62 @@ func BenchmarkRun(b *testing.B) {
 	}
 	b.ReportMetric(float64(total.Microseconds())/float64(b.N), "us/run")
 }
+
+// A call that the filter hands over is the listener's to answer; closing it denies the call, and a call that nobody answers keeps no jail alive.
+func TestListener(t *testing.T) {
+	b := newBench(t)
+	var handOver []byte // sethostname goes to the listener
+	for _, i := range []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_SETHOSTNAME},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	} {
+		handOver = append(binary.NativeEndian.AppendUint16(handOver, i.Code), i.Jt, i.Jf)
+		handOver = binary.NativeEndian.AppendUint32(handOver, i.K)
+	}
+	for _, end := range []string{"close", "kill"} {
+		j, err := b.spawner.Spawn(testIDs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		spec := b.spec(t, j)
+		spec.Filter, spec.Listen = handOver, true
+		if err := j.Build(spec); err != nil {
+			t.Fatal(err)
+		}
+		workspace, _ := b.volume(t, j, false)
+		out, outWrite := pipe(t)
+		err = j.Start(&Job{Workspace: workspace, Argv: []string{"/bin/sh", "-c", "echo before; hostname x 2>&1; echo after"}, Env: []string{"PATH=/bin"}, Stdout: outWrite})
+		outWrite.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := j.Listener().SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = raw.Read(func(fd uintptr) bool { // Go's runtime polls it
+			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(poll, 0)
+			return err != nil || n > 0
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "before\nhostname: sethostname: Function not implemented\nafter\n"
+		if end == "close" {
+			j.Listener().Close()
+		} else {
+			want = "before\n"
+			j.Kill()
+		}
+		if _, err := j.Wait(); (end == "kill") != errors.Is(err, ErrKilled) {
+			t.Errorf("%s: %v", end, err)
+		}
+		if got := drain(t, out); got != want {
+			t.Errorf("%s: %q, want %q", end, got, want)
+		}
+	}
+}

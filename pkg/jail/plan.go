@@ -55,8 +55,8 @@ func (p *plan) restCaps(mask uint64) {
 	p.add(step{op: opCaps, b: mask, what: "rest capabilities"})
 }
 
-func (p *plan) filter(bpf []byte) {
-	p.add(step{op: opFilter, a: uint64(len(bpf)), s1: bpf, what: "load seccomp filter"})
+func (p *plan) filter(bpf []byte, flags uint64) {
+	p.add(step{op: opFilter, a: uint64(len(bpf)), b: flags, s1: bpf, what: "load seccomp filter"})
 }
 
 func (p *plan) mount(kind, path string, flags uint64, options string) {

@@ -64,7 +64,7 @@ static unsigned fd_count;
 static int control;     /* our end of the control socket */
 static int in_jail;     /* we are PID 1 or a runner */
 static int relay = -1;  /* in PID 1: Go's end of the runner's control socket */
-static int child_pidfd = -1;
+static int reply_fd = -1; /* goes along with the next reply */
 static struct zygote_reply reply;
 
 static uint64_t now_ns(void)
@@ -103,30 +103,35 @@ static void receive_packet(void)
 	}
 }
 
-/* Replies; the pidfd of a spawned child goes along. */
-static void send_reply(void)
+/* Sends a packet with descriptors beside it. */
+static int send_packet(int socket, void *bytes, size_t size, const int *passed, size_t count)
 {
 	union {
 		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
+		char bytes[CMSG_SPACE(sizeof(int) * ZYGOTE_MAX_FDS)];
 	} cbuf;
-	struct iovec iov = { &reply, sizeof reply };
+	struct iovec iov = { bytes, size };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (child_pidfd >= 0) {
+	if (count > 0) {
 		memset(&cbuf, 0, sizeof cbuf);
 		msg.msg_control = &cbuf;
-		msg.msg_controllen = sizeof cbuf;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * count);
 		cbuf.align.cmsg_level = SOL_SOCKET;
 		cbuf.align.cmsg_type = SCM_RIGHTS;
-		cbuf.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&cbuf.align), &child_pidfd, sizeof(int));
+		cbuf.align.cmsg_len = CMSG_LEN(sizeof(int) * count);
+		memcpy(CMSG_DATA(&cbuf.align), passed, sizeof(int) * count);
 	}
-	if (sendmsg(control, &msg, MSG_NOSIGNAL) < 0)
+	return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+static void send_reply(void)
+{
+	if (send_packet(control, &reply, sizeof reply, &reply_fd, reply_fd >= 0) < 0)
 		_exit(0);
-	if (child_pidfd >= 0)
-		close(child_pidfd);
-	child_pidfd = -1;
+	if (reply_fd >= 0)
+		close(reply_fd);
+	reply_fd = -1;
 }
 
 static void close_received(void)
@@ -149,7 +154,7 @@ static int step_spawn(const struct zygote_step *s)
 {
 	struct clone_args args = {
 		.flags = s->a | (in_jail ? 0 : CLONE_PIDFD), /* sandboxd watches PID 1 alone */
-		.pidfd = (uint64_t)(uintptr_t)&child_pidfd,
+		.pidfd = (uint64_t)(uintptr_t)&reply_fd,
 		.exit_signal = SIGCHLD,
 	};
 	long pid = syscall(SYS_clone3, &args, sizeof args);
@@ -166,7 +171,7 @@ static int step_spawn(const struct zygote_step *s)
 		if (i != s->fd)
 			close(fds[i]);
 	fd_count = 0;
-	child_pidfd = -1;
+	reply_fd = -1;
 	in_jail = 1;
 	signal(SIGCHLD, SIG_DFL);
 	serve();
@@ -213,7 +218,10 @@ static int step_caps(const struct zygote_step *s)
 static int step_filter(const struct zygote_step *s)
 {
 	struct sock_fprog prog = { .len = s->a / sizeof(struct sock_filter), .filter = (struct sock_filter *)str(s->s1) };
-	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog);
+	long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, s->b, &prog);
+	if (listener > 0) /* 0: none was asked for */
+		reply_fd = (int)listener;
+	return listener < 0 ? -1 : 0;
 }
 
 static int step_rlimit(const struct zygote_step *s)
@@ -323,19 +331,7 @@ static int step_keep_only(void)
 
 static int step_relay(const struct zygote_step *s)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int) * ZYGOTE_MAX_FDS)];
-	} cbuf;
-	struct iovec iov = { packet.bytes + s->s1, s->a };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cbuf, .msg_controllen = CMSG_SPACE(sizeof(int) * s->c) };
-
-	memset(&cbuf, 0, sizeof cbuf);
-	cbuf.align.cmsg_level = SOL_SOCKET;
-	cbuf.align.cmsg_type = SCM_RIGHTS;
-	cbuf.align.cmsg_len = CMSG_LEN(sizeof(int) * s->c);
-	memcpy(CMSG_DATA(&cbuf.align), fds + s->fd, sizeof(int) * s->c);
-	return sendmsg(relay, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
+	return send_packet(relay, packet.bytes + s->s1, s->a, fds + s->fd, s->c);
 }
 
 /* Sets argv and env to the words of an exec step. */

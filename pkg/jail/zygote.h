@@ -36,7 +36,7 @@ enum zygote_op {
 	ZOP_BOUNDING,    /* empty the capability bounding set */
 	ZOP_CAPS,        /* effective becomes a, permitted a and b, inheritable and ambient empty */
 	ZOP_NNP,         /* no_new_privs */
-	ZOP_FILTER,      /* install the seccomp program of a bytes at s1 */
+	ZOP_FILTER,      /* install the seccomp program of a bytes at s1 with flags b; the listener that they may ask for goes into the reply */
 	ZOP_RLIMIT,      /* resource a: soft b, hard c */
 	ZOP_MOUNT,       /* type s1 on path s2, flags a, options at b; the source is s1 */
 	ZOP_BIND,        /* path s1 on path s2 */

@@ -16,7 +16,7 @@ import (
 )
 
 // Profile is the content of one file of seccomp-profiles/. Field names are those of the OCI runtime specification (config-linux.md,
-// "Seccomp"); Why is ours.
+// "Seccomp"); Why and Expected are ours.
 type Profile struct {
 	Why             string   `json:"why"`             // what the profile is for
 	DefaultAction   string   `json:"defaultAction"`   // for a call that no rule names: SCMP_ACT_ERRNO or SCMP_ACT_KILL_PROCESS
@@ -32,6 +32,9 @@ type Rule struct {
 	ErrnoRet *uint    `json:"errnoRet,omitempty"` // with SCMP_ACT_ERRNO
 	Args     []Arg    `json:"args,omitempty"`     // all must hold
 	Why      string   `json:"why"`
+	// Expected, of a denial, means that runtimes and libraries try the call as a matter of course and then do without it: it is denied
+	// without a word. Every other denial is a violation, which the answer names.
+	Expected bool `json:"expected,omitempty"`
 }
 
 // Arg is a condition on one argument, compared as 64 bits.
@@ -67,8 +70,8 @@ func Parse(data []byte) (*Profile, error) {
 	return &p, nil
 }
 
-// Load reads a profile from a file and compiles it.
-func Load(path string) ([]byte, error) {
+// Read reads a profile from a file.
+func Read(path string) (*Profile, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -77,51 +80,107 @@ func Load(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	bpf, err := p.Compile()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return bpf, nil
+	return p, nil
 }
 
-// Compile returns an array of struct sock_filter.
-func (p *Profile) Compile() ([]byte, error) {
-	filter, err := p.filter()
+// Load reads a profile from a file and compiles it.
+func Load(path string) (*Filter, error) {
+	p, err := Read(path)
 	if err != nil {
 		return nil, err
 	}
-	defer filter.Release()
-	return export(filter.ExportBPF)
+	f, err := p.Compile()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
 }
 
 // Text returns the program as libseccomp's pseudo code, for people and for golden tests.
 func (p *Profile) Text() (string, error) {
-	filter, err := p.filter()
+	fallback, rules, err := p.resolve()
 	if err != nil {
 		return "", err
 	}
-	defer filter.Release()
-	text, err := export(filter.ExportPFC)
+	text, err := p.build(fallback, rules, enforced, (*seccomp.ScmpFilter).ExportPFC)
 	return string(text), err
 }
 
-func (p *Profile) filter() (*seccomp.ScmpFilter, error) {
-	fallback, err := action(p.DefaultAction, p.DefaultErrnoRet)
-	if err != nil {
-		return nil, fmt.Errorf("defaultAction: %w", err)
+// rule is one call of a Rule, in the terms of libseccomp.
+type rule struct {
+	call     seccomp.ScmpSyscall
+	act      seccomp.ScmpAction
+	args     []Arg
+	expected bool
+}
+
+// resolve checks every rule and looks its calls up.
+func (p *Profile) resolve() (fallback seccomp.ScmpAction, rules []rule, err error) {
+	if fallback, err = action(p.DefaultAction, p.DefaultErrnoRet); err != nil {
+		return 0, nil, fmt.Errorf("defaultAction: %w", err)
 	}
+	for i := range p.Syscalls {
+		r := &p.Syscalls[i]
+		act, err := action(r.Action, r.ErrnoRet)
+		if err != nil {
+			return 0, nil, fmt.Errorf("syscalls[%d]: %w", i, err)
+		}
+		if r.Expected && !isErrno(act) {
+			return 0, nil, fmt.Errorf("syscalls[%d]: expected stands beside %s: it is for SCMP_ACT_ERRNO", i, r.Action)
+		}
+		for _, a := range r.Args {
+			if _, ok := compareOps[a.Op]; !ok {
+				return 0, nil, fmt.Errorf("syscalls[%d]: args: unknown op %q", i, a.Op)
+			}
+		}
+		for _, name := range r.Names {
+			call, err := seccomp.GetSyscallFromName(name)
+			if err != nil {
+				return 0, nil, fmt.Errorf("syscalls[%d]: %s: this libseccomp does not know the call: correct the name or leave it out", i, name)
+			}
+			rules = append(rules, rule{call, act, r.Args, r.Expected})
+		}
+	}
+	return fallback, rules, nil
+}
+
+// enforced leaves the action of a rule as it stands.
+func enforced(act seccomp.ScmpAction, _ bool) seccomp.ScmpAction { return act }
+
+// notified lets the listener answer for the denials that nobody expects. A call that is answered with 0 is not denied.
+func notified(act seccomp.ScmpAction, expected bool) seccomp.ScmpAction {
+	if isErrno(act) && errnoOf(act) != 0 && !expected {
+		return seccomp.ActNotify
+	}
+	return act
+}
+
+// build has libseccomp make a program in which each action is what change makes of it, and returns what write writes of it.
+func (p *Profile) build(fallback seccomp.ScmpAction, rules []rule, change func(act seccomp.ScmpAction, expected bool) seccomp.ScmpAction,
+	write func(*seccomp.ScmpFilter, *os.File) error) ([]byte, error) {
+	fallback = change(fallback, false)
 	filter, err := seccomp.NewFilter(fallback)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.fill(filter, fallback); err != nil {
-		filter.Release()
+	defer filter.Release()
+	if err := p.setABIs(filter); err != nil {
 		return nil, err
 	}
-	return filter, nil
+	for _, r := range rules {
+		act := change(r.act, r.expected)
+		if act == fallback {
+			continue // libseccomp refuses a rule that changes nothing; in a profile it still says why
+		}
+		if err := addRule(filter, act, &r); err != nil {
+			name, _ := r.call.GetName()
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return export(func(f *os.File) error { return write(filter, f) })
 }
 
-func (p *Profile) fill(filter *seccomp.ScmpFilter, fallback seccomp.ScmpAction) error {
+func (p *Profile) setABIs(filter *seccomp.ScmpFilter) error {
 	// libseccomp puts the check of the ABI first. A call through another ABI (i386's int 0x80, x32) has other numbers and other
 	// argument rules, so it must never reach the list: the process is killed.
 	if err := filter.SetBadArchAction(seccomp.ActKillProcess); err != nil {
@@ -146,55 +205,32 @@ func (p *Profile) fill(filter *seccomp.ScmpFilter, fallback seccomp.ScmpAction) 
 			return fmt.Errorf("architectures: %s: %w", name, err)
 		}
 	}
-	for i, r := range p.Syscalls {
-		if err := addRule(filter, fallback, &r); err != nil {
-			return fmt.Errorf("syscalls[%d]: %w", i, err)
-		}
-	}
 	return nil
 }
 
-func addRule(filter *seccomp.ScmpFilter, fallback seccomp.ScmpAction, r *Rule) error {
-	act, err := action(r.Action, r.ErrnoRet)
-	if err != nil {
-		return err
-	}
+func addRule(filter *seccomp.ScmpFilter, act seccomp.ScmpAction, r *rule) error {
 	var conditions []seccomp.ScmpCondition
-	for _, a := range r.Args {
-		op, ok := compareOps[a.Op]
-		if !ok {
-			return fmt.Errorf("args: unknown op %q", a.Op)
-		}
+	for _, a := range r.args {
 		values := []uint64{a.Value}
-		if op == seccomp.CompareMaskedEqual {
+		if a.Op == maskedEqual {
 			values = append(values, a.ValueTwo)
 		}
-		c, err := seccomp.MakeCondition(a.Index, op, values...)
+		c, err := seccomp.MakeCondition(a.Index, compareOps[a.Op], values...)
 		if err != nil {
 			return fmt.Errorf("args: %w", err)
 		}
 		conditions = append(conditions, c)
 	}
-	for _, name := range r.Names {
-		call, err := seccomp.GetSyscallFromName(name)
-		if err != nil {
-			return fmt.Errorf("%s: this libseccomp does not know the call: correct the name or leave it out", name)
-		}
-		if act == fallback {
-			continue // libseccomp refuses a rule that changes nothing; in a profile it still says why
-		}
-		if err := filter.AddRuleConditionalExact(call, act, conditions); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
+	return filter.AddRuleConditionalExact(r.call, act, conditions)
 }
+
+const maskedEqual = "SCMP_CMP_MASKED_EQ"
 
 var compareOps = map[string]seccomp.ScmpCompareOp{
 	"SCMP_CMP_NE": seccomp.CompareNotEqual, "SCMP_CMP_EQ": seccomp.CompareEqual,
 	"SCMP_CMP_LT": seccomp.CompareLess, "SCMP_CMP_LE": seccomp.CompareLessOrEqual,
 	"SCMP_CMP_GT": seccomp.CompareGreater, "SCMP_CMP_GE": seccomp.CompareGreaterEqual,
-	"SCMP_CMP_MASKED_EQ": seccomp.CompareMaskedEqual,
+	maskedEqual: seccomp.CompareMaskedEqual,
 }
 
 func action(name string, errno *uint) (seccomp.ScmpAction, error) {
@@ -214,6 +250,10 @@ func action(name string, errno *uint) (seccomp.ScmpAction, error) {
 	}
 	return 0, fmt.Errorf("unknown action %q", name)
 }
+
+func isErrno(act seccomp.ScmpAction) bool { return act&0xffff == seccomp.ActErrno }
+
+func errnoOf(act seccomp.ScmpAction) unix.Errno { return unix.Errno(act >> 16) }
 
 // export runs one of libseccomp's writers, which want a file.
 func export(write func(*os.File) error) ([]byte, error) {

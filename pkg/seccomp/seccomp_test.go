@@ -12,10 +12,12 @@ func TestProfilesOfTheRepositoryCompile(t *testing.T) {
 		t.Fatalf("profiles: %v, %v", paths, err)
 	}
 	for _, path := range paths {
-		bpf, err := Load(path)
+		f, err := Load(path)
 		if err != nil {
 			t.Error(err)
+			continue
 		}
+		bpf := f.BPF
 		if len(bpf) == 0 || len(bpf)%8 != 0 || len(bpf)/8 > 4096 { // BPF_MAXINSNS
 			t.Errorf("%s: program of %d bytes", path, len(bpf))
 		}
@@ -44,6 +46,7 @@ func TestCompileRefuses(t *testing.T) {
 		"unknown action": {`{"names":["read"],"action":"SCMP_ACT_PRAY","why":"y"}`, `unknown action "SCMP_ACT_PRAY"`},
 		"no errno":       {`{"names":["read"],"action":"SCMP_ACT_ERRNO","why":"y"}`, "needs errnoRet"},
 		"stray errno":    {`{"names":["read"],"action":"SCMP_ACT_ALLOW","errnoRet":1,"why":"y"}`, "errnoRet stands beside"},
+		"stray expected": {`{"names":["read"],"action":"SCMP_ACT_ALLOW","expected":true,"why":"y"}`, "expected stands beside SCMP_ACT_ALLOW"},
 		"unknown op":     {`{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"op":"<"}],"why":"y"}`, `unknown op "<"`},
 	} {
 		p, err := Parse([]byte(`{"why":"x","defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[` + c.text + `]}`))

@@ -120,6 +120,10 @@ type Result struct {
 	MemoryPeak int64  `json:"memory_peak"`  // bytes
 	MemoryMax  int64  `json:"memory_limit"` // bytes: the limit that was in force
 
+	// Violations are the calls that the seccomp profile denied and does not expect, in the order in which each was first made. At most
+	// MaxViolations; what did not fit is counted in a last one whose Syscall is OtherSyscalls.
+	Violations []Violation `json:"violations,omitempty"`
+
 	WorkspaceDropped bool `json:"workspace_dropped"` // with DropUnchanged: it held Files as they were given, and nothing else
 
 	WorkspaceBytes int64 `json:"workspace_bytes"` // in the workspace after the job
@@ -131,6 +135,19 @@ type Result struct {
 	CheckoutNS int64 `json:"checkout_ns"` // taking the jail and attaching volumes
 	FilesNS    int64 `json:"files_ns"`    // from there to exec
 	ExecAt     int64 `json:"exec_at"`     // CLOCK_MONOTONIC of this machine when exec began, nanoseconds; 0 if it never came to that
+}
+
+// MaxViolations bounds Result.Violations; OtherSyscalls is the Syscall of the last, when there were more.
+const (
+	MaxViolations = 20
+	OtherSyscalls = "*"
+)
+
+// Violation is one kind of denied call.
+type Violation struct {
+	Syscall string `json:"syscall"`        // name; "unknown" for a number that has none
+	Args    string `json:"args,omitempty"` // printable ASCII, at most 200 bytes; "" if nobody looked at them. Written by the program: never to be trusted
+	Count   uint64 `json:"count"`
 }
 
 // Status is a snapshot of the server.

@@ -1,0 +1,144 @@
+package seccomp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/seccomp/libseccomp-golang"
+	"golang.org/x/sys/unix"
+)
+
+// run interprets a program of the kernel's BPF machine as far as libseccomp uses it, on a call of x86-64: the action and its data.
+func run(t *testing.T, bpf []byte, nr uint32, args [6]uint64) uint32 {
+	t.Helper()
+	e := binary.NativeEndian
+	data := e.AppendUint32(nil, nr)
+	data = e.AppendUint32(data, unix.AUDIT_ARCH_X86_64)
+	data = e.AppendUint64(data, 0)
+	for _, a := range args {
+		data = e.AppendUint64(data, a)
+	}
+	var acc uint32
+	for pc := 0; ; pc++ {
+		ins := bpf[pc*8:]
+		code, yes, no, k := e.Uint16(ins), int(ins[2]), int(ins[3]), e.Uint32(ins[4:])
+		jump := func(cond bool) {
+			if cond {
+				pc += yes
+			} else {
+				pc += no
+			}
+		}
+		switch code {
+		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
+			acc = e.Uint32(data[k:])
+		case unix.BPF_ALU | unix.BPF_AND | unix.BPF_K:
+			acc &= k
+		case unix.BPF_JMP | unix.BPF_JA:
+			pc += int(k)
+		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
+			jump(acc == k)
+		case unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K:
+			jump(acc > k)
+		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
+			jump(acc >= k)
+		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
+			jump(acc&k != 0)
+		case unix.BPF_RET | unix.BPF_K:
+			return k
+		default:
+			t.Fatalf("instruction %d: unknown code %#x", pc, code)
+		}
+	}
+}
+
+// What we answer for a denied call is what the kernel would have answered by the profile alone, and what is allowed or expected never comes
+// to us: both programs that libseccomp makes of a profile are asked about every call, with arguments around every constant of the profile.
+func TestListenerAnswersAsTheProfileDoes(t *testing.T) {
+	paths, err := filepath.Glob("../../seccomp-profiles/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no profiles", err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			f, plain := loadBoth(t, path)
+			rng := rand.New(rand.NewPCG(1, 2))
+			asked := map[string]int{}
+			for nr := range uint32(512) {
+				for range 200 {
+					args := f.probe(rng, seccomp.ScmpSyscall(nr))
+					want := run(t, plain, nr, args)
+					got := run(t, f.BPF, nr, args)
+					act, expected := f.decide(seccomp.ScmpSyscall(nr), args)
+					kind := fmt.Sprintf("%#x", want&unix.SECCOMP_RET_ACTION_FULL)
+					if got == unix.SECCOMP_RET_USER_NOTIF {
+						kind = "notified"
+						errno := f.Errno(&Call{number: seccomp.ScmpSyscall(nr), args: args})
+						got = unix.SECCOMP_RET_ERRNO | uint32(errno)
+						if expected || !isErrno(act) {
+							t.Fatalf("call %d %x: notified, though the profile says %v, expected %v", nr, args, act, expected)
+						}
+					} else if isErrno(act) && errnoOf(act) != 0 && !expected {
+						t.Fatalf("call %d %x: denied without a word", nr, args)
+					}
+					if got != want {
+						t.Fatalf("call %d %x: %#x, want %#x", nr, args, got, want)
+					}
+					asked[kind]++
+				}
+			}
+			t.Log(asked)
+			if f.Notifies != (asked["notified"] > 0) {
+				t.Errorf("Notifies is %v, and of the calls %v", f.Notifies, asked)
+			}
+		})
+	}
+}
+
+func loadBoth(t *testing.T, path string) (f *Filter, plain []byte) {
+	t.Helper()
+	f, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fallback, rules, err := p.resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err = p.build(fallback, rules, enforced, (*seccomp.ScmpFilter).ExportBPF); err != nil {
+		t.Fatal(err)
+	}
+	return f, plain
+}
+
+// probe chooses arguments that lie at the borders of the call's rules.
+func (f *Filter) probe(rng *rand.Rand, call seccomp.ScmpSyscall) (args [6]uint64) {
+	for i := range args {
+		args[i] = rng.Uint64() >> rng.IntN(65)
+	}
+	for _, r := range f.rules[call] {
+		for _, a := range r.args {
+			if rng.IntN(3) > 0 {
+				v := a.Value
+				if a.Op == maskedEqual {
+					v = a.ValueTwo | rng.Uint64()&^a.Value>>rng.IntN(64)
+				}
+				args[a.Index] = v + uint64(rng.IntN(3)) - 1
+				if rng.IntN(2) == 0 {
+					args[a.Index] = v
+				}
+				if rng.IntN(8) == 0 {
+					args[a.Index] |= 1 << (32 + rng.IntN(32))
+				}
+			}
+		}
+	}
+	return args
+}
