@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-vm lint sdk docs fuzz crash bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-vm record lint sdk docs fuzz crash bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -96,6 +96,12 @@ docs: sdk
 	node sdk/typescript/scripts/reference.mjs > docs/sdk/typescript.md
 	python3 sdk/python/reference.py > docs/sdk/python.md
 
+# What samples and fidelity programs call, by language, in seccomp-profiles/use: what was there is replaced. docs/seccomp.md.
+record: all
+	rm -f seccomp-profiles/use/*.json
+	mkdir -p seccomp-profiles/use
+	RUNTOOLS_RECORD=$(CURDIR)/seccomp-profiles/use RUNTOOLS_STATE=$(STATE) $(GO) test -timeout 30m -run 'TestSamples|TestFidelity' ./apid/e2e
+
 # The cgroup v2 half: the same tests in a virtual machine whose kernel has nothing else. Software emulation; minutes.
 test-vm: deps test-deps
 	@mkdir -p bin/vm
@@ -110,7 +116,7 @@ VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLe
 
 # Each decoder of foreign bytes for FUZZTIME.
 fuzz:
-	for target in ./pkg/wire:FuzzRequest ./pkg/lang:FuzzParse ./pkg/seccomp:FuzzParse ./apid:FuzzDecodeRequest ./sandboxd:FuzzParseTemplates; do \
+	for target in ./pkg/wire:FuzzRequest ./pkg/lang:FuzzParse ./pkg/seccomp:FuzzParse ./pkg/seccomp:FuzzDescribe ./apid:FuzzDecodeRequest ./sandboxd:FuzzParseTemplates; do \
 		$(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}" || exit 1; done
 
 # The performance tables, against the bare commands in the same run; docs/performance.md. ARGS="-only languages" for a part.
@@ -138,7 +144,7 @@ bench-deps: all
 install: binaries mkrootfs
 	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/usr/share/runtools/rootfs $(DESTDIR)/usr/share/runtools/seccomp-profiles $(DESTDIR)/etc/runtools $(DESTDIR)/usr/lib/systemd/system
 	install bin/sandboxd bin/apid bin/runtools bin/mkrootfs $(DESTDIR)/usr/local/bin/
-	install -m 644 seccomp-profiles/*.json $(DESTDIR)/usr/share/runtools/seccomp-profiles/
+	cp -r seccomp-profiles/. $(DESTDIR)/usr/share/runtools/seccomp-profiles/
 	cp -rL rootfs/*/ rootfs/host-packages $(DESTDIR)/usr/share/runtools/rootfs/
 	install -m 644 sandboxd/sandboxd.example.toml $(DESTDIR)/etc/runtools/
 	install -m 644 apid/apid.example.toml $(DESTDIR)/etc/runtools/

@@ -55,6 +55,7 @@ type builder struct {
 	devices    *vault
 	deviceDir  string
 	initFilter []byte
+	recorder   *recorder     // nil: denied calls alone are looked at
 	limits     cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
 	mostJobs   int           // of a compiler's jail
 	log        *slog.Logger
@@ -136,10 +137,16 @@ func (b *builder) park(r *readyJail) error {
 		Listen:     r.template.filter.Notifies,
 		Join:       r.leaf.Add,
 	})
-	if err == nil && r.template.filter.Notifies {
-		go r.denials.answer(seccomp.NewListener(r.jail.Listener()), r.template.filter, b.log)
+	if err != nil || !r.template.filter.Notifies {
+		return err
 	}
-	return err
+	listener := seccomp.NewListener(r.jail.Listener())
+	if b.recorder != nil {
+		go b.recorder.answer(listener, r.template.filter, r.template.name, b.log)
+	} else {
+		go r.denials.answer(listener, r.template.filter, b.log)
+	}
+	return nil
 }
 
 // loadWeight is the CPU weight of a leaf whose runtime is being loaded: the lowest there is, so that jobs go first.

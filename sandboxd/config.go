@@ -41,6 +41,8 @@ type config struct {
 	VolumeIdle duration `toml:"volume_idle"`
 	Drain      duration `toml:"drain"`
 	Networks   int      `toml:"networks"`
+
+	recorder *recorder // set by the command seccomp record
 }
 
 // duration reads "10m".

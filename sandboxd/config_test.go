@@ -65,7 +65,11 @@ func TestTemplatesOfTheRepository(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 		for name, spec := range specs {
-			if _, err := loadProfile("../seccomp-profiles", spec.Seccomp); err != nil {
+			profile, err := findProfile("../seccomp-profiles", spec.Seccomp, filepath.Base(filepath.Dir(path)))
+			if err == nil {
+				_, err = loadFilter(profile, false)
+			}
+			if err != nil {
 				t.Errorf("%s: %s: %v", path, name, err)
 			}
 		}
@@ -98,7 +102,7 @@ func TestParseTemplates(t *testing.T) {
 
 func TestProfileNameIsNoPath(t *testing.T) {
 	for _, name := range []string{"", "../base", "/etc/passwd", "a/b"} {
-		if _, err := loadProfile("../seccomp-profiles", name); err == nil {
+		if _, err := findProfile("../seccomp-profiles", name, "toy"); err == nil {
 			t.Errorf("%q was loaded as a profile", name)
 		}
 	}

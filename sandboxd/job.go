@@ -120,6 +120,9 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	}
 	taken := monotonic()
 	j.ready.denials.begin()
+	if r := j.server.builder.recorder; r != nil {
+		r.job(j.req.Template)
+	}
 	if err := j.ready.jail.Start(j.jailJob()); err != nil {
 		return nil, j.notBegun(j.startError(err))
 	}

@@ -66,15 +66,24 @@ func main() {
 	}
 }
 
-const usageText = `usage: sandboxd [flags]         serve jobs
-       sandboxd check [flags]   say what this host lacks, if anything
-       sandboxd forget [flags]  drop the sessions' files that a sandboxd which has ended left for the next
+const usageText = `usage: sandboxd [flags]                        serve jobs
+       sandboxd check [flags]                  say what this host lacks, if anything
+       sandboxd forget [flags]                 drop the sessions' files that a sandboxd which has ended left for the next
+       sandboxd seccomp check|diff|explain|minimise ...
+                                               read profiles: sandboxd seccomp -h
+       sandboxd seccomp record -o DIR [flags]  serve jobs of trusted programs, and write down which calls they make
 `
 
 func run(args []string) error {
 	command := "serve"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		command, args = args[0], args[1:]
+	}
+	if command == "seccomp" {
+		if len(args) == 0 || args[0] != "record" {
+			return seccompCommand(args, os.Stdout)
+		}
+		command, args = "record", args[1:]
 	}
 	flags := flag.NewFlagSet("sandboxd", flag.ContinueOnError)
 	flags.Usage = func() { fmt.Fprint(flags.Output(), usageText); flags.PrintDefaults() }
@@ -84,6 +93,7 @@ func run(args []string) error {
 	image := flags.String("image", "", "overrides image")
 	profiles := flags.String("profiles", "", "overrides profiles")
 	parent := flags.String("cgroup-parent", "", "overrides cgroup_parent")
+	use := flags.String("o", "", "seccomp record: the `folder` to write to; what is there is added to")
 	firstUID := flags.Uint("first-uid", 0, "overrides first_uid")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -115,6 +125,12 @@ func run(args []string) error {
 		return nil
 	case "forget":
 		return forget(&c)
+	case "record":
+		if info, err := os.Stat(*use); err != nil || !info.IsDir() {
+			return errors.New("seccomp record: -o must name a folder")
+		}
+		c.recorder = &recorder{dir: *use, uses: map[string]*seccomp.Use{}}
+		return errors.Join(serve(&c, slog.New(slog.NewTextHandler(os.Stderr, nil))), c.recorder.write())
 	case "serve":
 		return serve(&c, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	}
@@ -189,7 +205,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 			return nil, err
 		}
 	}
-	templates, err := loadTemplates(c.Image, c.Profiles)
+	templates, err := loadTemplates(c)
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +278,7 @@ func (d *daemon) newBuilder(c *config, initFilter *seccomp.Filter, log *slog.Log
 		return nil, err
 	}
 	b := &builder{
-		cgroups: d.cgroups, root: rootfs, initFilter: initFilter.BPF, log: log,
+		cgroups: d.cgroups, root: rootfs, initFilter: initFilter.BPF, recorder: c.recorder, log: log,
 		slots:  newSlots(c.FirstUID, c.MaxJails),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
 		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors),

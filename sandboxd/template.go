@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,15 +147,15 @@ func (s *templateSpec) validate() error {
 }
 
 // loadTemplates reads every jail.json of an image and compiles the profiles they name.
-func loadTemplates(image, profiles string) (map[string]*template, error) {
-	paths, err := filepath.Glob(filepath.Join(image, "languages", "*", "jail.json"))
+func loadTemplates(c *config) (map[string]*template, error) {
+	paths, err := filepath.Glob(filepath.Join(c.Image, "languages", "*", "jail.json"))
 	if err != nil {
 		return nil, err
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%s holds no languages: build an image with `make rootfs`, or set image", image)
+		return nil, fmt.Errorf("%s holds no languages: build an image with `make rootfs`, or set image", c.Image)
 	}
-	filters := map[string]*seccomp.Filter{}
+	filters := map[string]*seccomp.Filter{} // by path
 	templates := map[string]*template{}
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
@@ -165,29 +166,52 @@ func loadTemplates(image, profiles string) (map[string]*template, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
+		folder := filepath.Base(filepath.Dir(path))
 		for name, spec := range specs {
-			if filters[spec.Seccomp] == nil {
-				if filters[spec.Seccomp], err = loadProfile(profiles, spec.Seccomp); err != nil {
-					return nil, fmt.Errorf("%s: template %q: %w", path, name, err)
-				}
+			profile, err := findProfile(c.Profiles, spec.Seccomp, folder)
+			if err == nil && filters[profile] == nil {
+				filters[profile], err = loadFilter(profile, c.recorder != nil)
 			}
-			full := filepath.Base(filepath.Dir(path)) + "/" + name
-			templates[full] = &template{name: full, spec: spec, filter: filters[spec.Seccomp]}
+			if err != nil {
+				return nil, fmt.Errorf("%s: template %q: %w", path, name, err)
+			}
+			full := folder + "/" + name
+			templates[full] = &template{name: full, spec: spec, filter: filters[profile]}
 		}
 	}
 	return templates, nil
 }
 
-func loadProfile(profiles, name string) (*seccomp.Filter, error) {
+// findProfile returns the file of a template's profile: the one that it names, or the addition of its language if that extends it.
+func findProfile(profiles, name, folder string) (string, error) {
 	if name == "" || name != filepath.Base(name) {
-		return nil, fmt.Errorf("seccomp: %q is not the name of a profile", name)
+		return "", fmt.Errorf("seccomp: %q is not the name of a profile", name)
 	}
-	return seccomp.Load(filepath.Join(profiles, name+".json"))
+	addition := filepath.Join(profiles, folder+".json")
+	extends, err := seccomp.Extends(addition)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if extends == name {
+		return addition, nil
+	}
+	return filepath.Join(profiles, name+".json"), nil
+}
+
+func loadFilter(path string, record bool) (*seccomp.Filter, error) {
+	if !record {
+		return seccomp.Load(path)
+	}
+	p, err := seccomp.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return p.CompileRecorder()
 }
 
 // loadInitProfile loads the profile of every PID 1.
 func loadInitProfile(profiles string) (*seccomp.Filter, error) {
-	f, err := loadProfile(profiles, initProfile)
+	f, err := seccomp.Load(filepath.Join(profiles, initProfile+".json"))
 	if err == nil && f.Notifies {
 		return nil, fmt.Errorf("seccomp: %s.json answers with errors: PID 1 has no listener, it must be killed", initProfile)
 	}

@@ -126,8 +126,12 @@ func (s *stack) startApid() (err error) {
 }
 
 func (s *stack) startSandboxd() (err error) {
-	s.sandboxd, err = s.startDaemon(0, "sandboxd", "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
-		"-profiles", filepath.Join(repository, "seccomp-profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))
+	var record []string
+	if dir := os.Getenv("RUNTOOLS_RECORD"); dir != "" { // make record
+		record = []string{"seccomp", "record", "-o", dir}
+	}
+	s.sandboxd, err = s.startDaemon(0, "sandboxd", append(record, "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
+		"-profiles", filepath.Join(repository, "seccomp-profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))...)
 	if err != nil {
 		return err
 	}

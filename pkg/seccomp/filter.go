@@ -7,43 +7,49 @@ import (
 
 // Filter is a profile made ready: the program for the kernel, and the same rules for whoever answers in its place.
 type Filter struct {
-	// BPF is an array of struct sock_filter. With Notifies it sends the denials that nobody expects to a listener, so it must be installed
-	// with one; that must answer them with Errno.
+	// BPF is an array of struct sock_filter. With Notifies it hands calls over to a listener, so it must be installed with one.
 	BPF      []byte
 	Notifies bool
 
-	fallback seccomp.ScmpAction
+	fallback rule
 	rules    map[seccomp.ScmpSyscall][]rule
 }
 
-// Compile makes the filter.
-func (p *Profile) Compile() (*Filter, error) {
+// Compile makes a filter that hands over the denials that nobody expects; its listener must answer them with Errno.
+func (p *Profile) Compile() (*Filter, error) { return p.compile(notified) }
+
+// CompileRecorder makes a filter that hands over every call but those that kill. It is for recording what trusted programs use, and not for
+// others: the listener lets allowed calls pass after it has looked at them, when other threads may have changed what their pointers point to.
+func (p *Profile) CompileRecorder() (*Filter, error) { return p.compile(recorded) }
+
+func (p *Profile) compile(change change) (*Filter, error) {
 	fallback, rules, err := p.resolve()
 	if err != nil {
 		return nil, err
 	}
 	f := &Filter{fallback: fallback, rules: map[seccomp.ScmpSyscall][]rule{}}
-	f.Notifies = notified(fallback, false) == seccomp.ActNotify
+	f.Notifies = change(&fallback) == seccomp.ActNotify
 	for _, r := range rules {
 		f.rules[r.call] = append(f.rules[r.call], r)
-		f.Notifies = f.Notifies || notified(r.act, r.expected) == seccomp.ActNotify
+		f.Notifies = f.Notifies || change(&r) == seccomp.ActNotify
 	}
-	f.BPF, err = p.build(fallback, rules, notified, (*seccomp.ScmpFilter).ExportBPF)
+	f.BPF, err = p.build(&fallback, rules, change, (*seccomp.ScmpFilter).ExportBPF)
 	return f, err
 }
 
-// decide finds what the profile does to a call of the native ABI.
-func (f *Filter) decide(call seccomp.ScmpSyscall, args [6]uint64) (act seccomp.ScmpAction, expected bool) {
-	for _, r := range f.rules[call] {
-		if r.matches(args) {
-			return r.act, r.expected
+// decide finds the rule for a call of the native ABI.
+func (f *Filter) decide(call seccomp.ScmpSyscall, args [6]uint64) *rule {
+	rules := f.rules[call]
+	for i := range rules {
+		if rules[i].matches(args) {
+			return &rules[i]
 		}
 	}
-	return f.fallback, false
+	return &f.fallback
 }
 
 func (r *rule) matches(args [6]uint64) bool {
-	for _, a := range r.args {
+	for _, a := range r.Args {
 		if !a.holds(args[a.Index]) {
 			return false
 		}
@@ -70,11 +76,28 @@ func (a *Arg) holds(v uint64) bool {
 	}
 }
 
-// Errno is what the profile answers to a call that its program sent to the listener.
+// Errno is what the profile answers to a call that its program handed over.
 func (f *Filter) Errno(c *Call) unix.Errno {
-	if act, _ := f.decide(c.number, c.args); isErrno(act) {
+	if act := f.decide(c.number, c.args).act; isErrno(act) {
 		return errnoOf(act)
 	}
 	// Rules that contradict each other: libseccomp decided otherwise than we do. What it did not allow stays denied.
 	return unix.ENOSYS
+}
+
+// Allows tells whether the profile allows a call.
+func (f *Filter) Allows(c *Call) bool { return f.decide(c.number, c.args).act == seccomp.ActAllow }
+
+// Outcome is what the profile declares for a call of the native ABI: "allowed", "killed", or the name of the errno ("0": answered with 0).
+func (f *Filter) Outcome(number int, args [6]uint64) string {
+	switch act := f.decide(seccomp.ScmpSyscall(number), args).act; {
+	case act == seccomp.ActAllow:
+		return "allowed"
+	case act == seccomp.ActKillProcess:
+		return "killed"
+	case errnoOf(act) == 0:
+		return "0"
+	default:
+		return errnoText(uint(errnoOf(act)))
+	}
 }

@@ -1,0 +1,73 @@
+/*
+ * Makes every system call of every ABI that a process of x86-64 can reach, with the same value in all arguments, each in a child of its own,
+ * and tells what became of it: "<abi> <value> <number> <outcome>", where the outcome is "killed" by SIGSYS, the errno, or "ran" for everything
+ * else: a result, a signal, an end, a wait.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { X86_64, X32, I386 };
+static const char *const names[] = { "x86-64", "x32", "i386" };
+
+static long call(int abi, long nr, long v)
+{
+	long result;
+	if (abi == I386) {
+		asm volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(v), "c"(v), "d"(v), "S"(v), "D"(v) : "memory", "r8", "r9", "r10", "r11");
+		return (int)result;
+	}
+	register long r10 asm("r10") = v, r8 asm("r8") = v, r9 asm("r9") = v;
+	asm volatile("syscall" : "=a"(result) : "a"(abi == X32 ? nr | 0x40000000 : nr), "D"(v), "S"(v), "d"(v), "r"(r10), "r"(r8), "r"(r9)
+		: "memory", "rcx", "r11");
+	return result;
+}
+
+/* Only what waits for ever is ended; a busy machine may take its time. */
+static int await(pid_t child)
+{
+	int status;
+	for (int i = 0; i < 12000; i++) {
+		if (waitpid(child, &status, WNOHANG) == child)
+			return status;
+		usleep(250);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	return status;
+}
+
+int main(void)
+{
+	volatile long *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	static const long values[] = { 0, -1 };
+	for (int abi = X86_64; abi <= I386; abi++)
+		for (int v = 0; v < 2; v++)
+			for (long nr = 0; nr < 512; nr++) {
+				page[0] = 0;
+				pid_t child = fork();
+				if (child == 0) {
+					pid_t self = getpid();
+					long result = call(abi, nr, values[v]);
+					if (getpid() == self) { /* not in a child that the call made */
+						page[1] = result;
+						page[0] = 1;
+					}
+					_exit(0);
+				}
+				int status = await(child);
+				printf("%s %ld %ld ", names[abi], values[v], nr);
+				if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+					puts("killed");
+				else if (page[0] && page[1] < 0 && page[1] > -4096)
+					puts(strerrorname_np((int)-page[1]) ?: "unnamed");
+				else
+					puts("ran");
+			}
+}
