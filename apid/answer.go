@@ -144,6 +144,8 @@ type answer struct {
 	sessionCreated    bool
 	compile           *stageAnswer
 	run               stageAnswer
+	tests             []testAnswer
+	hasTests          bool
 }
 
 // encode writes the JSON by hand: output is mostly one long string, which encoding/json would copy three times.
@@ -168,6 +170,16 @@ func (a *answer) encode() []byte {
 	}
 	b = append(b, `,"run":`...)
 	b = a.run.append(b)
+	if a.hasTests {
+		b = append(b, `,"tests":[`...)
+		for i := range a.tests {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = a.tests[i].append(b)
+		}
+		b = append(b, ']')
+	}
 	return append(b, "}\n"...)
 }
 

@@ -35,6 +35,7 @@ type execution struct {
 
 	compiled *stageAnswer
 	ran      stageAnswer
+	tested   []testAnswer
 
 	events *stream // nil: the caller wants one answer at the end
 }
@@ -189,7 +190,7 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 
 // jobs is compile, where the language has it, and run.
 func (x *execution) jobs(ctx context.Context) *apiError {
-	x.held, x.artifact = nil, nil
+	x.held, x.artifact, x.tested = nil, nil, nil
 	if x.session != nil && x.session.form == formGiven {
 		x.held = decodeFiles(x.session.stored)
 	}
@@ -206,6 +207,9 @@ func (x *execution) jobs(ctx context.Context) *apiError {
 			return err
 		}
 		run.job.Build = x.built()
+	}
+	if x.plan.tests != nil {
+		return x.runTests(ctx, run.job.Build)
 	}
 	return x.run(ctx, run)
 }
@@ -375,6 +379,7 @@ func (x *execution) encode() []byte {
 	a := answer{
 		language: x.plan.runtime.Name, version: x.plan.runtime.Version,
 		sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
+		tests: x.tested, hasTests: x.plan.tests != nil,
 	}
 	return a.encode()
 }

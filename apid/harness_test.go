@@ -111,7 +111,11 @@ type result struct {
 	Created bool        `json:"session_created"`
 	Compile *stage      `json:"compile"`
 	Run     *stage      `json:"run"`
-	Error   *struct {
+	Tests   []struct {
+		Verdict string `json:"verdict"`
+		Run     stage  `json:"run"`
+	} `json:"tests"`
+	Error *struct {
 		Code      string `json:"code"`
 		Message   string `json:"message"`
 		Field     string `json:"field"`

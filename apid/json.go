@@ -166,6 +166,22 @@ func (r *jsonReader) integer(path string) (int64, *apiError) {
 	return int64(f), nil
 }
 
+// float reads a number that is not negative.
+func (r *jsonReader) float(path string) (float64, *apiError) {
+	if c := r.peek(); c != '-' && (c < '0' || c > '9') {
+		return 0, r.wrongType(path, "a number")
+	}
+	text, err := r.number()
+	if err != nil {
+		return 0, err
+	}
+	f, parseErr := strconv.ParseFloat(text, 64)
+	if parseErr != nil || f < 0 {
+		return 0, invalidField(path, "%s is out of range, want 0 or more", text)
+	}
+	return f, nil
+}
+
 func (r *jsonReader) number() (string, *apiError) {
 	start := r.pos
 	digits := func() bool {

@@ -28,6 +28,9 @@ type plan struct {
 	sessionID string
 	ephemeral bool
 
+	tests         []requestTest // nil: the program runs once, with stdin
+	stopOnFailure bool
+
 	compile, run stageLimits
 	outputLimit  int64
 }
@@ -62,7 +65,7 @@ func makePlan(q *request, set *lang.Set, limits *limitsConfig) (*plan, *apiError
 	if err := p.setLimits(q, limits); err != nil {
 		return nil, err
 	}
-	return p, nil
+	return p, p.setTests(q)
 }
 
 func resolve(set *lang.Set, q *request) (*lang.Runtime, *apiError) {

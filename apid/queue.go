@@ -169,6 +169,33 @@ func (q *queue) dispatchLocked() {
 	}
 }
 
+// tryEnter is enter and wait for a request that can do without: it has a slot only if one is free, within the key's share, and nobody waits.
+func (q *queue) tryEnter(key string, limit int) (*ticket, bool) {
+	if limit <= 0 || limit > q.slots {
+		limit = q.slots
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lines[key]
+	if q.closed || l == nil || l.running >= limit || q.running >= q.slots || q.anyWaitingLocked() {
+		return nil, false
+	}
+	l.admitted++
+	l.running++
+	q.admitted++
+	q.running++
+	return &ticket{queue: q, line: l, running: true}, true
+}
+
+func (q *queue) anyWaitingLocked() bool {
+	for e := q.turns.Front(); e != nil; e = e.Next() {
+		if e.Value.(*line).waiting.Len() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // trySpare takes a slot for work that nobody waits for. A free slot is one that no request could use: those that wait, wait for their
 // session or for another request of their key.
 func (q *queue) trySpare() (leave func(), ok bool) {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"strconv"
 	"strings"
 )
 
@@ -18,6 +17,9 @@ type request struct {
 	env       map[string]string
 	sessionID string
 	ephemeral bool
+
+	tests         []requestTest // nil: none
+	stopOnFailure bool
 
 	runTimeout, compileTimeout         *int64
 	runCPUTime, compileCPUTime         *int64
@@ -66,7 +68,7 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 		}
 	case "files":
 		if !r.null() {
-			err = q.readFiles(r)
+			q.files, err = readFiles(r, name)
 		}
 	case "stdin":
 		if !r.null() {
@@ -76,7 +78,7 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 		return r.stringInto(name, stdinEncoding)
 	case "args":
 		if !r.null() {
-			err = q.readArgs(r)
+			q.args, err = readArgs(r, name)
 		}
 	case "env":
 		if !r.null() {
@@ -87,6 +89,14 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 	case "ephemeral":
 		if !r.null() {
 			q.ephemeral, err = r.boolean(name)
+		}
+	case "tests":
+		if !r.null() {
+			err = q.readTests(r)
+		}
+	case fieldStopOnFailure:
+		if !r.null() {
+			q.stopOnFailure, err = r.boolean(name)
 		}
 	default:
 		limit := q.limitField(name)
@@ -101,7 +111,7 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 	return err
 }
 
-const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, run_timeout, compile_timeout, " +
+const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, tests, stop_on_failure, run_timeout, compile_timeout, " +
 	"run_cpu_time, compile_cpu_time, run_memory_limit, compile_memory_limit, output_limit"
 
 func (q *request) limitField(name string) **int64 {
@@ -154,17 +164,17 @@ func isNameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
 }
 
-func (q *request) readFiles(r *jsonReader) *apiError {
-	q.files = []requestFile{}
-	return r.array("files", func(i int) *apiError {
-		path := "files[" + strconv.Itoa(i) + "]"
+func readFiles(r *jsonReader, path string) ([]requestFile, *apiError) {
+	files := []requestFile{}
+	err := r.array(path, func(i int) *apiError {
 		if i >= maxFiles {
-			return invalidField("files", "more than %d files", maxFiles)
+			return invalidField(path, "more than %d files", maxFiles)
 		}
-		f, err := readFile(r, path)
-		q.files = append(q.files, f)
+		f, err := readFile(r, fieldIndex(path, i))
+		files = append(files, f)
 		return err
 	})
+	return files, err
 }
 
 func readFile(r *jsonReader, path string) (f requestFile, err *apiError) {
@@ -204,19 +214,21 @@ func readFile(r *jsonReader, path string) (f requestFile, err *apiError) {
 	return f, err
 }
 
-func (q *request) readArgs(r *jsonReader) *apiError {
-	return r.array("args", func(i int) *apiError {
-		path := "args[" + strconv.Itoa(i) + "]"
+func readArgs(r *jsonReader, path string) ([]string, *apiError) {
+	args := []string{}
+	err := r.array(path, func(i int) *apiError {
+		path := fieldIndex(path, i)
 		arg, err := r.text(path)
 		if err != nil {
 			return err
 		}
-		q.args = append(q.args, string(arg))
-		if strings.IndexByte(q.args[i], 0) >= 0 {
+		args = append(args, string(arg))
+		if strings.IndexByte(args[i], 0) >= 0 {
 			return invalidField(path, "holds a NUL byte")
 		}
 		return nil
 	})
+	return args, err
 }
 
 func (q *request) readEnv(r *jsonReader) *apiError {

@@ -39,6 +39,12 @@ type answer struct {
 	SessionCreated bool    `json:"session_created"`
 	Compile        *stage  `json:"compile"`
 	Run            stage   `json:"run"`
+	Tests          []test  `json:"tests"`
+}
+
+type test struct {
+	Verdict string `json:"verdict"`
+	Run     stage  `json:"run"`
 }
 
 type stage struct {
