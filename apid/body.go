@@ -36,15 +36,27 @@ func (s *server) bodyChecks(c *call) *apiError {
 	if err := checkMediaType(c); err != nil {
 		return err
 	}
+	return s.checkLength(c)
+}
+
+func (s *server) checkLength(c *call) *apiError {
 	if length := int64(c.ctx.Request.Header.ContentLength()); length > s.cfg.HTTP.MaxBodyBytes {
 		return refuse(errTooLarge, "the body has %d bytes, at most %d", length, s.cfg.HTTP.MaxBodyBytes)
 	}
 	return nil
 }
 
-// readBody reads the body of a request whose key is valid. release gives up the memory, and with it everything that points into it.
+// readBody reads the JSON body of a request whose key is valid. release gives up the memory, and with it everything that points into it.
 func (s *server) readBody(c *call) (body []byte, release func(), err *apiError) {
 	if err := s.bodyChecks(c); err != nil {
+		return nil, nil, err
+	}
+	return s.readRawBody(c)
+}
+
+// readRawBody is readBody for any bytes.
+func (s *server) readRawBody(c *call) (body []byte, release func(), err *apiError) {
+	if err := s.checkLength(c); err != nil {
 		return nil, nil, err
 	}
 	buf := bodyBuffers.Get().(*bytes.Buffer)

@@ -37,6 +37,7 @@ type execution struct {
 	ran      stageAnswer
 	tested   []testAnswer
 
+	tool   *tool   // nil: a program is run
 	events *stream // nil: the caller wants one answer at the end
 }
 
@@ -193,6 +194,9 @@ func (x *execution) jobs(ctx context.Context) *apiError {
 	x.held, x.artifact, x.tested = nil, nil, nil
 	if x.session != nil && x.session.form == formGiven {
 		x.held = decodeFiles(x.session.stored)
+	}
+	if x.tool != nil {
+		return x.runTool(ctx)
 	}
 	if err := x.mergeEnvironment(); err != nil {
 		return err

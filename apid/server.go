@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -87,19 +88,18 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 
 // route is one resource.
 type route struct {
-	path     string // one that ends with a slash stands for everything below it
-	methods  string // the Allow header
-	keyless  bool
-	serve    func(*server, *call) *apiError
-	readable bool // GET, and with it HEAD
+	path    string // one that ends with a slash stands for everything below it
+	methods string // the Allow header
+	keyless bool
+	serve   func(*server, *call) *apiError
 }
 
 var routes = []route{
 	{path: "/v1/execute", methods: "POST, OPTIONS", serve: (*server).execute},
-	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", readable: true, serve: (*server).listRuntimes},
-	{path: "/v1/sessions/", methods: "DELETE, OPTIONS", serve: (*server).deleteSession},
-	{path: "/healthz", methods: "GET, HEAD, OPTIONS", readable: true, keyless: true, serve: (*server).healthz},
-	{path: "/readyz", methods: "GET, HEAD, OPTIONS", readable: true, keyless: true, serve: (*server).readyz},
+	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
+	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
+	{path: "/healthz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).healthz},
+	{path: "/readyz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).readyz},
 }
 
 func (r *route) matches(path string) bool {
@@ -142,8 +142,7 @@ func (s *server) dispatch(c *call) *apiError {
 			c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
 			c.ctx.SetStatusCode(fasthttp.StatusNoContent)
 			return nil
-		case r.readable && method == fasthttp.MethodHead:
-		case !strings.HasPrefix(r.methods, method+","):
+		case !slices.Contains(strings.Split(r.methods, ", "), method):
 			c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
 			return refuse(errMethod, "%s is not allowed here, want %s", shown(method), r.methods)
 		}
@@ -219,11 +218,7 @@ func (s *server) serveUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	s.finish(c)
 }
 
-func (s *server) deleteSession(c *call) *apiError {
-	name := strings.TrimPrefix(string(c.ctx.Path()), "/v1/sessions/")
-	if err := checkSessionID(name); err != nil {
-		return err
-	}
+func (s *server) deleteSession(c *call, name, _ string) *apiError {
 	if !s.sessions.delete(c.key.ID, name) {
 		return refuse(errNotFound, "this key has no session %s", shown(name))
 	}

@@ -260,6 +260,45 @@ func (t *sessions) delete(keyID, name string) bool {
 	return true
 }
 
+// has says whether there is a session of that name.
+func (t *sessions) has(keyID, name string) bool {
+	_, ok := t.info(keyID, name)
+	return ok
+}
+
+// sessionInfo is what a caller may know of a session.
+type sessionInfo struct {
+	bytes    int64 // held in memory
+	env      int   // bytes of it
+	busy     bool
+	lastUsed time.Time
+}
+
+func (t *sessions) info(keyID, name string) (info sessionInfo, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.byID[keyOf(keyID, name)]
+	if s == nil {
+		return info, false
+	}
+	info = sessionInfo{bytes: s.size, env: changesSize(s.env), busy: s.busy, lastUsed: epoch.Add(s.idle)}
+	if s.busy {
+		info.lastUsed = time.Now()
+	}
+	return info, true
+}
+
+// environment is a copy of what a session has changed of it.
+func (t *sessions) environment(keyID, name string) (env []string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.byID[keyOf(keyID, name)]
+	if s == nil {
+		return nil, false
+	}
+	return slices.Clone(s.env), true
+}
+
 // expire drops the sessions that nobody has used for the idle time.
 func (t *sessions) expire(now time.Time) {
 	t.mu.Lock()

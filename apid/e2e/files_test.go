@@ -1,0 +1,181 @@
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// ask makes a request below a session.
+func (s *stack) ask(t *testing.T, method, path, body string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	q, err := http.NewRequest(method, s.url+"/v1/sessions/"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Authorization", "Bearer "+s.key)
+	for i := 0; i < len(headers); i += 2 {
+		q.Header.Set(headers[i], headers[i+1])
+	}
+	a, err := clients.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	content, err := io.ReadAll(a.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, string(content)
+}
+
+// list is what the session holds, "type size path" a line.
+func (s *stack) list(t *testing.T, session string) string {
+	t.Helper()
+	a, content := s.ask(t, "GET", session+"/files", "")
+	var list struct {
+		Files []struct {
+			Path, Type, Mode string
+			PathBase64       string `json:"path_base64"`
+			Size             int64
+			Modified         float64
+		}
+	}
+	if err := json.Unmarshal([]byte(content), &list); err != nil || a.StatusCode != 200 {
+		t.Fatalf("%d %v: %s", a.StatusCode, err, content)
+	}
+	var all strings.Builder
+	for _, f := range list.Files {
+		if f.Type == "folder" {
+			f.Size = 0
+		}
+		fmt.Fprintf(&all, "%s %d %s\n", f.Type, f.Size, f.Path)
+	}
+	return all.String()
+}
+
+// Files are put, seen by programs, changed by them, listed, read, deleted; whatever form the workspace has at that moment.
+func TestFilesOverHTTP(t *testing.T) {
+	id := randomMarker()
+	want := func(method, path, body string, status int, content string, headers ...string) *http.Response {
+		t.Helper()
+		a, got := api.ask(t, method, id+path, body, headers...)
+		if a.StatusCode != status || content != "*" && got != content {
+			t.Errorf("%s %s: %d %q, want %d %q", method, path, a.StatusCode, got, status, content)
+		}
+		return a
+	}
+	want("GET", "/files", "", 404, "*") // no such session
+	raw := string(noise(100_000))
+	want("PUT", "/files/data/raw.bin", raw, 204, "")
+	want("PUT", "/files/a%20b.txt", "text", 204, "")
+	if got := api.list(t, id); !strings.Contains(got, "folder 0 data\n") || !strings.Contains(got, "file 100000 data/raw.bin\n") || !strings.Contains(got, "file 4 a b.txt\n") {
+		t.Errorf("got\n%s", got)
+	}
+	want("GET", "/files/data/raw.bin", "", 200, raw)
+	if a := want("GET", "/files/data/raw.bin", "", 206, raw[10:20], "Range", "bytes=10-19"); a.Header.Get("Content-Range") != "bytes 10-19/100000" {
+		t.Errorf("Content-Range %s", a.Header.Get("Content-Range"))
+	}
+	want("GET", "/files/data/raw.bin", "", 206, raw[99_990:], "Range", "bytes=99990-")
+	want("GET", "/files/data/raw.bin", "", 416, "", "Range", "bytes=100000-")
+	run := func(code string) string {
+		t.Helper()
+		a := execute(t, program("bash", code).with(request{"session_id": id}))
+		wantStatus(t, a, "OK")
+		return a.Run.Stdout
+	}
+	if got := run("cat 'a b.txt'; wc -c <data/raw.bin; echo new >made; ln -s /etc/passwd link; mkfifo fifo; printf x >$'bad\\xff'; mkdir -p -- -rf; export KEPT=1"); got != "text100000\n" {
+		t.Errorf("the program saw %q", got)
+	}
+	want("GET", "/files/made", "", 200, "new\n")
+	want("GET", "/files/none", "", 404, "*")
+	want("GET", "/files/data", "", 404, "*") // a folder
+	want("GET", "/files/fifo", "", 404, "*") // and nobody waits for it
+	if _, got := api.ask(t, "GET", id+"/files/link", ""); strings.Contains(got, "daemon:x:") && !strings.Contains(got, "user") {
+		t.Errorf("a link led to a passwd that is not the image's: %s", got)
+	}
+	if got := api.list(t, id); !strings.Contains(got, "other 0 fifo\n") || !strings.Contains(got, "link 11 link\n") || !strings.Contains(got, "bad\ufffd") {
+		t.Errorf("got\n%s", got)
+	}
+	want("PUT", "/files/made", "changed", 204, "")
+	want("PUT", "/files/link", "own", 204, "") // replaces the link, and writes through none
+	want("PUT", "/files/made/below", "x", 400, "*")
+	want("PUT", "/files/%2e%2e%2fx", "x", 404, "*")
+	want("DELETE", "/files/data", "", 204, "")
+	want("DELETE", "/files/data", "", 404, "*")
+	want("DELETE", "/files/-rf", "", 204, "")
+	want("POST", "/files/made", "", 405, "*")
+	if got := run("cat made link; ls data 2>&1; echo $KEPT"); got != "changedownls: cannot access 'data': No such file or directory\n1\n" {
+		t.Errorf("the program saw %q", got)
+	}
+	a, content := api.ask(t, "GET", id, "")
+	if a.StatusCode != 200 || !strings.Contains(content, `"session_id":"`+id+`"`) || !strings.Contains(content, `"busy":false`) {
+		t.Errorf("%d %s", a.StatusCode, content)
+	}
+	names := map[string]bool{}
+	_, archive := api.ask(t, "GET", id+"/archive", "")
+	for r := tar.NewReader(bytes.NewReader([]byte(archive))); ; {
+		h, err := r.Next()
+		if err != nil {
+			break
+		}
+		names[h.Name] = true
+	}
+	if !names["./made"] || !names["./link"] || !names["./fifo"] || names["./data/raw.bin"] {
+		t.Errorf("the archive has %v", names)
+	}
+	want("DELETE", "", "", 204, "")
+	want("GET", "/files", "", 404, "*")
+}
+
+// Copies begin as the session is, and go their own ways.
+func TestFork(t *testing.T) {
+	first := execute(t, program("bash", "echo shared >f; export KEPT=1"))
+	a, content := api.ask(t, "POST", *first.SessionID+"/fork", `{"count": 3}`)
+	var forked struct {
+		SessionIDs []string `json:"session_ids"`
+	}
+	if err := json.Unmarshal([]byte(content), &forked); err != nil || a.StatusCode != 200 || len(forked.SessionIDs) != 3 {
+		t.Fatalf("%d %v: %s", a.StatusCode, err, content)
+	}
+	for i, id := range append(forked.SessionIDs, *first.SessionID) {
+		got := execute(t, program("bash", fmt.Sprintf("cat f; echo $KEPT; echo %d >f", i)).with(request{"session_id": id}))
+		wantStdout(t, got, "shared\n1\n")
+	}
+	// Of a session whose files were only given, too, and with the key's own sessions alone.
+	given := execute(t, program("python", "print(1)"))
+	_, content = api.ask(t, "POST", *given.SessionID+"/fork", "")
+	if err := json.Unmarshal([]byte(content), &forked); err != nil || len(forked.SessionIDs) != 1 {
+		t.Fatalf("%v: %s", err, content)
+	}
+	wantStdout(t, execute(t, program("bash", "ls").with(request{"session_id": forked.SessionIDs[0]})), "main.py\nmain.sh\n")
+	for body, status := range map[string]int{`{"count": 0}`: 400, `{"count": 101}`: 400, `{"n": 1}`: 400, `[`: 400} {
+		if a, content := api.ask(t, "POST", *given.SessionID+"/fork", body); a.StatusCode != status {
+			t.Errorf("%s: %d %s", body, a.StatusCode, content)
+		}
+	}
+	if a, _ := api.ask(t, "POST", randomMarker()+"/fork", ""); a.StatusCode != 404 {
+		t.Errorf("no such session: %d", a.StatusCode)
+	}
+}
+
+// Another key has no such session.
+func TestFilesAreTheKeysOwn(t *testing.T) {
+	mine := execute(t, program("bash", "echo secret >f"))
+	for _, q := range []struct{ method, path string }{
+		{"GET", ""}, {"GET", "/files"}, {"GET", "/files/f"}, {"GET", "/archive"}, {"POST", "/fork"}, {"DELETE", "/files/f"}, {"DELETE", ""},
+	} {
+		a, content, err := api.send(t.Context(), api.otherKey, q.method, "/v1/sessions/"+*mine.SessionID+q.path, nil)
+		if err != nil || a.StatusCode != 404 || strings.Contains(string(content), "secret") {
+			t.Errorf("%s %s: %v %d %s", q.method, q.path, err, a.StatusCode, content)
+		}
+	}
+	if _, got := api.ask(t, "GET", *mine.SessionID+"/files/f", ""); got != "secret\n" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,382 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// The files of a session over HTTP.
+//
+//	GET    /v1/sessions/{id}               what is known of it
+//	DELETE /v1/sessions/{id}
+//	GET    /v1/sessions/{id}/files         a list
+//	GET    /v1/sessions/{id}/files/{path}  the bytes, or a range of them
+//	PUT    /v1/sessions/{id}/files/{path}
+//	DELETE /v1/sessions/{id}/files/{path}  a folder with all that is in it
+//	GET    /v1/sessions/{id}/archive       a tar of all
+//	POST   /v1/sessions/{id}/fork          copies
+//
+// The workspace is foreign code's, so nobody here opens anything in it: a tool of the image does, in a jail like that of any program, as
+// the jail's user. A link in the workspace leads it to what a program of the session could read as well, and nowhere else.
+
+// session serves everything below /v1/sessions/.
+func (s *server) session(c *call) *apiError {
+	name, below, _ := strings.Cut(strings.TrimPrefix(string(c.ctx.Path()), "/v1/sessions/"), "/")
+	if err := checkSessionID(name); err != nil {
+		return err
+	}
+	what, path, hasPath := strings.Cut(below, "/")
+	type handler func(*server, *call, string, string) *apiError
+	var methods map[string]handler
+	switch {
+	case below == "":
+		methods = map[string]handler{"GET": (*server).sessionInfo, "DELETE": (*server).deleteSession}
+	case what == "files" && path == "":
+		methods = map[string]handler{"GET": (*server).listFiles}
+	case what == "files":
+		methods = map[string]handler{"GET": (*server).getFile, "PUT": (*server).putFile, "DELETE": (*server).deleteFile}
+	case what == "archive" && !hasPath:
+		methods = map[string]handler{"GET": (*server).archive}
+	case what == "fork" && !hasPath:
+		methods = map[string]handler{"POST": (*server).fork}
+	default:
+		return refuse(errNotFound, "there is nothing at %s", shown(string(c.ctx.Path())))
+	}
+	method := c.method
+	if method == fasthttp.MethodHead {
+		method = fasthttp.MethodGet
+	}
+	serve := methods[method]
+	if serve == nil {
+		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+		return refuse(errMethod, "%s is not allowed here; docs/api.md lists what is", shown(c.method))
+	}
+	if method != fasthttp.MethodPut && !s.sessions.has(c.key.ID, name) {
+		return refuse(errNotFound, "this key has no session %s", shown(name))
+	}
+	return serve(s, c, name, path)
+}
+
+// tool is a command of the image that works on a session's workspace in place of a program.
+type tool struct {
+	argv  []string
+	files []requestFile // placed before
+	most  int64         // bytes of its output
+	out   *jobOutput
+}
+
+const (
+	toolWall = 30 * time.Second
+	// noSuchFile is what the tools exit with when there is none, which no command of theirs does.
+	noSuchFile = 44
+)
+
+// withTool runs a tool in a session when it is its turn there and in the queue.
+func (s *server) withTool(c *call, name string, t *tool) *apiError {
+	x := &execution{server: s, call: c, plan: &plan{sessionID: name, files: t.files}, tool: t}
+	ctx, done := s.whileWanted(c)
+	defer done()
+	if err := x.perform(ctx); err != nil {
+		return err
+	}
+	switch err := t.out.toolError(); {
+	case t.out.result.Code == noSuchFile:
+		return refuse(errNotFound, "this session has no such file")
+	case t.out.stdout.over():
+		return refuse(errTooLarge, "more than %d bytes; ask for a range of a file (Range: bytes=0-1048575)", t.most)
+	case t.out.result.Limit == wire.LimitWall:
+		return refuse(errInvalidField, "it could not be read within %v; is it a FIFO?", toolWall)
+	case err != nil:
+		return &apiError{code: errInvalidField, field: "path", message: "path: " + strings.TrimSpace(shown(string(t.out.stderr.data))), cause: err}
+	}
+	return nil
+}
+
+// runTool is jobs for a tool.
+func (x *execution) runTool(ctx context.Context) *apiError {
+	in, err := x.toolJob(toolWall, x.tool.most, x.tool.argv...)
+	if err != nil {
+		return internal(err)
+	}
+	j := &preparedJob{jobInput: in, own: x.tool.files}
+	out, failed := x.send(ctx, j)
+	if failed != nil {
+		if failed.code == errInvalidField {
+			failed.field = "path"
+		}
+		return failed
+	}
+	x.tool.out = out
+	x.settle(j, whatRemains(out.result), x.session.env)
+	return nil
+}
+
+func (s *server) mostOutput() int64 { return s.cfg.Limits.OutputLimit.Max }
+
+func (s *server) sessionInfo(c *call, name, _ string) *apiError {
+	info, ok := s.sessions.info(c.key.ID, name)
+	if !ok {
+		return refuse(errNotFound, "this key has no session %s", shown(name))
+	}
+	body, _ := json.Marshal(struct {
+		SessionID string    `json:"session_id"`
+		Bytes     int64     `json:"bytes"`
+		Env       int       `json:"env_bytes"`
+		Busy      bool      `json:"busy"`
+		LastUsed  time.Time `json:"last_used"`
+		Expires   time.Time `json:"expires"`
+	}{name, info.bytes, info.env, info.busy, info.lastUsed.UTC().Truncate(time.Millisecond), info.lastUsed.Add(time.Duration(s.cfg.Sessions.Idle)).UTC().Truncate(time.Millisecond)})
+	c.reply(append(body, '\n'))
+	return nil
+}
+
+// listing prints a NUL-terminated record for each file: type, size, mode, time of change, path. %p begins with "./".
+var listing = []string{"/usr/bin/find", ".", "-mindepth", "1", "-printf", `%y\t%s\t%m\t%T@\t%p\0`}
+
+// fileEntry is one file of a list.
+type fileEntry struct {
+	Path     string  `json:"path"`
+	PathRaw  string  `json:"path_base64,omitempty"` // where path is not UTF-8
+	Type     string  `json:"type"`                  // file, folder, link, other
+	Size     int64   `json:"size"`                  // bytes
+	Mode     string  `json:"mode"`                  // octal
+	Modified float64 `json:"modified"`              // seconds since 1970
+}
+
+func (s *server) listFiles(c *call, name, _ string) *apiError {
+	t := &tool{argv: listing, most: s.mostOutput()}
+	if err := s.withTool(c, name, t); err != nil {
+		return err
+	}
+	files := []fileEntry{}
+	for record := range bytes.SplitSeq(t.out.stdout.data, []byte{0}) {
+		if entry, ok := parseEntry(record); ok {
+			files = append(files, entry)
+		}
+	}
+	body, err := json.Marshal(map[string][]fileEntry{"files": files})
+	if err != nil {
+		return internal(err)
+	}
+	c.reply(append(body, '\n'))
+	return nil
+}
+
+// parseEntry reads what find printed. The name is foreign, and last; find itself is the image's.
+func parseEntry(record []byte) (e fileEntry, ok bool) {
+	fields := bytes.SplitN(record, []byte{'\t'}, 5)
+	if len(fields) != 5 {
+		return e, false
+	}
+	var err [2]error
+	e.Size, err[0] = strconv.ParseInt(string(fields[1]), 10, 64)
+	e.Modified, err[1] = strconv.ParseFloat(string(fields[3]), 64)
+	if errors.Join(err[:]...) != nil || math.IsInf(e.Modified, 0) || math.IsNaN(e.Modified) {
+		return e, false
+	}
+	e.Mode = string(fields[2])
+	switch string(fields[0]) {
+	case "f":
+		e.Type = "file"
+	case "d":
+		e.Type = "folder"
+	case "l":
+		e.Type = "link"
+	default:
+		e.Type = "other"
+	}
+	path := bytes.TrimPrefix(fields[4], []byte("./"))
+	e.Path = strings.ToValidUTF8(string(path), "\ufffd")
+	if !utf8.Valid(path) {
+		e.PathRaw = base64.StdEncoding.EncodeToString(path)
+	}
+	return e, true
+}
+
+// readFileScript prints the size of a file to stderr and a range of its bytes to stdout: path, offset, count.
+const readFileScript = `[ -f "$1" ] || exit 44
+stat -Lc %s -- "$1" >&2
+exec dd if="$1" iflag=skip_bytes,count_bytes skip="$2" count="$3" bs=64K status=none`
+
+func (s *server) getFile(c *call, name, path string) *apiError {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	first, last, ranged := parseRange(string(c.ctx.Request.Header.Peek(fasthttp.HeaderRange)))
+	count := s.mostOutput() + 1
+	if ranged && last >= 0 {
+		count = min(count, last-first+1)
+	}
+	t := &tool{argv: []string{"/bin/sh", "-c", readFileScript, "sh", "./" + path, strconv.FormatInt(first, 10), strconv.FormatInt(count, 10)}, most: s.mostOutput()}
+	if err := s.withTool(c, name, t); err != nil {
+		return err
+	}
+	size, parseErr := strconv.ParseInt(strings.TrimSpace(string(t.out.stderr.data)), 10, 64)
+	if parseErr != nil {
+		return internal(fmt.Errorf("size of a file: %w", parseErr))
+	}
+	data := t.out.stdout.data
+	header := &c.ctx.Response.Header
+	header.SetContentType("application/octet-stream")
+	header.Set(fasthttp.HeaderXContentTypeOptions, "nosniff") // it is foreign: a browser shall not show it as a page of ours
+	header.Set(fasthttp.HeaderAcceptRanges, "bytes")
+	switch {
+	case ranged && len(data) == 0:
+		header.Set(fasthttp.HeaderContentRange, fmt.Sprintf("bytes */%d", size))
+		c.ctx.SetStatusCode(fasthttp.StatusRequestedRangeNotSatisfiable)
+	case ranged:
+		header.Set(fasthttp.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", first, first+int64(len(data))-1, size))
+		c.ctx.SetStatusCode(fasthttp.StatusPartialContent)
+	}
+	c.ctx.Response.SetBodyRaw(data)
+	return nil
+}
+
+// parseRange reads a Range of one part that begins at a number; any other is ignored, as RFC 9110 section 14.2 allows. last is -1 for the end.
+func parseRange(header string) (first, last int64, ranged bool) {
+	spec, ok := strings.CutPrefix(header, "bytes=")
+	from, to, dash := strings.Cut(spec, "-")
+	first, err := strconv.ParseInt(from, 10, 64)
+	if !ok || !dash || err != nil {
+		return 0, -1, false
+	}
+	if to == "" {
+		return first, -1, true
+	}
+	if last, err = strconv.ParseInt(to, 10, 64); err != nil || last < first {
+		return 0, -1, false
+	}
+	return first, last, true
+}
+
+func checkPath(path string) *apiError {
+	if err := wire.ValidateFileName(path); err != nil {
+		return invalidField("path", "%v", err)
+	}
+	return nil
+}
+
+func (s *server) putFile(c *call, name, path string) *apiError {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	body, release, err := s.readRawBody(c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	t := &tool{argv: []string{"/usr/bin/true"}, files: []requestFile{{name: path, content: body}}, most: 4 << 10}
+	if err := s.withTool(c, name, t); err != nil {
+		return err
+	}
+	c.ctx.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}
+
+const deleteFileScript = `[ -e "$1" ] || [ -L "$1" ] || exit 44
+exec rm -rf -- "$1"`
+
+func (s *server) deleteFile(c *call, name, path string) *apiError {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	t := &tool{argv: []string{"/bin/sh", "-c", deleteFileScript, "sh", "./" + path}, most: 4 << 10}
+	if err := s.withTool(c, name, t); err != nil {
+		return err
+	}
+	c.ctx.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}
+
+func (s *server) archive(c *call, name, _ string) *apiError {
+	t := &tool{argv: packTar, most: s.mostOutput()}
+	if err := s.withTool(c, name, t); err != nil {
+		return err
+	}
+	c.ctx.Response.Header.SetContentType("application/x-tar")
+	c.ctx.Response.SetBodyRaw(t.out.stdout.data)
+	return nil
+}
+
+// maxForks is how many copies one request makes at most.
+const maxForks = 100
+
+// fork makes sessions that begin with the files and the environment of another.
+func (s *server) fork(c *call, name, _ string) *apiError {
+	count, err := s.readFork(c)
+	if err != nil {
+		return err
+	}
+	t := &tool{argv: packTar, most: s.mostOutput()}
+	if err := s.withTool(c, name, t); err != nil {
+		return err
+	}
+	if t.out.stderr.total > 0 {
+		return refuse(errInvalidField, "the workspace cannot be copied: %s", strings.TrimSpace(string(t.out.stderr.data)))
+	}
+	env, ok := s.sessions.environment(c.key.ID, name)
+	if !ok {
+		return refuse(errNotFound, "this key has no session %s", shown(name))
+	}
+	packed := s.packer.compress(t.out.stdout.data)
+	ids := make([]string, 0, count)
+	for range count {
+		id := uuid.NewString()
+		copied, err := s.sessions.acquire(s.jobs, c.key.ID, id, true)
+		if err != nil {
+			for _, made := range ids {
+				s.sessions.delete(c.key.ID, made)
+			}
+			return err
+		}
+		s.sessions.settle(copied, remains{form: formPacked, stored: packed}, env)
+		s.sessions.release(copied)
+		ids = append(ids, id)
+	}
+	body, _ := json.Marshal(map[string][]string{"session_ids": ids})
+	c.reply(append(body, '\n'))
+	return nil
+}
+
+// readFork reads {"count": n}; without a body it is 1.
+func (s *server) readFork(c *call) (count int64, err *apiError) {
+	body, release, err := s.readRawBody(c)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	count = 1
+	if len(bytes.TrimSpace(body)) == 0 {
+		return count, nil
+	}
+	r := &jsonReader{buf: body}
+	err = r.document(func(field string) (err *apiError) {
+		if field != "count" {
+			return invalidField(shownField(field), "unknown field; known is count")
+		}
+		if !r.null() {
+			count, err = r.integer(field)
+		}
+		return err
+	})
+	if err == nil && (count < 1 || count > maxForks) {
+		err = invalidField("count", "%d is out of range, want 1 to %d", count, maxForks)
+	}
+	return count, err
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestParseEntry(t *testing.T) {
+	for record, want := range map[string]fileEntry{
+		"f\t12\t644\t1700000000.25\t./a\tb\nc": {Path: "a\tb\nc", Type: "file", Size: 12, Mode: "644", Modified: 1700000000.25},
+		"d\t40\t1777\t0.0\t./d":                {Path: "d", Type: "folder", Size: 40, Mode: "1777"},
+		"l\t1\t777\t1.5\t./\xff":               {Path: "\ufffd", PathRaw: "/w==", Type: "link", Size: 1, Mode: "777", Modified: 1.5},
+		"p\t0\t644\t-1.0\t./p":                 {Path: "p", Type: "other", Mode: "644", Modified: -1},
+	} {
+		if got, ok := parseEntry([]byte(record)); !ok || got != want {
+			t.Errorf("%q: %v %+v, want %+v", record, ok, got, want)
+		}
+	}
+	for _, record := range []string{"", "f", "f\t1\t644\t1.0", "f\tx\t644\t1.0\tp", "f\t1\t644\tnan\tp", "f\t1\t644\tinf\tp"} {
+		if got, ok := parseEntry([]byte(record)); ok {
+			t.Errorf("%q: %+v", record, got)
+		}
+	}
+}
+
+func FuzzParseEntry(f *testing.F) {
+	f.Add([]byte("f\t12\t644\t1700000000.25\t./a\tb\nc"))
+	f.Add([]byte("l\t1\t777\t1.5\t./\xff"))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		if e, ok := parseEntry(record); ok && (!utf8.ValidString(e.Path) || e.Modified != e.Modified) {
+			t.Errorf("%q: %+v", record, e)
+		}
+	})
+}
+
+// What the routes below a session say without any sandbox.
+func TestSessionRoutes(t *testing.T) {
+	ts := newTestServer(t, nil)
+	ts.execute(with(python("print 1"), "session_id", "s"))
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		allow              string
+	}{
+		{"GET", "s", "", 200, ""}, {"HEAD", "s", "", 200, ""}, {"GET", "t", "", 404, ""}, {"GET", "a b", "", 400, ""}, {"POST", "s", "", 405, "DELETE, GET"},
+		{"GET", "s/other", "", 404, ""}, {"PATCH", "s/files/x", "", 405, "GET, HEAD, PUT, POST, DELETE, OPTIONS"}, {"POST", "s/files/x", "", 405, "DELETE, GET, PUT"}, {"PUT", "s/files", "", 405, "GET"},
+		{"GET", "s/archive/x", "", 404, ""}, {"PUT", "s/files/" + strings.Repeat("x", 300), "", 400, ""}, {"POST", "s/fork", `{"count": 0}`, 400, ""},
+		{"POST", "s/fork", `{"count": 2}`, 200, ""}, {"DELETE", "s", "", 204, ""}, {"DELETE", "s", "", 404, ""},
+	} {
+		req, err := http.NewRequest(c.method, "http://"+ts.addr+"/v1/sessions/"+strings.ReplaceAll(c.path, " ", "%20"), strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+ts.key)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.status || resp.Header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %d %q, want %d %q", c.method, c.path, resp.StatusCode, resp.Header.Get("Allow"), c.status, c.allow)
+		}
+	}
+}
+
+func TestByteRange(t *testing.T) {
+	for header, want := range map[string][3]int64{ // first, last, ranged
+		"": {0, -1, 0}, "bytes=0-9": {0, 9, 1}, "bytes=5-": {5, -1, 1}, "bytes=-5": {0, -1, 0}, "bytes=9-5": {0, -1, 0}, "bytes=0-1,3-4": {0, -1, 0},
+		"lines=1-2": {0, -1, 0}, "bytes=99999999999999999999-": {0, -1, 0}, "bytes=x-": {0, -1, 0},
+	} {
+		first, last, ranged := parseRange(header)
+		if got := [3]int64{first, last, map[bool]int64{true: 1}[ranged]}; got != want {
+			t.Errorf("%q: got %v, want %v", header, got, want)
+		}
+	}
+}
