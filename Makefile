@@ -148,7 +148,7 @@ install: binaries mkrootfs
 	cp -rL rootfs/*/ rootfs/host-packages $(DESTDIR)/usr/share/runtools/rootfs/
 	install -m 644 sandboxd/sandboxd.example.toml $(DESTDIR)/etc/runtools/
 	install -m 644 apid/apid.example.toml $(DESTDIR)/etc/runtools/
-	install -m 644 scripts/systemd/*.service $(DESTDIR)/usr/lib/systemd/system/
+	install -m 644 scripts/systemd/*.service scripts/systemd/*.socket $(DESTDIR)/usr/lib/systemd/system/
 
 # The binaries; the image stays.
 clean:

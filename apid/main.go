@@ -201,7 +201,7 @@ func (s *server) check(ctx context.Context, stdout io.Writer) error {
 
 // run serves until ctx ends, and then lets running requests finish.
 func (s *server) run(ctx context.Context) error {
-	api, err := net.Listen("tcp", s.cfg.Listen)
+	api, err := listen(s.cfg.Listen)
 	if err != nil {
 		return err
 	}

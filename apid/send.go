@@ -115,7 +115,7 @@ func (x *execution) explain(ctx context.Context, err error) *apiError {
 	}
 	switch {
 	case errors.Is(err, wire.ErrAway):
-		return &apiError{code: errOverloaded, message: "the sandbox service cannot be reached", cause: err}
+		return &apiError{code: errOverloaded, message: "the sandbox service is not available at present", cause: err}
 	case errors.Is(err, wire.ErrLost):
 		return &apiError{code: errInterrupted, message: "the sandbox service ended while the program may have run", cause: err}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -124,7 +123,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		r.job(j.req.Template)
 	}
 	if err := j.ready.jail.Start(j.jailJob()); err != nil {
-		return nil, j.notBegun(j.startError(err))
+		return nil, j.startError(err)
 	}
 	stop := j.watch(kills, before.CPU)
 	exit, err := j.ready.jail.Wait()
@@ -153,14 +152,14 @@ func (j *job) takeJail() (err error) {
 	return err
 }
 
-// notBegun tells the client to try again if a process of ours was killed from outside: the spawner, or the PID 1 of a jail that was to have the
-// job.
+// notBegun has the client try again in a moment: what kept us from making a jail, or killed one that was to have the job, may be over then.
 func (j *job) notBegun(err error) error {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+	var known *wire.Error
+	if errors.As(err, &known) {
 		return err
 	}
 	j.server.log.Error("no jail for a job", "template", j.req.Template, "error", err)
-	return wire.Errorf(wire.CodeNotBegun, "a process of the sandbox was killed")
+	return wire.Errorf(wire.CodeNotBegun, "no jail can be made or used, see the log of sandboxd")
 }
 
 // takeVolumes decides what is attached where. The jail came with an empty workspace: it becomes the session's, or is left unused.
@@ -252,6 +251,9 @@ func (j *job) jailJob() *jail.Job {
 func (j *job) startError(err error) error {
 	if errors.Is(err, jail.ErrTooLarge) {
 		return wire.Errorf(wire.CodeFile, "the names of all files and the folders above them are too long together")
+	}
+	if errors.Is(err, unix.EPIPE) { // PID 1 was killed, or the runner before it was woken
+		return j.notBegun(err)
 	}
 	var step *jail.StepError
 	if !errors.As(err, &step) {

@@ -124,6 +124,14 @@ const (
 	mostThreadGrowth     = 4 * loadClients
 )
 
+// memoryKB is the memory that the daemon holds now, KiB.
+func (d *daemon) memoryKB() (kb int) {
+	status, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(d.command.Process.Pid), "status"))
+	_, text, _ := strings.Cut(string(status), "VmRSS:")
+	fmt.Sscan(text, &kb)
+	return kb
+}
+
 func wantNoGrowth(t *testing.T, before, after map[string]holding) {
 	t.Helper()
 	for name, b := range before {

@@ -30,6 +30,7 @@ type stack struct {
 	url, metrics string
 
 	listen, metricsListen string
+	socket                *os.File // that apid is started with, or nil
 	key, otherKey         string
 	sandboxd, apid        *daemon
 	spare                 int // cgroup folders beside those of the pools, when nothing runs
@@ -117,7 +118,7 @@ func (s *stack) startApid() (err error) {
 		s.listen, s.metricsListen = freeAddress(), freeAddress()
 		s.url, s.metrics = "http://"+s.listen, "http://"+s.metricsListen+"/metrics"
 	}
-	s.apid, err = s.startDaemon(apidUser, "apid", "-config", s.path("apid.toml"), "-listen", s.listen, "-metrics", s.metricsListen,
+	s.apid, err = s.startDaemon(apidUser, "apid", s.socket, "-config", s.path("apid.toml"), "-listen", s.listen, "-metrics", s.metricsListen,
 		"-socket", s.path("s.sock"), "-image", image, "-keys", s.path("keys"), "-state", s.path("state"))
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (s *stack) startSandboxd() (err error) {
 	if dir := os.Getenv("RUNTOOLS_RECORD"); dir != "" { // make record
 		record = []string{"seccomp", "record", "-o", dir}
 	}
-	s.sandboxd, err = s.startDaemon(0, "sandboxd", append(record, "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
+	s.sandboxd, err = s.startDaemon(0, "sandboxd", nil, append(record, "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
 		"-profiles", filepath.Join(repository, "seccomp-profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))...)
 	if err != nil {
 		return err
@@ -197,8 +198,13 @@ type daemon struct {
 	done    chan struct{} // closed when it has ended
 }
 
-func (s *stack) startDaemon(uid uint32, name string, args ...string) (*daemon, error) {
+// startDaemon starts one of them. A socket is passed as systemd does.
+func (s *stack) startDaemon(uid uint32, name string, socket *os.File, args ...string) (*daemon, error) {
 	d := &daemon{command: exec.Command(filepath.Join(binaries, name), args...), log: &lockedBuffer{}, done: make(chan struct{})}
+	if socket != nil {
+		d.command = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`, d.command.Path}, args...)...)
+		d.command.ExtraFiles = []*os.File{socket}
+	}
 	d.command.Stdout, d.command.Stderr = d.log, d.log
 	d.command.Env = append(os.Environ(), daemonSecret, "E2E_STACK="+s.cgroup)
 	d.command.Dir = "/"

@@ -171,14 +171,17 @@ type Client struct {
 	Patience time.Duration
 }
 
-// ErrAway means that there is no sandboxd that would take the request: nothing of it was begun.
+// ErrAway means that there is no sandboxd that would take the request, or that it could make no jail: nothing of it was begun.
 var ErrAway = errors.New("sandboxd: is not there")
 
 // ErrLost means that sandboxd ended before it answered: a job may have run, in part or as a whole.
 var ErrLost = errors.New("sandboxd: ended before it answered")
 
-// retryPause is the time between two tries of Run.
-const retryPause = 20 * time.Millisecond
+// Times between two tries of Run: the first, and the longest.
+const (
+	retryPause = 20 * time.Millisecond
+	mostPause  = 200 * time.Millisecond
+)
 
 // Run carries out one job. Descriptors stay the caller's. When ctx ends the connection is hung up, which kills the job. A value from
 // kill asks sandboxd to end the job and still report what it did; kill may be nil. Errors are ErrAway, ErrLost, ctx's, an *Error, or of
@@ -189,11 +192,11 @@ func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*
 	}
 	giveUp := time.Now().Add(c.Patience)
 	reply, err := c.exchange(ctx, &Request{Job: job}, kill, files...)
-	for errors.Is(err, ErrAway) && time.Now().Before(giveUp) {
+	for pause := retryPause; errors.Is(err, ErrAway) && time.Now().Before(giveUp); pause = min(2*pause, mostPause) {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(retryPause):
+		case <-time.After(pause):
 		}
 		reply, err = c.exchange(ctx, &Request{Job: job}, kill, files...)
 	}

@@ -180,7 +180,7 @@ const (
 	CodeUnknownVolume   Code = "unknown_volume"   // a volume without New is not there (any more)
 	CodeUnknownBuild    Code = "unknown_build"    // the same, and it is the one for /build
 	CodeLost            Code = "lost"             // something killed the jail from outside; the program may have run in part
-	CodeNotBegun        Code = "not_begun"        // the server is about to end, or a process of its was killed: worth another try in a moment
+	CodeNotBegun        Code = "not_begun"        // the server is about to end, or could make no jail: worth another try in a moment
 	CodeVolumeInUse     Code = "volume_in_use"    // another job has it and may write, or New found it
 	CodeFile            Code = "file"             // Files[Index] cannot be placed: the workspace is in the way or full
 	CodeExec            Code = "exec"             // argv[0] cannot be started

@@ -1,0 +1,207 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// What TestOverload has of each kind.
+const (
+	overloadJobs  = 4  // max_jobs
+	greedy        = 10 // times that: callers of one key that send all the time
+	idlers        = 2000
+	slowSenders   = 50
+	slowReaders   = 20
+	bodySenders   = 8
+	overloadBytes = 24 << 20 // of a body
+)
+
+// mostOverloadKB is what a daemon may hold more than before, in KiB: the memory for bodies and for what jobs write, twice over for the
+// garbage collector, and what 2,000 connections cost.
+const mostOverloadKB = 512 << 10
+
+// Ten times what can be carried out, and callers that are slow, silent, or send too much: every request is answered, memory is bounded, and a
+// caller with another key is served in turn. OVERLOAD_SECONDS is for how long.
+func TestOverload(t *testing.T) {
+	seconds := number(t, "OVERLOAD_SECONDS", 5)
+	s := startOwn(t, "overload", fmt.Sprintf("[queue]\nmax_jobs = %d\ndepth = 60\nper_key = 30\n[http]\nmax_bodies_bytes = %d\n", overloadJobs, 128<<20))
+	before := s.held(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
+	defer cancel()
+	o := &overload{stack: s, t: t, ctx: ctx, most: map[string]int{}}
+	var crowd sync.WaitGroup
+	for _, one := range []struct {
+		number int
+		do     func()
+	}{
+		{idlers, o.idle}, {slowSenders, o.sendSlowly}, {slowReaders, o.readSlowly}, {bodySenders, o.sendMuch}, {greedy * overloadJobs, o.want},
+	} {
+		for range one.number {
+			crowd.Go(one.do)
+		}
+	}
+	crowd.Go(o.watchMemory)
+	modest := 0
+	for ctx.Err() == nil {
+		a, err := s.try(s.otherKey, program("bash", "sleep 0.05; echo x"))
+		if err != nil || a.Run.Stdout != "x\n" {
+			t.Errorf("another key: %v %v", a, err)
+			break
+		}
+		modest++
+	}
+	crowd.Wait()
+	t.Logf("the greedy key had %d carried out, %d of them by callers that send much or read slowly, and %d refused; the other %d carried out",
+		o.carriedOut.Load(), o.others.Load(), o.refused.Load(), modest)
+	t.Logf("at most %v KiB, before %+v", o.most, before)
+	// First come, first served, it would have one in thirty.
+	if int64(16*modest) < o.carriedOut.Load() {
+		t.Error("one key starves another")
+	}
+	if o.refused.Load() == 0 {
+		t.Error("nothing was refused: this was no overload")
+	}
+	for name, kb := range o.most {
+		if kb > before[name].memoryKB+mostOverloadKB {
+			t.Errorf("%s took %d KiB, %d before", name, kb, before[name].memoryKB)
+		}
+	}
+	wantStdout(t, s.execute(t, s.key, program("python", "print('x')")), "x\n")
+	clients.CloseIdleConnections()
+	s.wantQuiet(t)
+}
+
+type overload struct {
+	*stack
+	t                           *testing.T
+	ctx                         context.Context
+	carriedOut, refused, others atomic.Int64
+	most                        map[string]int // KiB of each daemon
+}
+
+func (o *overload) watchMemory() {
+	for o.ctx.Err() == nil {
+		for name, d := range map[string]*daemon{"sandboxd": o.sandboxd, "apid": o.apid} {
+			o.most[name] = max(o.most[name], d.memoryKB())
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// answered fails the test unless a response is one of those that a caller can act on.
+func (o *overload) answered(response *http.Response, content []byte, err error) {
+	switch {
+	case err != nil:
+		o.t.Errorf("not answered: %v", err)
+	case response.StatusCode == http.StatusOK:
+		o.carriedOut.Add(1)
+	case response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusServiceUnavailable:
+		o.refused.Add(1)
+		if response.Header.Get("Retry-After") == "" {
+			o.t.Errorf("no Retry-After: %s", content)
+		}
+		time.Sleep(20 * time.Millisecond) // even a greedy caller has to send it again
+	default:
+		o.t.Errorf("%s: %s", response.Status, content)
+	}
+}
+
+// want sends one request after the other.
+func (o *overload) want() {
+	for o.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		response, content, err := o.send(ctx, o.key, http.MethodPost, "/v1/execute", program("bash", "sleep 0.05; echo x"))
+		cancel()
+		o.answered(response, content, err)
+	}
+}
+
+// sendMuch sends bodies that are large, and now and then one that is too large.
+func (o *overload) sendMuch() {
+	large, err := json.Marshal(program("bash", "echo x").with(request{"ephemeral": true, "stdin": strings.Repeat("x", overloadBytes)}))
+	if err != nil {
+		o.t.Error(err)
+		return
+	}
+	for o.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		response, content, err := o.send(ctx, o.key, http.MethodPost, "/v1/execute", string(large))
+		cancel()
+		o.answered(response, content, err)
+		if err == nil && response.StatusCode == http.StatusOK {
+			o.others.Add(1)
+		}
+	}
+}
+
+// connect opens a connection, which the test's end closes.
+func (o *overload) connect() (net.Conn, func()) {
+	conn, err := net.Dial("tcp", o.listen)
+	if err != nil {
+		o.t.Errorf("connect: %v", err)
+		return nil, nil
+	}
+	stop := context.AfterFunc(o.ctx, func() { conn.Close() })
+	return conn, func() { stop(); conn.Close() }
+}
+
+func (o *overload) idle() {
+	if conn, done := o.connect(); conn != nil {
+		defer done()
+		io.Copy(io.Discard, conn)
+	}
+}
+
+func (o *overload) header(length int) string {
+	return fmt.Sprintf("POST /v1/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", o.key, length)
+}
+
+// sendSlowly sends a byte at a time: half of them never come to the end of their headers.
+func (o *overload) sendSlowly() {
+	conn, done := o.connect()
+	if conn == nil {
+		return
+	}
+	defer done()
+	for _, b := range []byte(o.header(1<<20) + strings.Repeat(" ", 1<<20)) {
+		if _, err := conn.Write([]byte{b}); err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// readSlowly has a program write all it may, and does not read the answer.
+func (o *overload) readSlowly() {
+	body, err := json.Marshal(program("bash", "head -c 9M /dev/zero").with(request{"ephemeral": true}))
+	if err != nil {
+		o.t.Error(err)
+		return
+	}
+	for o.ctx.Err() == nil {
+		conn, done := o.connect()
+		if conn == nil {
+			return
+		}
+		io.WriteString(conn, o.header(len(body)))
+		conn.Write(body)
+		status, _ := bufio.NewReader(conn).ReadString('\n')
+		if strings.Contains(status, " 200 ") {
+			o.carriedOut.Add(1)
+			o.others.Add(1)
+			<-o.ctx.Done()
+		}
+		done()
+		time.Sleep(100 * time.Millisecond)
+	}
+}
