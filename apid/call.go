@@ -103,6 +103,7 @@ func (c *call) reply(body []byte) {
 	if c.timing.run > 0 || c.timing.compile > 0 {
 		h.SetBytesV("Server-Timing", c.timing.serverTiming())
 	}
+	c.answerBytes = len(body)
 	c.ctx.Response.SetBodyRaw(body)
 }
 
@@ -128,6 +129,7 @@ func (c *call) refuse(err *apiError) {
 	if err.code != errGone {
 		c.discardBody()
 	}
+	c.answerBytes = len(body)
 	r.SetBodyRaw(body)
 }
 
@@ -147,7 +149,7 @@ func (c *call) fail(err *apiError) []byte {
 // finish writes the one line of the log and counts. Never code, never output, never a key.
 func (s *server) finish(c *call) {
 	if !c.detached {
-		c.status, c.answerBytes = c.ctx.Response.StatusCode(), len(c.ctx.Response.Body())
+		c.status = c.ctx.Response.StatusCode()
 	}
 	s.metrics.count(c)
 	level := slog.LevelInfo

@@ -36,6 +36,7 @@ type logConfig struct {
 type httpConfig struct {
 	MaxBodyBytes   int64    `toml:"max_body_bytes"`
 	MaxBodiesBytes int64    `toml:"max_bodies_bytes"`
+	MaxUnreadBytes int64    `toml:"max_unread_bytes"`
 	MaxConnections int      `toml:"max_connections"`
 	ReadTimeout    duration `toml:"read_timeout"`
 	WriteTimeout   duration `toml:"write_timeout"`
@@ -103,6 +104,7 @@ func defaults() config {
 		HTTP: httpConfig{
 			MaxBodyBytes:   64 << 20,
 			MaxBodiesBytes: 1 << 30,
+			MaxUnreadBytes: 512 << 20,
 			MaxConnections: 8192,
 			ReadTimeout:    duration(60 * time.Second),
 			WriteTimeout:   duration(60 * time.Second),
@@ -198,6 +200,7 @@ func (c *config) checkFigures() error {
 	}{
 		{"http.max_body_bytes", c.HTTP.MaxBodyBytes, 1 << 10},
 		{"http.max_bodies_bytes", c.HTTP.MaxBodiesBytes, c.HTTP.MaxBodyBytes},
+		{"http.max_unread_bytes", c.HTTP.MaxUnreadBytes, 1 << 20},
 		{"http.max_connections", int64(c.HTTP.MaxConnections), 1},
 		{"http.read_timeout", int64(c.HTTP.ReadTimeout), int64(time.Millisecond)},
 		{"http.write_timeout", int64(c.HTTP.WriteTimeout), int64(time.Millisecond)},

@@ -43,6 +43,9 @@ type execution struct {
 
 // execute is POST /v1/execute.
 func (s *server) execute(c *call) *apiError {
+	if err := s.unread.admit(c.key.ID); err != nil {
+		return err
+	}
 	body, release, err := s.readBody(c)
 	if err != nil {
 		return err
@@ -63,7 +66,7 @@ func (s *server) execute(c *call) *apiError {
 		return err
 	}
 	c.outcome = x.ran.status
-	c.reply(x.encode())
+	s.unread.reply(c, x.encode())
 	return nil
 }
 
@@ -88,6 +91,9 @@ func (x *execution) inSession(ctx context.Context, ticket *ticket) *apiError {
 	defer func() { x.closeSession(failed) }()
 	failed = ticket.wait(ctx)
 	x.call.timing.queue = time.Since(waiting)
+	if failed == nil {
+		failed = x.unread.admit(x.call.key.ID) // those that ran meanwhile may have left much
+	}
 	if failed == nil {
 		failed = x.carryOut(ctx)
 	}

@@ -56,6 +56,7 @@ func newMetrics(s *server) *metrics {
 		{"runtools_compile_cache_entries", "Artifacts of compile jobs kept.", func() float64 { return float64(s.artifacts.counts().entries) }},
 		{"runtools_compile_cache_bytes", "Memory that they take.", func() float64 { return float64(s.artifacts.counts().bytes) }},
 		{"runtools_body_bytes", "Memory held by requests' bodies.", func() float64 { return float64(s.bodies.held.Load()) }},
+		{"runtools_unread_bytes", "Memory held by large answers that callers have not taken yet.", func() float64 { return float64(s.unread.bytes()) }},
 		{"runtools_keys", "Valid keys.", func() float64 { return float64(s.keys.count()) }},
 	} {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value))

@@ -66,7 +66,7 @@ func (q *queue) enter(key string, limit int) (*ticket, *apiError) {
 		return nil, errShuttingDown
 	case l != nil && l.admitted >= limit+q.perKey:
 		return nil, refuse(errRateLimited, "this key has %d requests running and %d waiting, which is its share", l.running, l.admitted-l.running)
-	case q.admitted >= q.slots+q.depth:
+	case l != nil && q.admitted >= q.slots+q.depth: // a key that has none is let in: others' do not starve it, however many they are
 		return nil, refuse(errOverloaded, "the queue is full: %d requests are waiting", q.admitted-q.running)
 	}
 	if l == nil {

@@ -37,6 +37,7 @@ type server struct {
 
 	runtimes []byte // the answer to GET /v1/execute/runtimes
 	bodies   bodyBudget
+	unread   *unread
 	draining atomic.Bool
 
 	jobs    context.Context // ends when running jobs must
@@ -58,6 +59,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 		queue:   newQueue(cfg.Queue),
 	}
 	s.bodies.most = cfg.HTTP.MaxBodiesBytes
+	s.unread = newUnread(cfg.HTTP.MaxUnreadBytes)
 	s.jobs, s.endJobs = context.WithCancelCause(context.Background())
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)

@@ -55,12 +55,14 @@ func (x *execution) stream(release func()) *apiError {
 	c := x.call
 	x.events = &stream{begun: make(chan struct{}), more: make(chan struct{}, 1)}
 	ended := make(chan *apiError, 1)
+	var taken func() // when ended has come: the caller has what was waiting for it then
 	ctx, done := x.whileWanted(c)
 	go func() {
 		defer release()
 		defer done()
 		err := x.performSafely(ctx)
 		x.events.end()
+		taken = x.unread.hold(c.key.ID, x.events.waiting())
 		ended <- err
 	}()
 	ping := time.NewTimer(pingEvery)
@@ -68,6 +70,7 @@ func (x *execution) stream(release func()) *apiError {
 	select {
 	case err := <-ended:
 		if err != nil && !x.events.started {
+			taken()
 			return err
 		}
 		ended <- err
@@ -83,7 +86,9 @@ func (x *execution) stream(release func()) *apiError {
 	header.Set("X-Accel-Buffering", "no") // nginx
 	c.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		x.events.copyTo(w, conn, timeout)
-		x.conclude(w, <-ended)
+		err := <-ended
+		defer taken()
+		x.conclude(w, err)
 	})
 	return nil
 }
@@ -135,6 +140,13 @@ func (e *stream) emitLocked(name string, data []byte) {
 		close(e.begun)
 	}
 	e.wake()
+}
+
+// waiting is how much the caller has not taken yet, bytes.
+func (e *stream) waiting() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return int64(len(e.pending))
 }
 
 func (e *stream) wake() {

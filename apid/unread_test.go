@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// A caller that does not read what it asked for is given no more, and nobody else is hurt. With that what it left unread is forgotten.
+func TestUnreadAnswers(t *testing.T) {
+	ts := newTestServer(t, func(c *config) { c.HTTP.MaxUnreadBytes = 1 << 20 })
+	const size = 10 << 20 // more than the kernel's buffers between us take, let alone escaped
+	body := encode(with(python(fmt.Sprint("spew ", size)), "ephemeral", true, "output_limit", 2*size))
+	conn, err := net.Dial("tcp", ts.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	fmt.Fprintf(conn, "POST /v1/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		ts.key, len(body), body)
+	eventually(t, "the answer is ready", func() bool { return ts.unread.bytes() > size })
+	if r := ts.refused(python("print x"), errRateLimited); !strings.Contains(r.Error.Message, "not been read") || r.Header.Get("Retry-After") == "" {
+		t.Errorf("%v %s", r.Header, r.Raw)
+	}
+	mine := ts.key
+	ts.key = ts.makeKey(ts.cfg.Keys, 0)
+	ts.keys.checked.Store(0)
+	ts.execute(python("print x")) // another key
+	ts.key = mine
+	answer := bufio.NewReader(conn)
+	for line := "x"; strings.TrimSpace(line) != ""; {
+		if line, err = answer.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.CopyN(io.Discard, answer, size); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	eventually(t, "what was unread is forgotten", func() bool { return ts.unread.bytes() == 0 })
+	ts.execute(python("print x"))
+	if len(ts.unread.byKey) != 0 {
+		t.Errorf("left: %v", ts.unread.byKey)
+	}
+}
+
+// A large answer is the same as a small one to who reads it, and counts for nothing afterwards.
+func TestLargeAnswer(t *testing.T) {
+	ts := newTestServer(t, nil)
+	for _, headers := range [][]string{nil, {"Accept", "text/event-stream"}} {
+		r := ts.do("POST", "/v1/execute", encode(with(python("spew 1000000"), "ephemeral", true)), headers...)
+		if r.Status != 200 || len(r.Raw) < 1_000_000 || headers == nil && r.Header.Get("Content-Length") != fmt.Sprint(len(r.Raw)) {
+			t.Errorf("%d, %d bytes, %v", r.Status, len(r.Raw), r.Header)
+		}
+		eventually(t, "it is taken", func() bool { return ts.unread.bytes() == 0 })
+	}
+}
