@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.message
 import email.utils
 import json
 import os
@@ -10,7 +11,7 @@ import ssl
 import time
 import urllib.parse
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Optional
 
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
 from .request import encode_request
@@ -66,7 +67,7 @@ def refuse_session_fields(fields: Dict[str, Any]) -> None:
 @dataclass(frozen=True)
 class Answer:
     status: int
-    headers: Mapping[str, str]
+    headers: email.message.Message
     body: bytes
 
 

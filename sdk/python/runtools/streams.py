@@ -91,14 +91,15 @@ class Streams:
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> Tuple[Answer, bool]:
-    status = 100
-    while status < 200:  # 1xx come before the answer
+    while True:
         line, _, fields = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")
         version, code = line.split(None, 2)[:2]
         if not version.startswith(b"HTTP/1."):
             raise http.client.BadStatusLine(line.decode("latin-1"))
         status = int(code)
         headers = http.client.parse_headers(io.BytesIO(fields))
+        if status >= 200:  # 1xx come before the answer
+            break
     reusable = version == b"HTTP/1.1" and headers.get("Connection", "").lower() != "close"
     if status in (204, 304):
         return Answer(status, headers, b""), reusable

@@ -9,7 +9,7 @@
  * | `payload_too_large` | 413 | |
  * | `rate_limited` | 429 | this key has its share of requests waiting |
  * | `overloaded` | 503 | the server is full, or going down |
- * | `interrupted` | 503 | the server went down and ended the program |
+ * | `interrupted` | 503 | the server, or a part of it, went down while the program may have run |
  * | `internal` | 500 | the operator finds why under `requestId` |
  * | `connection_failed` | | {@link RunToolsConnectionError} |
  * | `timeout` | | {@link RunToolsTimeoutError} |
