@@ -80,7 +80,7 @@ test-e2e: all
 test-sdk: all sdk
 	cd sdk/typescript && npm test --silent
 	cd sdk/python && python3 -W error::ResourceWarning -m unittest
-	RUNTOOLS_STATE=$(STATE) $(GO) test ./sdk
+	RUNTOOLS_STATE=$(STATE) $(GO) test -timeout 20m ./sdk
 
 # The TypeScript SDK, compiled. npm brings node along; Python has nothing to build.
 sdk: deps sdk/typescript/node_modules/.package-lock.json
