@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,6 +84,9 @@ func newCall(ctx *fasthttp.RequestCtx) *call {
 	return c
 }
 
+// isPiston says that the caller speaks Piston's API.
+func (c *call) isPiston() bool { return strings.HasPrefix(c.route, "/api/v2/") }
+
 // validRequestID lets a caller trace a request through its own systems and keeps everything else out of our log.
 func validRequestID(id []byte) bool {
 	if len(id) == 0 || len(id) > maxRequestID {
@@ -136,6 +140,10 @@ func (c *call) refuse(err *apiError) {
 // fail records an error and makes the body that tells of it.
 func (c *call) fail(err *apiError) []byte {
 	c.failure, c.outcome = err, string(err.code)
+	if c.isPiston() {
+		encoded, _ := json.Marshal(map[string]string{"message": err.message})
+		return append(encoded, '\n')
+	}
 	type body struct {
 		Code      errCode `json:"code"`
 		Message   string  `json:"message"`

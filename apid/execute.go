@@ -37,8 +37,9 @@ type execution struct {
 	ran      stageAnswer
 	tested   []testAnswer
 
-	tool   *tool   // nil: a program is run
-	events *stream // nil: the caller wants one answer at the end
+	tool     *tool   // nil: a program is run
+	events   *stream // nil: the caller wants one answer at the end
+	onOutput func(stream int, data []byte)
 }
 
 // execute is POST /v1/execute.
@@ -348,9 +349,7 @@ func (x *execution) tellCompiled() {
 
 // run runs the program.
 func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
-	if x.events != nil {
-		j.onOutput = x.events.output
-	}
+	j.onOutput = x.onOutput
 	out, err := x.send(ctx, j)
 	if err != nil {
 		return err

@@ -100,6 +100,8 @@ var routes = []route{
 	{path: "/v1/execute", methods: "POST, OPTIONS", serve: (*server).execute},
 	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
 	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
+	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
+	{path: "/api/v2/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).pistonRuntimes},
 	{path: "/healthz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).healthz},
 	{path: "/readyz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).readyz},
 }
@@ -163,6 +165,11 @@ func (s *server) authenticate(c *call) *apiError {
 	const scheme = "bearer "
 	header := c.ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)
 	defer func() { c.timing.auth = time.Since(c.started) }()
+	if c.isPiston() && !strings.Contains(string(header), " ") { // its clients send the bare key
+		if c.key = s.keys.find(header); c.key != nil {
+			return nil
+		}
+	}
 	if len(header) > len(scheme) && strings.EqualFold(string(header[:len(scheme)]), scheme) {
 		if c.key = s.keys.find(header[len(scheme):]); c.key != nil {
 			return nil

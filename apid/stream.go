@@ -54,6 +54,7 @@ const pingEvery = 10 * time.Second
 func (x *execution) stream(release func()) *apiError {
 	c := x.call
 	x.events = &stream{begun: make(chan struct{}), more: make(chan struct{}, 1)}
+	x.onOutput = x.events.output
 	ended := make(chan *apiError, 1)
 	var taken func() // when ended has come: the caller has what was waiting for it then
 	ctx, done := x.whileWanted(c)

@@ -220,3 +220,27 @@ func TestHealth(t *testing.T) {
 		}
 	}
 }
+
+// Piston's form of a request, in every language.
+func TestPiston(t *testing.T) {
+	for folder, language := range languages(t) {
+		t.Run(folder, func(t *testing.T) {
+			t.Parallel()
+			code := strings.ReplaceAll(hellos[folder], "MARKER", "hello")
+			response, content, err := api.send(t.Context(), api.key, "POST", "/api/v2/execute",
+				request{"language": language, "version": "*", "files": []request{{"content": code}}, "run_timeout": 60000, "compile_timeout": 60000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var a struct {
+				Run, Compile *struct {
+					Stdout, Output string
+					Code           *int
+				}
+			}
+			if err := json.Unmarshal(content, &a); err != nil || response.StatusCode != 200 || a.Run == nil || a.Run.Stdout != "hello\n" || a.Run.Output != "hello\n" || *a.Run.Code != 0 {
+				t.Errorf("%v %d %s", err, response.StatusCode, content)
+			}
+		})
+	}
+}
