@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,6 +103,7 @@ var routes = []route{
 	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
 	{path: "/api/v2/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).pistonRuntimes},
+	{path: "/openapi.json", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).openAPI},
 	{path: "/healthz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).healthz},
 	{path: "/readyz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).readyz},
 }
@@ -249,6 +251,16 @@ func encodeRuntimes(langs *lang.Set) ([]byte, error) {
 	}
 	body, err := json.Marshal(rows)
 	return append(body, '\n'), err
+}
+
+// openAPIDocument describes all of /v1; apid/e2e/openapi_test.go holds real answers against it.
+//
+//go:embed openapi.json
+var openAPIDocument []byte
+
+func (s *server) openAPI(c *call) *apiError {
+	c.reply(openAPIDocument)
+	return nil
 }
 
 func (s *server) listRuntimes(c *call) *apiError {
