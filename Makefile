@@ -66,21 +66,21 @@ test-unit:
 
 # Tests that make real cgroups, jails and daemons.
 test-root: deps test-deps rootfs
-	RUNTOOLS_STATE=$(STATE) $(GO) test -race -timeout 15m $(ROOT)
+	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -race -timeout 15m $(ROOT)
 
 # Builds of images from the caches of the real one: toy languages, broken steps, missing sources.
 test-rootfs: rootfs
-	RUNTOOLS_STATE=$(STATE) $(GO) test ./rootfs
+	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 ./rootfs
 
 # Both daemons over HTTP, every language, every sample.
 test-e2e: all
-	RUNTOOLS_STATE=$(STATE) $(GO) test -timeout 15m ./apid/e2e
+	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./apid/e2e
 
 # The SDKs: against a small server of their own, then packed, installed and run against the real one.
 test-sdk: all sdk
 	cd sdk/typescript && npm test --silent
 	cd sdk/python && python3 -W error::ResourceWarning -m unittest
-	RUNTOOLS_STATE=$(STATE) $(GO) test -timeout 20m ./sdk
+	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./sdk
 
 # The TypeScript SDK, compiled. npm brings node along; Python has nothing to build.
 sdk: deps sdk/typescript/node_modules/.package-lock.json
@@ -100,7 +100,7 @@ docs: sdk
 record: all
 	rm -f seccomp-profiles/use/*.json
 	mkdir -p seccomp-profiles/use
-	RUNTOOLS_RECORD=$(CURDIR)/seccomp-profiles/use RUNTOOLS_STATE=$(STATE) $(GO) test -timeout 30m -run 'TestSamples|TestFidelity' ./apid/e2e
+	RUNTOOLS_RECORD=$(CURDIR)/seccomp-profiles/use RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 30m -run 'TestSamples|TestFidelity' ./apid/e2e
 
 # The cgroup v2 half: the same tests in a virtual machine whose kernel has nothing else. Software emulation; minutes.
 test-vm: deps test-deps
@@ -133,7 +133,7 @@ soak: bench-deps
 
 # CRASH_KILLS processes of ours killed at random moments under load, 200 by default; minutes. CRASH_SEED repeats a run's choices.
 crash: all
-	RUNTOOLS_STATE=$(STATE) CRASH_KILLS=$(or $(CRASH_KILLS),200) $(GO) test -timeout 60m -v -run RandomKills ./apid/e2e
+	RUNTOOLS_STATE=$(STATE) CRASH_KILLS=$(or $(CRASH_KILLS),200) $(GO) test -count=1 -timeout 60m -v -run RandomKills ./apid/e2e
 
 # Bench, and the sandboxes it is compared with: one that cannot be had is named in the table.
 bench-deps: all
