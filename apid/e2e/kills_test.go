@@ -87,11 +87,15 @@ func (s *stack) killOne(victim string, random *rand.Rand) error {
 		return nil
 	}
 	syscall.Kill(pids[random.IntN(len(pids))], syscall.SIGKILL)
-	if victim == "spawner" { // without it sandboxd can make no jail, and says so by its end
-		<-s.sandboxd.done
-		return s.startSandboxd()
+	if victim != "spawner" {
+		return nil
 	}
-	return nil
+	select { // without it sandboxd can make no jail, and says so by its end
+	case <-s.sandboxd.done:
+		return s.startSandboxd()
+	case <-time.After(hang):
+		return errors.New("sandboxd goes on without its spawner")
+	}
 }
 
 // jailProcesses are of one kind: the "spawner", every "PID 1", or the "runner" of every jail and what that started.
@@ -108,8 +112,8 @@ func (s *stack) jailProcesses(kind string) (pids []int) {
 			status, _ := os.ReadFile("/proc/" + word + "/status")
 			_, numbers, _ := strings.Cut(string(status), "\nNSpid:")
 			numbers, _, _ = strings.Cut(numbers, "\n")
-			inJail := len(strings.Fields(numbers)) > 1
-			if pid, err := strconv.Atoi(word); err == nil && inJail == (kind != "spawner") {
+			depth := len(strings.Fields(numbers)) // 0: it has ended
+			if pid, err := strconv.Atoi(word); err == nil && (depth == 1 && kind == "spawner" || depth > 1 && kind != "spawner") {
 				pids = append(pids, pid)
 			}
 		}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/cgroup"
+	"github.com/runtools/runtools/pkg/seccomp"
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+var errInjected = errors.New("injected")
+
+// badParent makes leaves that fail in one call.
+type badParent struct {
+	cgroup.Parent
+	call string
+}
+
+func (p badParent) NewLeaf(name string, l cgroup.Limits) (cgroup.Leaf, error) {
+	if p.call == "NewLeaf" {
+		return nil, errInjected
+	}
+	leaf, err := p.Parent.NewLeaf(name, l)
+	return badLeaf{leaf, p.call}, err
+}
+
+type badLeaf struct {
+	cgroup.Leaf
+	call string
+}
+
+func (l badLeaf) fail(call string, otherwise func() error) error {
+	if l.call == call {
+		return errInjected
+	}
+	return otherwise()
+}
+
+func (l badLeaf) Add(pid int) error { return l.fail("Add", func() error { return l.Leaf.Add(pid) }) }
+func (l badLeaf) SetWeight(w uint64) error {
+	return l.fail("SetWeight", func() error { return l.Leaf.SetWeight(w) })
+}
+func (l badLeaf) WatchOOM(f func()) error {
+	return l.fail("WatchOOM", func() error { return l.Leaf.WatchOOM(f) })
+}
+
+// rootWithout is an image that lacks a folder.
+func rootWithout(t *testing.T, missing string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"dev", "proc", "tmp", "home/user", "build"} {
+		if name != missing {
+			if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return dir
+}
+
+// Each step of building a jail is made to fail. The error names the step, nothing of the jail is left, and the next one can be built.
+func TestEachStepOfABuildFails(t *testing.T) {
+	td := startDaemon(t, func(c *config) {
+		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(`{"templates": {"cold": {"pool": 0}}}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	good := td.d.server.builder
+	template := td.d.server.pools.all["toy/cold"].template
+	if err := good.devices.do(func() error {
+		return errors.Join(unix.Mkdir("/bare", 0o755), unix.Mount("bare", "/bare", "tmpfs", 0, ""))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	noRoom := newVolumes(0, quota{1 << 20, 100}, quota{1 << 20, 100}, good.volumes.vaults.anchors)
+	parked := func(argv ...string) func(*builder, *templateSpec, *seccomp.Filter) {
+		return func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.Parked = &parkedSpec{Argv: argv} }
+	}
+	for _, c := range []struct {
+		want string
+		sabotage
+	}{
+		{"max_jails reached", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.slots = newSlots(0x70000000, 0) }},
+		{"injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "NewLeaf"} }},
+		{"injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "WatchOOM"} }},
+		{"join cgroup: injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "Add"} }},
+		{"uid_map", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.slots = newSlots(0xffffff00, 1) }},
+		{"max_volumes 0 reached", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.volumes = noRoom }},
+		{"open_tree /none", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = "/none" }},
+		{"open_tree /none", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.deviceDir = "/none" }},
+		{"attach /jail/dev: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "dev") }},
+		{"mount tmpfs on /jail/tmp: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "tmp") }},
+		{"mount tmpfs on /jail/tmp: ", func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.TmpBytes = -1 }},
+		{"mount tmpfs on /jail/dev/shm: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.deviceDir = "/bare" }},
+		{"mount proc on /jail/proc: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "proc") }},
+		{"load seccomp filter: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.initFilter = make([]byte, 8) }},
+		{"load seccomp filter: ", func(_ *builder, _ *templateSpec, f *seccomp.Filter) { f.BPF = make([]byte, 8) }},
+		{"set rlimit 7: ", func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.OpenFiles = 1 << 40 }},
+		{"park /bin/none: ", parked("/bin/none")},
+		{"park /bin/true: it ended before it was ready", parked("/bin/true")},
+		{"load toy/cold: injected", func(b *builder, s *templateSpec, _ *seccomp.Filter) {
+			b.cgroups, s.Parked = badParent{b.cgroups, "SetWeight"}, &parkedSpec{Argv: []string{"/bin/true"}}
+		}},
+	} {
+		before := td.holding()
+		err := c.build(good, template)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("want an error with %q, got %v", c.want, err)
+		}
+		after := td.holding()
+		for range 200 { // what answers a filter's notifications ends a moment later
+			if after == before {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+			after = td.holding()
+		}
+		if after != before {
+			t.Errorf("after %v: %+v are left, %+v before", err, after, before)
+		}
+		if r := td.run("echo x", func(j *wire.Job) { j.Template = "toy/cold" }); r.err != nil || r.stdout != "x\n" {
+			t.Errorf("after %v: %+v", err, r)
+		}
+	}
+}
+
+// sabotage spoils a copy of what a jail is built from.
+type sabotage func(*builder, *templateSpec, *seccomp.Filter)
+
+func (s sabotage) build(good *builder, t *template) error {
+	b := &builder{
+		spawner: good.spawner, cgroups: good.cgroups, volumes: good.volumes, slots: good.slots, root: good.root,
+		devices: good.devices, deviceDir: good.deviceDir, initFilter: good.initFilter, limits: good.limits, log: good.log,
+	}
+	b.serial.Store(1 << 40) // other names than the good one's
+	filter := *t.filter
+	bad := &template{name: t.name, spec: t.spec, filter: &filter}
+	s(b, &bad.spec, &filter)
+	r, err := b.build(bad)
+	if err == nil {
+		if bad.spec.Parked != nil {
+			err = b.load(r)
+		}
+		b.release(r)
+	}
+	if live := b.live.Load(); live != 0 {
+		return errors.Join(err, errors.New("the builder counts a live jail"))
+	}
+	return err
+}
+
+// held is what jails take of the daemon and the host.
+type held struct{ descriptors, processes, leaves, volumes, slots int }
+
+func (td *testDaemon) holding() held {
+	b := td.d.server.builder
+	b.destroy.Wait()
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		td.t.Fatal(err)
+	}
+	_, inits := td.processes()
+	leaves, _ := filepath.Glob("/sys/fs/cgroup/*/" + td.config.CgroupParent + "/job-*")
+	more, _ := filepath.Glob("/sys/fs/cgroup/" + td.config.CgroupParent + "/job-*")
+	return held{len(descriptors), len(inits), len(leaves) + len(more), b.volumes.len(), len(b.slots.free)}
+}
