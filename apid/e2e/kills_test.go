@@ -169,7 +169,7 @@ func (l *load) once(q request) *answer {
 			l.t.Errorf("no Retry-After: %s", content)
 		}
 	case response.StatusCode != http.StatusOK:
-		l.t.Errorf("%s: %s\n%s", response.Status, content, l.sandboxd.errors())
+		l.t.Errorf("%s: %s\n%s%s", response.Status, content, l.sandboxd.errors(), l.apid.errors())
 	default:
 		if err := strict(content, &a); err != nil {
 			l.t.Error(err)
