@@ -69,6 +69,9 @@ func (p *Profile) Beyond(other *Profile) (list []Difference) {
 	return list
 }
 
+// runnersCall is what the process that becomes the program needs itself, under its filter. It is never recorded.
+const runnersCall = "sendmsg"
+
 // Minimise returns a profile that allows what p allows and the records have: rules without a call that was seen are left out, and the
 // reason of each that stays says who needs which of its calls. Denials stay as they are.
 func (p *Profile) Minimise(uses []*Use) *Profile {
@@ -83,7 +86,11 @@ func (p *Profile) Minimise(uses []*Use) *Profile {
 		kept := r
 		kept.Names = nil
 		for _, name := range r.Names {
-			if users := Users(uses, name); len(users) > 0 {
+			users := Users(uses, name)
+			if name == runnersCall {
+				users = []string{"every jail"}
+			}
+			if len(users) > 0 {
 				kept.Names = append(kept.Names, name)
 				needs = append(needs, name+": "+strings.Join(users, ", "))
 			}

@@ -40,7 +40,7 @@ func TestBeyond(t *testing.T) {
 }
 
 func TestMinimise(t *testing.T) {
-	p := mustParse(t, `{"names":["read","write","shmget"],"action":"SCMP_ACT_ALLOW","why":"y"},{"names":["msgget"],"action":"SCMP_ACT_ALLOW","why":"y"},
+	p := mustParse(t, `{"names":["read","write","shmget","sendmsg"],"action":"SCMP_ACT_ALLOW","why":"y"},{"names":["msgget"],"action":"SCMP_ACT_ALLOW","why":"y"},
 		{"names":["mount"],"action":"SCMP_ACT_ERRNO","errnoRet":1,"why":"y"}`)
 	small := p.Minimise([]*Use{
 		{Language: "python", Calls: map[string]Called{"read": {Count: 3}, "shmget": {Count: 1, Denied: 1}}},
@@ -54,7 +54,7 @@ func TestMinimise(t *testing.T) {
 	for i := range again.Syscalls {
 		got = append(got, strings.Join(again.Syscalls[i].Names, " ")+": "+again.Syscalls[i].Why)
 	}
-	if want := []string{"read write: y. Needed: read: c, python; write: c", "mount: y"}; !reflect.DeepEqual(got, want) {
+	if want := []string{"read write sendmsg: y. Needed: read: c, python; write: c; sendmsg: every jail", "mount: y"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if _, err := again.Compile(); err != nil {

@@ -29,6 +29,27 @@ func TestProfilesOfTheRepositoryCompile(t *testing.T) {
 	}
 }
 
+// maxAllowed is how many calls the profile of any language may allow.
+const maxAllowed = 159
+
+func TestProfilesOfTheRepositoryAreSmall(t *testing.T) {
+	paths, err := filepath.Glob("../../seccomp-profiles/*.json")
+	if err != nil || len(paths) < 2 {
+		t.Fatalf("profiles: %v, %v", paths, err)
+	}
+	for _, path := range paths {
+		p, err := Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(p.Grants())
+		t.Logf("%s: %d calls", path, n)
+		if n > maxAllowed {
+			t.Errorf("%s allows %d calls, at most %d: sandboxd seccomp minimise shows what nobody needs", path, n, maxAllowed)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"unknown field":     {`{"why":"x","defaultAction":"SCMP_ACT_ERRNO","default":1}`, "unknown field"},
