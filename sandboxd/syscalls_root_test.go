@@ -67,6 +67,9 @@ func TestSyscallTable(t *testing.T) {
 				}
 				count[abi+" "+want]++
 				// An allowed call may fail in any way of the kernel's, but not as one that the profile does not know.
+				if want == "0" {
+					want = "ran"
+				}
 				if mismatch := got != want; mismatch && !(want == "allowed" && got != "killed" && got != "ENOSYS") &&
 					odd[fmt.Sprintf("%s %d %d %s", abi, nr, value, got)] == "" {
 					t.Errorf("%s %d with %d: %s, the profile says %s", abi, nr, value, got, want)

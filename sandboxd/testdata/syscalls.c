@@ -33,7 +33,7 @@ static long call(int abi, long nr, long v)
 static int await(pid_t child)
 {
 	int status;
-	for (int i = 0; i < 12000; i++) {
+	for (time_t end = time(NULL) + 3; time(NULL) < end;) {
 		if (waitpid(child, &status, WNOHANG) == child)
 			return status;
 		usleep(250);
