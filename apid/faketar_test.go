@@ -11,7 +11,7 @@ import (
 
 // fakeTar is how the fake's tar behaves: it writes and reads JSON.
 type fakeTar struct {
-	create, extract string // "": well; "exit", "warn", "spew", or a code of pkg/wire
+	create, extract string // "": well; "exit", "killed", "warn", "spew", or a code of pkg/wire
 	takes           time.Duration
 	created         int
 }
@@ -32,6 +32,8 @@ func (j *fakeJob) runTar() {
 	case "exit":
 		fmt.Fprintln(j.stderr, "tar: oops")
 		j.result.Code = 2
+	case "killed":
+		j.result.Signal = 9
 	case "warn":
 		fmt.Fprintln(j.stderr, "tar: ./s: socket ignored")
 	case "spew":

@@ -84,6 +84,8 @@ func TestUnpackFails(t *testing.T) {
 	ts.refused(s("read a"), errOverloaded)
 	ts.fake.setTar(fakeTar{extract: "internal"})
 	ts.refused(s("read a"), errInternal)
+	ts.fake.setTar(fakeTar{extract: "killed"}) // from outside
+	ts.refused(s("read a"), errInterrupted)
 	ts.wantHeld("0 mounted, 0 given, 1 packed")
 	ts.fake.setTar(fakeTar{})
 	if r := ts.execute(s("read a", "env E")); r.Run.Stdout != "b\nE=1 true\n" || r.Created {

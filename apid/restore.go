@@ -68,6 +68,9 @@ func (x *execution) restore(ctx context.Context, in jobInput) (*jobOutput, error
 	if err != nil {
 		return nil, err
 	}
+	if r := out.result; r.Signal != 0 && r.Limit == "" { // by no doing of its own: it would not fail the next time
+		return nil, wire.Errorf(wire.CodeLost, "a tool was killed by signal %d", r.Signal)
+	}
 	if err := out.toolError(); err != nil {
 		return nil, &toolFailure{err}
 	}
