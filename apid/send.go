@@ -128,6 +128,8 @@ func (x *execution) explain(ctx context.Context, err error) *apiError {
 		return x.explainFile(theirs)
 	case wire.CodeOverloaded:
 		return &apiError{code: errOverloaded, message: "no room for another sandbox", cause: err}
+	case wire.CodeUnknownVolume, wire.CodeUnknownBuild: // where carryOut knows nothing better
+		return &apiError{code: errInterrupted, message: "what this request had made was lost with the sandbox service", cause: err}
 	case wire.CodeLost:
 		return &apiError{code: errInterrupted, message: "the sandbox was killed from outside while the program may have run", cause: err}
 	case wire.CodeVolumeInUse:
