@@ -33,7 +33,9 @@ static long call(int abi, long nr, long v)
 static int await(pid_t child)
 {
 	int status;
-	for (time_t end = time(NULL) + 3; time(NULL) < end;) {
+	struct timespec start, now;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (now = start; (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < 1500; clock_gettime(CLOCK_MONOTONIC, &now)) {
 		if (waitpid(child, &status, WNOHANG) == child)
 			return status;
 		usleep(250);
