@@ -110,38 +110,57 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 }
 
 func (c *Client) attempt(ctx context.Context, method, path string, body []byte, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("User-Agent", c.UserAgent)
-	req.Header.Set("Accept", "application/json")
+	header := http.Header{"Accept": {"application/json"}}
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		header.Set("Content-Type", "application/json")
 	}
-	if c.key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.key)
-	}
-	resp, err := c.HTTP.Do(req)
+	resp, err := c.send(ctx, method, path, body, header)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return fmt.Errorf("read answer of %s: %w", c.base, err)
-	}
-	switch resp.StatusCode {
-	case http.StatusNoContent:
-		return nil
-	case http.StatusOK:
-	default:
-		return errorOf(resp, answer)
+	answer, err := c.readAll(resp)
+	if err != nil || resp.StatusCode == http.StatusNoContent {
+		return err
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("answer of %s is not the API's (%w): %s", c.base, err, excerpt(answer))
 	}
 	return nil
+}
+
+// send makes one request. An answer that is not a success is an [*Error]; the body of another is the caller's to close.
+func (c *Client) send(ctx context.Context, method, path string, body []byte, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	req.Header.Set("User-Agent", c.UserAgent)
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent, http.StatusNoContent:
+		return resp, nil
+	}
+	answer, err := c.readAll(resp)
+	if err != nil {
+		return nil, err
+	}
+	return nil, errorOf(resp, answer)
+}
+
+func (c *Client) readAll(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", c.base, err)
+	}
+	return b, nil
 }
 
 // encode leaves <, > and & as they are: escaping them is for HTML and makes programs longer.
@@ -166,6 +185,8 @@ type Error struct {
 
 	// RetryAfter is how long to wait before trying again; zero when the server named no time.
 	RetryAfter time.Duration
+
+	total int64 // of a range behind the end of a file: the file's size
 }
 
 func (e *Error) Error() string {
@@ -185,7 +206,7 @@ func errorOf(resp *http.Response, answer []byte) *Error {
 			RequestID string `json:"request_id"`
 		} `json:"error"`
 	}
-	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"))}
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After")), total: totalOf(resp)}
 	if err := json.Unmarshal(answer, &body); err != nil || body.Error.Message == "" {
 		e.Message = fmt.Sprintf("HTTP status %s: %s", resp.Status, excerpt(answer))
 		return e

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 )
 
 // Session keeps the id of one session and sends its requests one after another: each finds what the one before it left. The files of
@@ -73,7 +72,7 @@ func (s *Session) leave() { <-s.turn }
 
 // DeleteSession ends a session, files and all; existed is false if this key has none of that id: it expired, or was deleted already.
 func (c *Client) DeleteSession(ctx context.Context, id string) (existed bool, err error) {
-	err = c.Call(ctx, http.MethodDelete, pathSessions+url.PathEscape(id), nil, nil)
+	err = c.Call(ctx, http.MethodDelete, sessionPath(id), nil, nil)
 	var refused *Error
 	if errors.As(err, &refused) && refused.Code == "not_found" {
 		return false, nil
