@@ -74,19 +74,28 @@ var silentSuccess = regexp.MustCompile(`^OK \([0-9.]+ sec real\)\n?$`)
 
 // printCompile shows the compiler's words on stderr, wherever it wrote them: stdout is the program's.
 func (a *app) printCompile(c *client.Stage) error {
-	out, err := c.StdoutBytes()
+	words, err := compilerWords(c)
 	if err != nil {
 		return err
 	}
+	_, err = a.stderr.Write(endLine(words))
+	return err
+}
+
+// compilerWords are stdout and stderr of a compiler; none if all the server has to say is that there were none.
+func compilerWords(c *client.Stage) ([]byte, error) {
+	out, err := c.StdoutBytes()
+	if err != nil {
+		return nil, err
+	}
 	errText, err := c.StderrBytes()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if silentSuccess.Match(errText) && c.Code != nil && *c.Code == 0 {
 		errText = nil
 	}
-	_, err = a.stderr.Write(endLine(append(out, errText...)))
-	return err
+	return append(out, errText...), nil
 }
 
 func endLine(b []byte) []byte {

@@ -49,6 +49,8 @@ func TestScript(t *testing.T) {
 //	answer.status    HTTP status line and headers of every answer, such as "503" or "503 Retry-After: 2"; absent: 200
 //	runtimes.json    body of the answer to GET /v1/execute/runtimes; absent: 404
 //	hang             when present, POST waits until the client hangs up, then leaves the file hungup
+//	sessions/ID/     the files of a session, by GET and PUT
+//	put.status       when present, PUT is refused
 //	request.json     left: the last request's body, indented
 //	request.txt      left: "METHOD PATH" and the headers that matter of every request
 type fakeServer struct{ dir string }
@@ -60,6 +62,11 @@ const defaultAnswer = `{"language":"python","version":"3.12.3","session_id":"a1b
 func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	f.record(r, body)
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/v1/sessions/"); ok {
+		id, what, _ := strings.Cut(rest, "/")
+		f.serveSession(w, r, filepath.Join("sessions", id), what, body)
+		return
+	}
 	answer := f.read("runtimes.json", "")
 	if r.Method == http.MethodPost {
 		answer = f.read("answer.json", defaultAnswer)
@@ -77,6 +84,29 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	code, _ := strconv.Atoi(status)
 	w.WriteHeader(code)
 	_, _ = io.WriteString(w, answer)
+}
+
+// serveSession answers for the files of one session as apid does, as far as the tests ask.
+func (f *fakeServer) serveSession(w http.ResponseWriter, r *http.Request, folder, what string, body []byte) {
+	path := filepath.Join(f.dir, folder, strings.TrimPrefix(what, "files/"))
+	switch {
+	case r.Method == http.MethodPut && f.read("put.status", "") != "":
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":{"code":"invalid_field","message":"the workspace is full"}}`)
+	case r.Method == http.MethodPut:
+		_ = os.MkdirAll(filepath.Dir(path), 0o777)
+		_ = os.WriteFile(path, body, 0o666)
+		w.WriteHeader(http.StatusNoContent)
+	case f.read(folder+"/list.json", "") != "" && what == "files":
+		_, _ = io.WriteString(w, f.read(folder+"/list.json", ""))
+	default:
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"error":{"code":"not_found","message":"this session has no such file"}}`)
+			return
+		}
+		http.ServeFile(w, r, path)
+	}
 }
 
 func (f *fakeServer) record(r *http.Request, body []byte) {
