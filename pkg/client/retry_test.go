@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -21,14 +22,17 @@ type reply struct {
 // script serves a client with these answers, the last one for ever, and records "METHOD PATH session_id" of what it was asked.
 func script(t *testing.T, replies ...reply) (c *Client, asked func() []string) {
 	t.Helper()
+	var mu sync.Mutex
 	var requests []string
 	c = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			SessionID string `json:"session_id"`
 		}
 		_ = json.NewDecoder(r.Body).Decode(&body)
+		mu.Lock()
 		requests = append(requests, r.Method+" "+r.URL.EscapedPath()+" "+body.SessionID)
 		answer := replies[min(len(requests), len(replies))-1]
+		mu.Unlock()
 		if answer.status == 0 {
 			panic(http.ErrAbortHandler)
 		}
@@ -43,7 +47,11 @@ func script(t *testing.T, replies ...reply) (c *Client, asked func() []string) {
 			_, _ = io.WriteString(w, `{"session_id":"s-1","run":{"stdout":"42\n"}}`)
 		}
 	})
-	return c, func() []string { return requests } // by then no request runs
+	return c, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(requests)
+	}
 }
 
 func TestWhatHasNotRunIsSentAgain(t *testing.T) {
