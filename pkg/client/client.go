@@ -9,6 +9,9 @@
 // send it again. What the server refused because it is busy has not run and is sent again by itself, up to MaxRetries times; what
 // may have run never is.
 //
+// [Client.Stream] yields what the program writes while it runs, [Request.Tests] judges it on many inputs, and [Client.ReadFile] and its kin
+// reach the files of a session.
+//
 // Cancelling the context hangs up, and the server then kills the job with everything it started. There is no other time
 // limit here: a job may wait in a queue, compile and run for minutes, and the server bounds each of these.
 package client

@@ -36,6 +36,27 @@ type Request struct {
 	RunMemoryLimit     int64 `json:"run_memory_limit,omitempty"`     // bytes
 	CompileMemoryLimit int64 `json:"compile_memory_limit,omitempty"` // bytes
 	OutputLimit        int64 `json:"output_limit,omitempty"`         // bytes a stream
+
+	// Tests has the program compiled once and run for each, in a sandbox of its own. Not beside Stdin and SessionID.
+	Tests         []Test `json:"tests,omitempty"`
+	StopOnFailure bool   `json:"stop_on_failure,omitempty"` // the results end with the first that is not accepted
+}
+
+// Test is an input of the program, and what it is to answer.
+type Test struct {
+	Stdin          string   `json:"stdin,omitempty"`
+	StdinEncoding  string   `json:"stdin_encoding,omitempty"`  // "utf8" (default) or "base64"
+	Args           []string `json:"args,omitempty"`            // default the request's
+	Files          []File   `json:"files,omitempty"`           // added to the request's; one of the same name replaces it
+	ExpectedStdout *string  `json:"expected_stdout,omitempty"` // nil: a program that ends well is accepted
+	Checker        string   `json:"checker,omitempty"`         // "tokens" (default), "exact" or "floats"
+	Tolerance      *float64 `json:"tolerance,omitempty"`       // of floats, absolute or relative; default 0.000001
+}
+
+// TestResult is what became of a test.
+type TestResult struct {
+	Verdict string `json:"verdict"` // "AC", "WA", "TO", "ML", "OL" or "RE"
+	Run     Stage  `json:"run"`
 }
 
 // SetStdin sets Stdin to b, whatever bytes it holds.
@@ -71,6 +92,9 @@ type Result struct {
 	SessionCreated bool   `json:"session_created"`
 	Compile        *Stage `json:"compile"` // nil for languages without a compile stage
 	Run            Stage  `json:"run"`
+
+	// Tests are the results in the order of the request's Tests; none if compilation failed.
+	Tests []TestResult `json:"tests"`
 
 	// Raw is the server's answer as it came.
 	Raw json.RawMessage `json:"-"`
