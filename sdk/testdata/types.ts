@@ -16,6 +16,15 @@ export async function accepted(rt: RunTools, signal: AbortSignal): Promise<void>
     void used;
   }
   const bytes: Uint8Array = stdoutBytes(result.run);
+  for await (const event of rt.stream({ language: "c", code: "", tests: [{ expectedStdout: "1" }] }, { signal })) {
+    if (event.type === "stdout") {
+      const text: string = event.text;
+      void text;
+    } else if (event.type === "result") {
+      const verdict: string | undefined = event.result.tests?.[0]?.verdict;
+      void verdict;
+    }
+  }
   const rows: Runtime[] = await rt.runtimes();
   const session: Session = rt.session(result.session_id);
   const deleted: boolean = await session.delete({ signal });
@@ -40,6 +49,8 @@ export async function refused(rt: RunTools): Promise<void> {
   await rt.execute({ code: "" });
   // @ts-expect-error: a session has its own
   await rt.session().execute({ language: "python", code: "", sessionId: "s" });
+  // @ts-expect-error: tests have no session
+  await rt.session().execute({ language: "python", code: "", tests: [] });
   // @ts-expect-error: a name misspelt
   new RunTools({ apikey: "" });
   const result = await rt.execute({ language: "python", code: "" });

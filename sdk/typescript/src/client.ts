@@ -1,4 +1,5 @@
 import { RunToolsError } from "./errors.js";
+import { decodeEvent, type ExecuteEvent } from "./events.js";
 import { encodeRequest, type ExecuteRequest } from "./request.js";
 import type { ExecuteResult, Runtime } from "./result.js";
 import { Session } from "./session.js";
@@ -16,6 +17,14 @@ export interface RunToolsOptions {
   maxRetries?: number | undefined;
   /** Takes the place of the global `fetch`: for proxies, TLS settings, longer limits than the runtime's own, tests. */
   fetch?: typeof globalThis.fetch | undefined;
+}
+
+/** What `execute` can be told besides. */
+export interface ExecuteOptions extends CallOptions {
+  /** Called with what the program writes to standard output, as it does; the result has all of it as well. */
+  onStdout?: ((text: string) => void) | undefined;
+  /** The same for standard error. */
+  onStderr?: ((text: string) => void) | undefined;
 }
 
 const optionNames = ["apiKey", "baseUrl", "timeout", "maxRetries", "fetch"];
@@ -76,10 +85,43 @@ export class RunTools {
    * if (run.status !== "OK") console.error(run.message, run.stderr);
    * ```
    */
-  async execute(request: ExecuteRequest, options?: CallOptions): Promise<ExecuteResult> {
+  async execute(request: ExecuteRequest, options: ExecuteOptions = {}): Promise<ExecuteResult> {
+    if (options.onStdout || options.onStderr) {
+      return finalResult(this.stream(request, options), options);
+    }
     const body = encodeRequest(request);
     const answer = await this.#transport.call({ method: "POST", path: "/v1/execute", body, idempotent: false }, options);
     return answer as ExecuteResult;
+  }
+
+  /**
+   * Runs a program and tells what happens as it does. The request is sent when the first event is asked for; leaving the loop
+   * hangs up. Errors are those of `execute`. `timeout` is for all of it.
+   *
+   * ```ts
+   * for await (const event of rt.stream({ language: "bash", code: "echo one; sleep 1; echo two" })) {
+   *   if (event.type === "stdout") process.stdout.write(event.text);
+   *   if (event.type === "result") console.log(event.result.run.status);
+   * }
+   * ```
+   */
+  stream(request: ExecuteRequest, options?: CallOptions): AsyncGenerator<ExecuteEvent, void, undefined> {
+    const body = encodeRequest(request);
+    return this.#events(body, options);
+  }
+
+  async *#events(body: string, options?: CallOptions): AsyncGenerator<ExecuteEvent, void, undefined> {
+    let begun = false;
+    for await (const sent of this.#transport.events({ method: "POST", path: "/v1/execute", body, idempotent: false }, options)) {
+      const event = decodeEvent(sent, begun);
+      if (event !== undefined) {
+        yield event;
+      }
+      if (event?.type === "result") {
+        return;
+      }
+      begun = true;
+    }
   }
 
   /** Lists what is installed: one entry a version, the newest of a language first. */
@@ -100,22 +142,26 @@ export class RunTools {
    * ```
    */
   session(id?: string | null): Session {
-    return new Session(this, id ?? undefined);
+    return new Session(this, this.#transport, id ?? undefined);
   }
 
   /** Ends a session, files and all. False if this key has none of that id: it expired, or was deleted already. */
   async deleteSession(id: string, options?: CallOptions): Promise<boolean> {
-    const path = `/v1/sessions/${encodeURIComponent(id)}`;
-    try {
-      await this.#transport.call({ method: "DELETE", path, idempotent: true }, options);
-    } catch (error) {
-      if (error instanceof RunToolsError && error.code === "not_found") {
-        return false;
-      }
-      throw error;
-    }
-    return true;
+    return this.#transport.delete(`/v1/sessions/${encodeURIComponent(id)}`, options);
   }
+}
+
+async function finalResult(events: AsyncIterable<ExecuteEvent>, options: ExecuteOptions): Promise<ExecuteResult> {
+  for await (const event of events) {
+    if (event.type === "stdout") {
+      options.onStdout?.(event.text);
+    } else if (event.type === "stderr") {
+      options.onStderr?.(event.text);
+    } else if (event.type === "result") {
+      return event.result;
+    }
+  }
+  throw new Error("runtools: internal error: events without a result"); // their source throws
 }
 
 function checkUrl(text: string): string {

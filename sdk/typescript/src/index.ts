@@ -1,7 +1,23 @@
-export { RunTools, type RunToolsOptions } from "./client.js";
+export { type ExecuteOptions, RunTools, type RunToolsOptions } from "./client.js";
 export { type ErrorCode, type ErrorDetails, RunToolsConnectionError, RunToolsError, RunToolsTimeoutError } from "./errors.js";
-export type { ExecuteRequest, Language, SourceFile } from "./request.js";
-export { type CompileStage, type ExecuteResult, type LimitFired, type Runtime, type Stage, type Status, stderrBytes, stdoutBytes } from "./result.js";
-export type { Session } from "./session.js";
+export { type ExecuteEvent, outputBytes, type OutputEvent } from "./events.js";
+export type { SessionFiles } from "./files.js";
+export type { ExecuteRequest, Language, SourceFile, TestCase } from "./request.js";
+export {
+  type CompileStage,
+  type ExecuteResult,
+  type FileEntry,
+  type LimitFired,
+  type Runtime,
+  type SessionInfo,
+  type Stage,
+  type Status,
+  stderrBytes,
+  stdoutBytes,
+  type TestResult,
+  type Verdict,
+  type Violation,
+} from "./result.js";
+export type { Session, SessionRequest } from "./session.js";
 export type { CallOptions } from "./transport.js";
 export { VERSION } from "./version.js";

@@ -23,6 +23,27 @@ export interface SourceFile {
   encoding?: "utf8" | "base64" | "hex" | undefined;
 }
 
+/** One input of a program, and what is expected of it. */
+export interface TestCase {
+  /** Standard input, delivered byte for byte. Default: empty. */
+  stdin?: string | Uint8Array | undefined;
+  /** How `stdin` is to be read if it is a string. Default `"utf8"`. */
+  stdinEncoding?: "utf8" | "base64" | undefined;
+  /** The program's arguments. Default: the request's. */
+  args?: readonly string[] | undefined;
+  /** Added to the request's; one of the same name replaces it. */
+  files?: readonly SourceFile[] | undefined;
+  /** Without it a program that ends well is accepted. */
+  expectedStdout?: string | undefined;
+  /**
+   * `"tokens"`: the same words, whatever space is between them. `"exact"`: the same bytes. `"floats"`: tokens, where two numbers
+   * may differ by `tolerance`. Default `"tokens"`.
+   */
+  checker?: "tokens" | "exact" | "floats" | undefined;
+  /** Absolute, or relative to the expected number, whichever allows more. Default 0.000001. */
+  tolerance?: number | undefined;
+}
+
 /**
  * A program and what it gets. `language`, and `code` or `files`, are required; for what is left out the server's defaults
  * apply. The server refuses what is out of its bounds and clamps nothing.
@@ -51,6 +72,13 @@ export interface ExecuteRequest {
   sessionId?: string | null | undefined;
   /** Keep nothing: `session_id` of the result is null. Not beside `sessionId`. */
   ephemeral?: boolean | undefined;
+  /**
+   * Compile once and run once for each of these inputs, at most 1000, each in a sandbox of its own; `tests` of the result has
+   * the verdicts. The limits are those of each test. Nothing is kept. Not beside `stdin` and `sessionId`.
+   */
+  tests?: readonly TestCase[] | undefined;
+  /** With `tests`: the results end with the first that is not accepted. */
+  stopOnFailure?: boolean | undefined;
   /** Wall clock of the run, milliseconds. Default 300000, which is also the most. */
   runTimeout?: number | undefined;
   /** Wall clock of the compilation, milliseconds. Default 60000, which is also the most. */
@@ -63,7 +91,7 @@ export interface ExecuteRequest {
   runMemoryLimit?: number | undefined;
   /** The same for the compilation. Default 1 GiB, or the language's own. */
   compileMemoryLimit?: number | undefined;
-  /** Of each of stdout and stderr in each stage, bytes. Default 10 MiB. */
+  /** Of each of stdout and stderr in each stage, bytes. Default 10 MiB; with `tests` 64 KiB, and at most 64 MiB for all together. */
   outputLimit?: number | undefined;
 }
 
@@ -79,6 +107,8 @@ const wireNames: Record<keyof ExecuteRequest, string> = {
   env: "env",
   sessionId: "session_id",
   ephemeral: "ephemeral",
+  tests: "tests",
+  stopOnFailure: "stop_on_failure",
   runTimeout: "run_timeout",
   compileTimeout: "compile_timeout",
   runCpuTime: "run_cpu_time",
@@ -88,27 +118,46 @@ const wireNames: Record<keyof ExecuteRequest, string> = {
   outputLimit: "output_limit",
 };
 
-const callOptions = ["signal", "timeout", "maxRetries", "requestId"];
+const testWireNames: Record<keyof TestCase, string> = {
+  stdin: "stdin",
+  stdinEncoding: "stdin_encoding",
+  args: "args",
+  files: "files",
+  expectedStdout: "expected_stdout",
+  checker: "checker",
+  tolerance: "tolerance",
+};
+
+const callOptions = ["signal", "timeout", "maxRetries", "requestId", "onStdout", "onStderr"];
 
 /** The JSON body for a request. @internal */
 export function encodeRequest(request: ExecuteRequest): string {
-  const body: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(request)) {
-    if (!Object.hasOwn(wireNames, name)) {
-      throw new TypeError(unknownField(name));
-    }
-    if (value !== undefined && value !== null) {
-      body[wireNames[name as keyof ExecuteRequest]] = value;
-    }
-  }
-  if (request.stdin instanceof Uint8Array) {
-    body["stdin"] = base64(request.stdin);
-    body["stdin_encoding"] = "base64";
-  }
-  if (Array.isArray(request.files)) {
-    body["files"] = request.files.map(encodeFile);
+  const body = encodeFields("execute", request, wireNames);
+  if (Array.isArray(request.tests)) {
+    body["tests"] = request.tests.map((test: TestCase, i) => encodeFields(`tests[${i}]`, test, testWireNames));
   }
   return JSON.stringify(body);
+}
+
+/** What a request and a test have in common. `names`: the field of the API for each of theirs. */
+function encodeFields(where: string, fields: ExecuteRequest | TestCase, names: Record<string, string>): Record<string, unknown> {
+  const body: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) {
+    if (!Object.hasOwn(names, name)) {
+      throw new TypeError(unknownField(where, name, names));
+    }
+    if (value !== undefined && value !== null) {
+      body[names[name]!] = value;
+    }
+  }
+  if (fields.stdin instanceof Uint8Array) {
+    body["stdin"] = base64(fields.stdin);
+    body["stdin_encoding"] = "base64";
+  }
+  if (Array.isArray(fields.files)) {
+    body["files"] = fields.files.map(encodeFile);
+  }
+  return body;
 }
 
 function encodeFile(file: SourceFile): SourceFile {
@@ -116,10 +165,10 @@ function encodeFile(file: SourceFile): SourceFile {
 }
 
 /** Results are spelt `session_id`, requests `sessionId`: one that was dropped in silence would cost the caller his files. */
-function unknownField(name: string): string {
-  const meant = Object.entries(wireNames).find(([, wire]) => wire === name);
+function unknownField(where: string, name: string, names: Record<string, string>): string {
+  const meant = Object.entries(names).find(([, wire]) => wire === name);
   const hint = meant ? `, it is spelt ${meant[0]} here` : callOptions.includes(name) ? `, it goes into the second argument: execute(request, { ${name} })` : "";
-  return `execute: unknown field ${name}${hint}`;
+  return `${where}: unknown field ${name}${hint}`;
 }
 
 function base64(bytes: Uint8Array): string {

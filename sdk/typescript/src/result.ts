@@ -16,9 +16,30 @@ export interface ExecuteResult {
   session_created?: true;
   /** Absent for languages without a compile stage. */
   compile?: CompileStage;
-  /** The run. After a failed compilation its status is `"CE"` and its `stderr` that of the compiler. */
+  /**
+   * The run. After a failed compilation its status is `"CE"` and its `stderr` that of the compiler. With `tests` it is the run
+   * of the first that was not accepted, else of the last.
+   */
+  run: Stage;
+  /** With `tests` in the request: a result for each, in their order. Empty if compilation failed. */
+  tests?: TestResult[];
+}
+
+/** What became of one test. */
+export interface TestResult {
+  verdict: Verdict;
   run: Stage;
 }
+
+/**
+ * | verdict | |
+ * |---|---|
+ * | `AC` | accepted |
+ * | `WA` | another `stdout` than expected |
+ * | `TO`, `ML`, `OL` | time, memory, output on either stream |
+ * | `RE` | an exit code that is not 0, or death by a signal |
+ */
+export type Verdict = "AC" | "WA" | "TO" | "ML" | "OL" | "RE";
 
 /**
  * How a stage ended.
@@ -62,6 +83,18 @@ export interface Stage {
   message: string | null;
   /** The limit that fired, or null. */
   limit: LimitFired | null;
+  /** System calls that the sandbox denied, in the order in which each kind was first made; absent when there were none. */
+  violations?: Violation[];
+}
+
+/** A system call that the sandbox denied. */
+export interface Violation {
+  /** Its name; `"*"` in the last entry for all kinds that did not fit. */
+  syscall: string;
+  /** As text, at most 200 bytes. What the program wrote there. */
+  args?: string;
+  /** How often. */
+  count: number;
 }
 
 /** The compilation. */
@@ -91,17 +124,48 @@ export interface Runtime {
   compiled: boolean;
 }
 
+/** What the server knows of a session. */
+export interface SessionInfo {
+  session_id: string;
+  /** Of its files. */
+  bytes: number;
+  /** Of its environment. */
+  env_bytes: number;
+  /** A request runs in it. */
+  busy: boolean;
+  /** ISO 8601. */
+  last_used: string;
+  /** When it will be gone, unless it is used before. ISO 8601. */
+  expires: string;
+}
+
+/** One file of a session. */
+export interface FileEntry {
+  /** Relative to the working directory. */
+  path: string;
+  /** The exact bytes, present only when the name is not UTF-8. */
+  path_base64?: string;
+  type: "file" | "folder" | "link" | "other";
+  /** Bytes. */
+  size: number;
+  /** Octal: `"644"`. */
+  mode: string;
+  /** Seconds since 1970. */
+  modified: number;
+}
+
 /** What a stage wrote to standard output, byte for byte. */
 export function stdoutBytes(stage: Stage): Uint8Array {
-  return exact(stage.stdout, stage.stdout_base64);
+  return bytesOf(stage.stdout, stage.stdout_base64);
 }
 
 /** What a stage wrote to standard error, byte for byte. */
 export function stderrBytes(stage: Stage): Uint8Array {
-  return exact(stage.stderr, stage.stderr_base64);
+  return bytesOf(stage.stderr, stage.stderr_base64);
 }
 
-function exact(text: string, encoded: string | undefined): Uint8Array {
+/** @internal */
+export function bytesOf(text: string, encoded: string | undefined): Uint8Array {
   if (encoded === undefined) {
     return new TextEncoder().encode(text);
   }

@@ -1,7 +1,13 @@
-import type { RunTools } from "./client.js";
+import type { ExecuteOptions, RunTools } from "./client.js";
+import { RunToolsError } from "./errors.js";
+import type { ExecuteEvent } from "./events.js";
+import { SessionFiles } from "./files.js";
 import type { ExecuteRequest } from "./request.js";
-import type { ExecuteResult } from "./result.js";
-import type { CallOptions } from "./transport.js";
+import type { ExecuteResult, SessionInfo } from "./result.js";
+import type { CallOptions, Transport } from "./transport.js";
+
+/** What a program in a session gets: its session is given, and tests have none. */
+export type SessionRequest = Omit<ExecuteRequest, "sessionId" | "ephemeral" | "tests" | "stopOnFailure">;
 
 /**
  * Keeps the id of one session and sends its requests one after another, in the order of the calls: each finds what the one
@@ -15,25 +21,82 @@ export class Session {
   /** Settled when the request that was called last has ended. */
   #last: Promise<unknown> = Promise.resolve();
 
+  /** The files of its working directory. */
+  readonly files: SessionFiles;
+
   /** @internal */
   constructor(
     private readonly client: RunTools,
+    private readonly transport: Transport,
     id: string | undefined,
   ) {
     this.#id = id;
+    this.files = new SessionFiles(transport, (signal, send, begin) =>
+      this.#inTurn(signal, async () => {
+        const id = this.#id ?? (begin ? newId() : undefined);
+        const done = await send(this.#path(id));
+        this.#id ??= id; // a file that could not be put made no session
+        return done;
+      }),
+    );
   }
 
-  /** Undefined before the first result of a session that the server is to name. */
+  /** Undefined before the first result, or file, of a session that has not been named. */
   get id(): string | undefined {
     return this.#id;
   }
 
   /** {@link RunTools.execute} in this session. */
-  execute(request: Omit<ExecuteRequest, "sessionId" | "ephemeral">, options: CallOptions = {}): Promise<ExecuteResult> {
+  execute(request: SessionRequest, options: ExecuteOptions = {}): Promise<ExecuteResult> {
     return this.#inTurn(options.signal, async () => {
       const result = await this.client.execute({ ...request, sessionId: this.#id }, options);
       this.#id = result.session_id ?? this.#id;
       return result;
+    });
+  }
+
+  /** {@link RunTools.stream} in this session. Requests that are called later wait until it has ended, or was left. */
+  async *stream(request: SessionRequest, options: CallOptions = {}): AsyncGenerator<ExecuteEvent, void, undefined> {
+    let leave = (): void => {};
+    const left = new Promise<void>((resolve) => (leave = resolve));
+    let begin = (): void => {};
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const turn = this.#inTurn(options.signal, () => {
+      begin();
+      return left;
+    });
+    try {
+      await Promise.race([begun, turn]);
+      for await (const event of this.client.stream({ ...request, sessionId: this.#id }, options)) {
+        if (event.type === "result") {
+          this.#id = event.result.session_id ?? this.#id;
+        }
+        yield event;
+      }
+    } finally {
+      leave();
+    }
+  }
+
+  /** What the server knows of the session; at once, also while a program runs in it. */
+  async info(options?: CallOptions): Promise<SessionInfo> {
+    return (await this.transport.call({ method: "GET", path: this.#path(this.#id), idempotent: true }, options)) as SessionInfo;
+  }
+
+  /** A tar of all files. */
+  archive(options: CallOptions = {}): Promise<Uint8Array> {
+    return this.#inTurn(options.signal, async () => {
+      const path = `${this.#path(this.#id)}/archive`;
+      return (await this.transport.call({ method: "GET", path, accept: "application/x-tar", idempotent: true }, options)) as Uint8Array;
+    });
+  }
+
+  /** New sessions that begin with the same files and environment, at most 100. */
+  fork(count = 1, options: CallOptions = {}): Promise<Session[]> {
+    return this.#inTurn(options.signal, async () => {
+      const path = `${this.#path(this.#id)}/fork`;
+      const answer = await this.transport.call({ method: "POST", path, body: JSON.stringify({ count }), idempotent: false }, options);
+      return (answer as { session_ids: string[] }).session_ids.map((id) => this.client.session(id));
     });
   }
 
@@ -44,6 +107,13 @@ export class Session {
     return this.#inTurn(options.signal, async () => this.#id !== undefined && this.client.deleteSession(this.#id, options));
   }
 
+  #path(id: string | undefined): string {
+    if (id === undefined) {
+      throw new RunToolsError("the session has not begun: execute a program in it, or put a file", { code: "not_found" });
+    }
+    return `/v1/sessions/${encodeURIComponent(id)}`;
+  }
+
   #inTurn<T>(signal: AbortSignal | undefined, send: () => Promise<T>): Promise<T> {
     const before = this.#last;
     const mine = ended(before, signal).then(send);
@@ -51,6 +121,11 @@ export class Session {
     this.#last = Promise.allSettled([before, mine]);
     return mine;
   }
+}
+
+/** The server names a session only when a program ran. An id belongs to its key: it need not be secret, only another each time. */
+function newId(): string {
+  return `sdk-${[1, 2].map(() => Math.random().toString(36).slice(2)).join("")}`;
 }
 
 /** Resolves with a promise that never rejects, or rejects with the signal's reason if that comes first. */

@@ -1,6 +1,7 @@
 // One call of the API: attempts, the waits between them, and what each failure means. It uses nothing but `fetch`, so that it
 // runs wherever that is.
 import { RunToolsConnectionError, RunToolsError, RunToolsTimeoutError } from "./errors.js";
+import { EventParser, type ServerSentEvent } from "./sse.js";
 import { VERSION } from "./version.js";
 
 /** What each call can be told. */
@@ -27,11 +28,13 @@ export interface Settings {
   fetch: typeof globalThis.fetch;
 }
 
-/** One request. `idempotent`: carrying it out twice is the same as once. */
+/** One request. A string as its body is JSON. `idempotent`: carrying it out twice is the same as once. */
 interface Call {
-  method: "GET" | "POST" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
-  body?: string;
+  body?: string | Uint8Array;
+  /** What a success is, unless it is JSON: bytes, or events, which are a stream of bytes. */
+  accept?: "application/octet-stream" | "application/x-tar" | "text/event-stream";
   idempotent: boolean;
 }
 
@@ -50,48 +53,69 @@ export class Transport {
   constructor(private readonly settings: Settings) {}
 
   async call(call: Call, options: CallOptions = {}): Promise<unknown> {
-    const { signal, timeout = this.settings.timeout, maxRetries = this.settings.maxRetries } = options;
-    signal?.throwIfAborted();
-    const giveUp = Date.now() + timeout;
-    const stop = new AbortController();
-    const onAbort = (): void => stop.abort(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    let timedOut = false;
-    const onTimeout = (): void => {
-      timedOut = true;
-      stop.abort();
-    };
-    const timer = timeout > longestTimer ? undefined : setTimeout(onTimeout, timeout);
+    const limits = new Limits(call, options, this.settings);
     try {
-      for (let attempt = 0; ; attempt++) {
-        try {
-          return await this.attempt(call, options.requestId, stop.signal);
-        } catch (error) {
-          const wait = attempt < maxRetries ? waitBefore(error, attempt) : undefined;
-          if (wait === undefined || stop.signal.aborted || Date.now() + wait > giveUp) {
-            throw error;
-          }
-          await sleep(wait, stop.signal);
-        }
-      }
+      return await this.retried(call, options, limits);
     } catch (error) {
-      if (signal?.aborted) {
-        throw signal.reason;
-      }
-      if (timedOut) {
-        throw new RunToolsTimeoutError(`no answer within ${timeout} ms; the program, if it ran, was killed (option: timeout)`, {
-          code: "timeout",
-          requestId: options.requestId,
-          mayHaveRun: !call.idempotent,
-        });
-      }
-      throw error;
+      throw limits.explain(error);
     } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
+      limits.end();
     }
   }
 
+  /** False if there was none. */
+  async delete(path: string, options?: CallOptions): Promise<boolean> {
+    try {
+      await this.call({ method: "DELETE", path, idempotent: true }, options);
+    } catch (error) {
+      if (error instanceof RunToolsError && error.code === "not_found") {
+        return false;
+      }
+      throw error;
+    }
+    return true;
+  }
+
+  /** Events as they come. Leaving the loop hangs up. Once the answer has begun nothing is sent again. */
+  async *events(call: Call, options: CallOptions = {}): AsyncGenerator<ServerSentEvent, never, undefined> {
+    const limits = new Limits(call, options, this.settings);
+    try {
+      const body = await this.retried({ ...call, accept: "text/event-stream" }, options, limits);
+      const reader = (body as ReadableStream<Uint8Array>).getReader();
+      const parser = new EventParser();
+      for (;;) {
+        const { done, value } = await reader.read().catch((error: unknown) => {
+          throw connectionError(error, this.settings.baseUrl, call, options.requestId);
+        });
+        if (done) {
+          throw connectionError(new Error("it was closed"), this.settings.baseUrl, call, options.requestId);
+        }
+        yield* parser.push(value);
+      }
+    } catch (error) {
+      throw limits.explain(error);
+    } finally {
+      limits.end();
+      limits.stop.abort();
+    }
+  }
+
+  private async retried(call: Call, options: CallOptions, limits: Limits): Promise<unknown> {
+    const { maxRetries = this.settings.maxRetries } = options;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.attempt(call, options.requestId, limits.stop.signal);
+      } catch (error) {
+        const wait = attempt < maxRetries ? waitBefore(error, attempt) : undefined;
+        if (wait === undefined || limits.stop.signal.aborted || Date.now() + wait > limits.giveUp) {
+          throw error;
+        }
+        await sleep(wait, limits.stop.signal);
+      }
+    }
+  }
+
+  /** What a success brought: JSON, undefined without content, or what `accept` says. */
   private async attempt(call: Call, requestId: string | undefined, signal: AbortSignal): Promise<unknown> {
     const { baseUrl, fetch } = this.settings;
     let response: Response;
@@ -103,8 +127,12 @@ export class Transport {
         // A redirect would turn POST into GET, and may lose the key.
         redirect: "manual",
         signal,
-        ...(call.body === undefined ? {} : { body: call.body }),
+        ...(call.body === undefined ? {} : { body: call.body as BodyInit }),
       });
+      // The type tells what we asked for from a page that a proxy gave instead.
+      if (response.status === 200 && call.accept !== undefined && response.headers.get("Content-Type") === call.accept) {
+        return call.accept === "text/event-stream" ? response.body : new Uint8Array(await response.arrayBuffer());
+      }
       text = await response.text();
     } catch (error) {
       throw connectionError(error, baseUrl, call, requestId);
@@ -113,16 +141,16 @@ export class Transport {
       return undefined;
     }
     const answer = parse(text);
-    if (response.status === 200 && answer !== undefined) {
+    if (response.status === 200 && answer !== undefined && call.accept === undefined) {
       return answer;
     }
     throw refusal(response, answer, text, baseUrl, call);
   }
 
   private headers(call: Call, requestId: string | undefined): Record<string, string> {
-    const headers: Record<string, string> = { Accept: "application/json", Authorization: `Bearer ${this.settings.apiKey}` };
+    const headers: Record<string, string> = { Accept: call.accept ?? "application/json", Authorization: `Bearer ${this.settings.apiKey}` };
     if (call.body !== undefined) {
-      headers["Content-Type"] = "application/json";
+      headers["Content-Type"] = typeof call.body === "string" ? "application/json" : "application/octet-stream";
     }
     if (requestId !== undefined) {
       headers["X-Request-Id"] = requestId;
@@ -132,6 +160,55 @@ export class Transport {
     }
     return headers;
   }
+}
+
+/** What ends a call before its answer: the caller's signal, and the timeout. */
+class Limits {
+  /** Aborted by both. */
+  readonly stop = new AbortController();
+  readonly giveUp: number;
+  private readonly timeout: number;
+  private readonly timer: ReturnType<typeof setTimeout> | undefined;
+  private timedOut = false;
+
+  constructor(
+    private readonly call: Call,
+    private readonly options: CallOptions,
+    settings: Settings,
+  ) {
+    options.signal?.throwIfAborted();
+    options.signal?.addEventListener("abort", this.onAbort, { once: true });
+    this.timeout = options.timeout ?? settings.timeout;
+    this.giveUp = Date.now() + this.timeout;
+    this.timer = this.timeout > longestTimer ? undefined : setTimeout(this.onTimeout, this.timeout);
+  }
+
+  /** What to throw for an error that may be the consequence of an early end. */
+  explain(error: unknown): unknown {
+    if (this.options.signal?.aborted) {
+      return this.options.signal.reason;
+    }
+    if (!this.timedOut) {
+      return error;
+    }
+    return new RunToolsTimeoutError(`no answer within ${this.timeout} ms; the program, if it ran, was killed (option: timeout)`, {
+      code: "timeout",
+      requestId: this.options.requestId,
+      mayHaveRun: !this.call.idempotent,
+    });
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+    this.options.signal?.removeEventListener("abort", this.onAbort);
+  }
+
+  private readonly onAbort = (): void => this.stop.abort(this.options.signal?.reason);
+
+  private readonly onTimeout = (): void => {
+    this.timedOut = true;
+    this.stop.abort();
+  };
 }
 
 /**

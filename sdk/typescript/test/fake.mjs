@@ -16,7 +16,8 @@ export function refusal(status, code, more = {}, headers = {}) {
 }
 
 /**
- * Starts a server. Each request takes the next of answers, the last one for ever: {status, headers, body}, a function of the
+ * Starts a server. Each request takes the next of answers, the last one for ever: {status, headers, body}, or
+ * {events, hang}, where hang leaves the answer open, a function of the
  * request, or "hang", or "close", which closes the connection without a word.
  */
 export async function fake(t, ...answers) {
@@ -27,7 +28,7 @@ export async function fake(t, ...answers) {
     for await (const chunk of request) {
       text += chunk;
     }
-    const seen = { method: request.method, path: request.url, headers: request.headers, text, body: text && JSON.parse(text), hungUp: once(response, "close") };
+    const seen = { method: request.method, path: request.url, headers: request.headers, text, body: request.headers["content-type"] === "application/json" ? JSON.parse(text) : text, hungUp: once(response, "close") };
     requests.push(seen);
     waiting.splice(0).forEach((resolve) => resolve());
     let answer = answers[Math.min(requests.length, answers.length) - 1];
@@ -37,8 +38,15 @@ export async function fake(t, ...answers) {
     if (answer === "close") {
       request.socket.destroy();
     } else if (answer !== "hang") {
-      const { status = 200, headers = {}, body } = answer;
-      response.writeHead(status, headers).end(typeof body === "string" ? body : JSON.stringify(body));
+      const { status = 200, headers = {}, body, events, hang = false } = answer;
+      if (events !== undefined) {
+        response.writeHead(200, { "Content-Type": "text/event-stream" }).write(events);
+        if (!hang) {
+          response.end();
+        }
+        return;
+      }
+      response.writeHead(status, headers).end(typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body));
     }
   });
   server.listen(0, "127.0.0.1");
