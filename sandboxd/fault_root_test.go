@@ -68,6 +68,7 @@ func rootWithout(t *testing.T, missing string) string {
 // Each step of building a jail is made to fail. The error names the step, nothing of the jail is left, and the next one can be built.
 func TestEachStepOfABuildFails(t *testing.T) {
 	td := startDaemon(t, func(c *config) {
+		c.Networks = 1 // more would still be filling up
 		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(`{"templates": {"cold": {"pool": 0}}}`), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -165,9 +166,10 @@ func (s sabotage) build(good *builder, t *template) error {
 // held is what jails take of the daemon and the host.
 type held struct{ descriptors, processes, leaves, volumes, slots int }
 
-// exceeds says that something more is held: the runtime's own descriptors, and what ended late before, may be fewer.
+// exceeds says that something more is held. A jail has ten descriptors or so; a network namespace that is made ready, and the runtime's own, come
+// and go.
 func (h held) exceeds(before held) bool {
-	return h.descriptors > before.descriptors || h.processes > before.processes || h.leaves > before.leaves || h.volumes > before.volumes || h.slots < before.slots
+	return h.descriptors > before.descriptors+3 || h.processes > before.processes || h.leaves > before.leaves || h.volumes > before.volumes || h.slots < before.slots
 }
 
 func (td *testDaemon) holding() held {
