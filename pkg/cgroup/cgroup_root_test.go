@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -177,4 +178,28 @@ func TestParentMustNotBeTheRoot(t *testing.T) {
 			t.Errorf("Open(%q) succeeded", name)
 		}
 	}
+}
+
+func TestProcesses(t *testing.T) {
+	l := newLeaf(t, openTest(t), roomy)
+	count := func(want int) {
+		t.Helper()
+		if n, err := l.Processes(); err != nil || n != want {
+			t.Errorf("%d processes, %v; want %d", n, err, want)
+		}
+	}
+	count(0)
+	cmd, out := child(t, l, "sleep 1000 >/dev/null & echo started; kill -STOP $$; kill $!; wait")
+	if _, err := out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	count(2)
+	for cmd.ProcessState == nil { // until it has stopped, this is of no effect
+		_ = cmd.Process.Signal(syscall.SIGCONT)
+		time.Sleep(10 * time.Millisecond)
+		if n, _ := l.Processes(); n == 0 {
+			_ = cmd.Wait()
+		}
+	}
+	count(0)
 }
