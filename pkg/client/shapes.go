@@ -60,6 +60,11 @@ type TestResult struct {
 }
 
 // SetStdin sets Stdin to b, whatever bytes it holds.
+func (t *Test) SetStdin(b []byte) {
+	t.Stdin, t.StdinEncoding = textOrBase64(b)
+}
+
+// SetStdin sets Stdin to b, whatever bytes it holds.
 func (r *Request) SetStdin(b []byte) {
 	r.Stdin, r.StdinEncoding = textOrBase64(b)
 }
