@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,7 +126,7 @@ func readCases(folder, checker string) (names []string, tests []client.Test, err
 		case err == nil:
 			expected := string(want)
 			test.ExpectedStdout = &expected
-		case !os.IsNotExist(err):
+		case !errors.Is(err, fs.ErrNotExist):
 			return nil, nil, err
 		}
 		names = append(names, filepath.Base(name))
