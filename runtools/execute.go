@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -24,6 +26,7 @@ type executeFlags struct {
 
 	session   string
 	ephemeral bool
+	stream    bool
 
 	timeout        millis
 	compileTimeout millis
@@ -73,6 +76,7 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `NAME=VALUE`, or NAME to pass on its value; repeatable")
 	flags.StringVarP(&f.session, "session", "s", "", "session `ID` to use, made when new: its files and environment persist")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep no session")
+	flags.BoolVar(&f.stream, "stream", false, "show output while the program runs")
 	flags.Var(&f.timeout, "timeout", "wall time of the run: 5s, 1m30s, or a number of milliseconds")
 	flags.Var(&f.compileTimeout, "compile-timeout", "wall time of the compilation")
 	flags.Var(&f.memory, "memory", "memory of the run: bytes, or 512K, 256M, 2G (powers of 1024)")
@@ -106,11 +110,8 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 			return err
 		}
 	}
-	res, err := c.Execute(cmd.Context(), req)
+	res, err := a.carryOut(cmd.Context(), c, f, req)
 	if err != nil {
-		return err
-	}
-	if err := a.print(f.form, res); err != nil {
 		return err
 	}
 	status := statusOf(res)
@@ -123,12 +124,58 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 	return nil
 }
 
+// carryOut runs the program and shows what it did.
+func (a *app) carryOut(ctx context.Context, c *client.Client, f *executeFlags, req *client.Request) (*client.Result, error) {
+	if f.stream {
+		return a.follow(ctx, c, f.form, req)
+	}
+	res, err := c.Execute(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return res, a.print(f.form, res)
+}
+
+// follow shows what the program writes as it comes.
+func (a *app) follow(ctx context.Context, c *client.Client, form outputForm, req *client.Request) (*client.Result, error) {
+	var lastErr []byte
+	for event, err := range c.Stream(ctx, req) {
+		if err != nil {
+			return nil, err
+		}
+		switch event.Name {
+		case "compile":
+			if !form.quiet {
+				err = a.printCompile(event.Compile)
+			}
+		case "stdout":
+			_, err = a.stdout.Write(event.Output)
+		case "stderr":
+			if !form.quiet {
+				lastErr = event.Output
+				_, err = a.stderr.Write(event.Output)
+			}
+		case "result":
+			if form.quiet {
+				return event.Result, nil
+			}
+			return event.Result, a.printNotes(form, event.Result, lastErr)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("the server ended its answer before the result")
+}
+
 // check finds combinations that cannot be meant.
 func (f *executeFlags) check(flags *pflag.FlagSet) error {
 	hasCode := flags.Changed("code")
 	switch {
 	case !hasCode && len(f.files) == 0:
 		return usagef("no program: give --code CODE or --file FILE (--file - reads standard input)")
+	case f.form.json && f.stream:
+		return usagef("--json and --stream exclude each other: the answer comes at the end")
 	case f.form.json && f.form.quiet:
 		return usagef("--json and --quiet exclude each other")
 	case f.session != "" && f.ephemeral:

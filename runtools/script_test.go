@@ -47,6 +47,7 @@ func TestScript(t *testing.T) {
 //
 //	answer.json      body of the answer to POST /v1/execute; absent: a Python program that printed 42
 //	answer.status    HTTP status line and headers of every answer, such as "503" or "503 Retry-After: 2"; absent: 200
+//	events.txt       in place of answer.json for a client that accepts events
 //	runtimes.json    body of the answer to GET /v1/execute/runtimes; absent: 404
 //	hang             when present, POST waits until the client hangs up, then leaves the file hungup
 //	sessions/ID/     the files of a session, by GET and PUT
@@ -76,6 +77,11 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.write("hungup", nil)
 			return
 		}
+	}
+	if events := f.read("events.txt", ""); events != "" && r.Header.Get("Accept") == "text/event-stream" {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, events)
+		return
 	}
 	status, header, _ := strings.Cut(strings.TrimSpace(f.read("answer.status", "200")), " ")
 	if name, value, ok := strings.Cut(header, ": "); ok {
