@@ -113,7 +113,7 @@ func (c *corpus) test(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", path, err)
 				}
-				if c.compare(t, f) {
+				if c.compareOften(t, f) {
 					parked.Add(1)
 				}
 				switch {
@@ -167,29 +167,50 @@ func readFidelity(path string) (*fidelity, error) {
 	return f, nil
 }
 
+// tries is how often a program may differ before it counts: on a busy machine two threads, or a program and its child, may each be first, which
+// no runner decides. A runner that shows differs every time.
+const tries = 3
+
+func (c *corpus) compareOften(t *testing.T, f *fidelity) (parked bool) {
+	for try := 1; ; try++ {
+		var differences []string
+		if parked, differences = c.compare(t, f, try); len(differences) == 0 {
+			return parked
+		}
+		if try == tries {
+			for _, d := range differences {
+				t.Error(d)
+			}
+			return parked
+		}
+		t.Logf("differs, try %d:\n%s", try, strings.Join(differences, "\n"))
+	}
+}
+
 // compare runs the program all ways, and tells whether parked was one: some languages have no runner for that.
-func (c *corpus) compare(t *testing.T, f *fidelity) (parked bool) {
+func (c *corpus) compare(t *testing.T, f *fidelity, try int) (parked bool, differences []string) {
+	note := func(more []string) { differences = append(differences, more...) }
 	bare, err := runBare(c.bareRequest(f))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("bare:\n%s", showOutcomes(bare)) // with -v: what a new program really sees
 	cold, _ := c.overHTTP(t, c.cold, f)
-	compareOutcomes(t, "bare", bare, "cold", cold, f.Except.Bare)
+	note(compareOutcomes("bare", bare, "cold", cold, f.Except.Bare))
 	if first := cold[0]; first.Compile && first.Code == 0 && first.Signal == "" {
 		cached, _ := c.overHTTP(t, c.cold, f)
-		if first.cached || !cached[0].cached {
+		if first.cached != (try > 1) || !cached[0].cached {
 			t.Errorf("cached is %v and then %v", first.cached, cached[0].cached)
 		}
-		compareOutcomes(t, "cold", cold, "cached", cached, nil)
+		note(compareOutcomes("cold", cold, "cached", cached, nil))
 	}
 	if !slices.Contains(slices.Collect(maps.Values(c.parks)), true) {
-		return false
+		return false, differences
 	}
 	if parked := c.whenParked(t, f); !slices.EqualFunc(parked, bare, outcome.equal) { // there is nothing better to be equal to
-		compareOutcomes(t, "cold", cold, "parked", parked, f.Except.Parked)
+		note(compareOutcomes("cold", cold, "parked", parked, f.Except.Parked))
 	}
-	return true
+	return true, differences
 }
 
 // onlyOne keeps parked runs apart: sandboxd counts them, and does not say whose they were.
@@ -334,11 +355,11 @@ func (s *stage) outcome(t *testing.T) outcome {
 }
 
 // compareOutcomes fails unless two ways gave the same but for the exceptions, and the exceptions are needed.
-func compareOutcomes(t *testing.T, aWay string, a []outcome, bWay string, b []outcome, except map[string]string) {
-	t.Helper()
+func compareOutcomes(aWay string, a []outcome, bWay string, b []outcome, except map[string]string) (differences []string) {
+	note := func(format string, args ...any) { differences = append(differences, fmt.Sprintf(format, args...)) }
 	if len(a) != len(b) {
-		t.Errorf("%s: %d stages, %s: %d\n%s\n%s", aWay, len(a), bWay, len(b), showOutcomes(a), showOutcomes(b))
-		return
+		note("%s: %d stages, %s: %d\n%s\n%s", aWay, len(a), bWay, len(b), showOutcomes(a), showOutcomes(b))
+		return differences
 	}
 	needed := map[string]bool{}
 	for i := range a {
@@ -348,7 +369,7 @@ func compareOutcomes(t *testing.T, aWay string, a []outcome, bWay string, b []ou
 		}
 		if a[i].Code != b[i].Code || a[i].Signal != b[i].Signal {
 			if needed["exit"] = true; except["exit"] == "" {
-				t.Errorf("%s: %s exits %d %s, %s %d %s\n%s\n%s", what, aWay, a[i].Code, a[i].Signal, bWay, b[i].Code, b[i].Signal, showOutcomes(a[i:i+1]), showOutcomes(b[i:i+1]))
+				note("%s: %s exits %d %s, %s %d %s\n%s\n%s", what, aWay, a[i].Code, a[i].Signal, bWay, b[i].Code, b[i].Signal, showOutcomes(a[i:i+1]), showOutcomes(b[i:i+1]))
 			}
 		}
 		for _, stream := range []struct {
@@ -363,15 +384,16 @@ func compareOutcomes(t *testing.T, aWay string, a []outcome, bWay string, b []ou
 				needed[line] = needed[line] || aLines != bLines
 			}
 			if !bytes.Equal(aRest, bRest) {
-				t.Errorf("%s: %s differs%s", what, stream.name, difference(aWay, string(aRest), bWay, string(bRest)))
+				note("%s: %s differs%s", what, stream.name, difference(aWay, string(aRest), bWay, string(bRest)))
 			}
 		}
 	}
 	for line := range except {
 		if !needed[line] {
-			t.Errorf("the exception %q is not needed (any more): %s and %s are equal there", line, aWay, bWay)
+			note("the exception %q is not needed (any more): %s and %s are equal there", line, aWay, bWay)
 		}
 	}
+	return differences
 }
 
 // without takes out the lines that begin with start.
