@@ -212,17 +212,34 @@ func (vs *vaults) pick() (*vault, error) {
 			return v, nil
 		}
 	}
-	v, err := newVault(enterEmptyMountNamespace)
+	v, err := vs.anchored()
 	if err != nil {
-		return nil, err
-	}
-	if v.anchor, err = vs.anchors.add(v.thread); err != nil {
-		v.close()
 		return nil, err
 	}
 	v.used = 1
 	vs.all = append(vs.all, v)
 	return v, nil
+}
+
+// anchorTries is how many namespaces are made for one that can be anchored.
+const anchorTries = 64
+
+// anchored makes a vault with an anchor. A namespace can be bound only in one with a lower id (mnt_ns_loop in the kernel's fs/namespace.c), and
+// Linux 6.18 hands ids out in batches for each CPU: outside the host's first namespace a younger one may have the lower id. Then another is tried.
+func (vs *vaults) anchored() (v *vault, err error) {
+	for range anchorTries {
+		if v, err = newVault(enterEmptyMountNamespace); err != nil {
+			return nil, err
+		}
+		if v.anchor, err = vs.anchors.add(v.thread); err == nil {
+			return v, nil
+		}
+		v.close()
+		if !errors.Is(err, unix.EINVAL) {
+			break
+		}
+	}
+	return nil, err
 }
 
 func (vs *vaults) release(v *vault) {
