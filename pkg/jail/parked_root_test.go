@@ -3,6 +3,7 @@ package jail
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,4 +238,42 @@ func (b *bench) loaded(t *testing.T) *Jail {
 		t.Fatal(err)
 	}
 	return j
+}
+
+// While a compiler's job runs, PID 1 keeps capabilities for Clear, and none of them is effective: it places foreign files without any.
+func TestCapabilitiesRestDuringAnAgainJob(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	j := b.loaded(t)
+	work, _ := b.volume(t, j, false)
+	out, outWrite := pipe(t)
+	if err := j.Start(&Job{Workspace: work, Argv: []string{"/bin/toy", "hang"}, Stdout: outWrite, Stderr: outWrite, Again: true}); err != nil {
+		t.Fatal(err)
+	}
+	outWrite.Close()
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		if _, ok := j.Started(); ok {
+			break
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatal("the job does not start")
+		}
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", j.pidfd.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(info), "\nPid:\t")
+	pid, _, _ := strings.Cut(rest, "\n")
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nCapEff:\t0000000000000000\n", fmt.Sprintf("\nCapPrm:\t%016x\n", uint64(initCaps)), "\nCapBnd:\t0000000000000000\n", "\nNoNewPrivs:\t1\n"} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("PID 1 has no %q:\n%s", want, status)
+		}
+	}
+	j.Kill()
+	drain(t, out)
 }
