@@ -145,3 +145,20 @@ func TestIdleCompilersAreGivenUp(t *testing.T) {
 	ps.destroyKept(ps.kept.expire(time.Now()))
 	td.awaitKept(0)
 }
+
+// One whose memory has grown is not used again.
+func TestCompilerThatGrowsIsGivenUp(t *testing.T) {
+	td := startCompiler(t, 100)
+	if r := td.run("", compileJob("alice")); r.err != nil {
+		t.Fatal(r.err)
+	}
+	td.awaitKept(1)
+	k := td.d.server.pools.kept
+	k.mu.Lock()
+	k.jails[0].first = 1 // as if it had taken a byte at first
+	k.mu.Unlock()
+	if r := td.run("", compileJob("alice")); r.err != nil || r.stdout != "job 2 " {
+		t.Fatalf("%q, %v", r.stdout, r.err)
+	}
+	td.awaitKept(0)
+}
