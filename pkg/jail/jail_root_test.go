@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -272,6 +273,30 @@ func TestSignalsAreDefault(t *testing.T) {
 		job.Argv = []string{"/bin/grep", "-E", "Sig(Blk|Ign|Cgt)", "/proc/self/status"}
 	})
 	o.want(t, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n")
+}
+
+// What sandboxd was started with open, by a shell or a CI runner, ends with it: no PID 1 holds it, and FDSize does not tell of it.
+func TestInheritedDescriptorsEndInTheSpawner(t *testing.T) {
+	ours, err := unix.FcntlInt(0, unix.F_DUPFD, 200) // without close-on-exec, unknown to Go
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ours)
+	b := newBench(t)
+	open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(b.spawner.PID()), "fd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var numbers []string
+	for _, fd := range open {
+		numbers = append(numbers, fd.Name())
+	}
+	if got := strings.Join(numbers, " "); got != "0 1 2 3" {
+		t.Errorf("the spawner has %s open, want 0 1 2 3", got)
+	}
+	if r := b.run(t, "grep FDSize /proc/self/status", nil); r.stdout != "FDSize:\t64\n" {
+		t.Errorf("a program sees %q, want 64 as on a plain machine", r.stdout)
+	}
 }
 
 func TestExitIsReported(t *testing.T) {

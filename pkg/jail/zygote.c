@@ -576,6 +576,9 @@ __attribute__((constructor)) static void zygote_enter(void)
 	if (!number)
 		return;
 	control = atoi(number);
+	/* Whatever sandboxd inherited and Go knows nothing of: every jail's PID 1 would hold it. A parent with a number above 63 shows in FDSize, too. */
+	if (step_keep_only() < 0)
+		_exit(127);
 
 	/* A program must start with default signals, whatever sandboxd was started with (nohup, a shell's background job). By system call: the
 	 * wrappers of libc leave its own two signals, 32 and 33, as they were. */
