@@ -1,13 +1,10 @@
 package jail
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -337,131 +334,11 @@ func (j *Jail) Start(job *Job) error {
 	return j.init.send(p)
 }
 
-// scratch are the folders of a jail that are neither of the image nor of a job.
-var scratch = []string{"/tmp", "/dev/shm"}
-
 func count(b bool) uint64 {
 	if b {
 		return 1
 	}
 	return 0
-}
-
-// Clear takes the folders of the last job out of a jail, if that job asked for it (Job.Again) and its Exit says that it can be done
-// (Exit.Renewable). It fails if the runtime still holds a file of them; /tmp and /dev/shm are empty already. The caller has closed Job.Workspace
-// and Job.Build, which hold the mounts. After an error the jail is good for Close alone.
-func (j *Jail) Clear() error {
-	var p plan
-	p.caps(initCaps)
-	p.add(step{op: opFSIDs, what: "take our own file access"})
-	p.simple(opChdir, "/", "chdir /")
-	p.simple(opUmount, WorkDir, "unmount "+WorkDir)
-	if j.built {
-		p.simple(opUmount, BuildDir, "unmount "+BuildDir)
-	}
-	_, _, err := j.init.do(&p)
-	return err
-}
-
-// Renew makes a cleared jail ready for another job. After an error it is good for Close alone.
-func (j *Jail) Renew(patience time.Duration) error {
-	if _, err := j.end.WriteAt(make([]byte, 4), 0); err != nil {
-		return fmt.Errorf("jail: clear the end page: %w", err)
-	}
-	if err := signal(j.pidRun, unix.SIGCONT); err != nil {
-		return fmt.Errorf("jail: wake the runtime: %w", err)
-	}
-	return j.awaitReady(&plan{steps: []step{{what: "wait for the runtime"}}}, patience)
-}
-
-// renewable reads what the runtime said of itself. It is not to be trusted: if it lies, Clear or Renew fails.
-func (j *Jail) renewable() bool {
-	var word [4]byte
-	if j.end == nil {
-		return false
-	}
-	_, err := j.end.ReadAt(word[:], 0)
-	return err == nil && binary.NativeEndian.Uint32(word[:])&parkedAgain != 0
-}
-
-func (j *Jail) prepareAgain(job *Job) error {
-	j.again, j.built = job.Again, job.Build != nil
-	if !job.Again || j.pidRun != nil {
-		return nil
-	}
-	// PID 1 has not begun to reap, so this is the runner.
-	fd, err := unix.PidfdOpen(j.pid, 0)
-	if err != nil {
-		return fmt.Errorf("jail: pidfd of the runner: %w", err)
-	}
-	j.pidRun = os.NewFile(uintptr(fd), "pidfd")
-	return nil
-}
-
-// Modes of what is placed.
-const (
-	fileMode   = 0o644
-	folderMode = 0o755
-)
-
-// placeFiles adds the steps that make each file and the folders above it.
-func placeFiles(p *plan, job *Job) {
-	made := map[string]bool{}
-	var offset int64
-	for i, f := range job.Files {
-		for folder := range foldersAbove(f.Name) {
-			if !made[folder] {
-				made[folder] = true
-				above, name := splitPath(folder)
-				p.add(step{op: opFolder, s1: cstring(above), s2: cstring(name), a: folderMode, what: "mkdir " + folder, file: i + 1})
-			}
-		}
-		above, name := splitPath(f.Name)
-		p.add(step{op: opFile, fd: job.Contents, s1: cstring(above), s2: cstring(name), a: fileMode, b: uint64(offset), c: uint64(f.Size),
-			what: "place " + f.Name, file: i + 1})
-		offset += f.Size
-	}
-}
-
-// splitPath cuts "a/b/c" into "a/b" and "c"; the folder above "c" is ".".
-func splitPath(name string) (above, last string) {
-	if at := strings.LastIndexByte(name, '/'); at >= 0 {
-		return name[:at], name[at+1:]
-	}
-	return ".", name
-}
-
-// foldersAbove yields "a" and "a/b" for "a/b/c".
-func foldersAbove(name string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for at, c := range name {
-			if c == '/' && !yield(name[:at]) {
-				return
-			}
-		}
-	}
-}
-
-// compareFiles adds the steps that compare the workspace with what placeFiles made. Every file and folder is looked at, and as many inodes
-// are in use: so there is nothing else.
-func compareFiles(p *plan, job *Job) {
-	seen := map[string]bool{}
-	look := func(name string, mode uint64, offset, size int64, contents *os.File) {
-		if !seen[name] {
-			seen[name] = true
-			p.add(step{op: opSame, fd: contents, s1: cstring(name), a: mode, b: uint64(offset), c: uint64(size), what: "compare " + name})
-		}
-	}
-	look(".", unix.S_IFDIR|folderMode, 0, 0, nil) // PID 1 is in WorkDir, and may look at nothing above it
-	var offset int64
-	for _, f := range job.Files {
-		for folder := range foldersAbove(f.Name) {
-			look(folder, unix.S_IFDIR|folderMode, 0, 0, nil)
-		}
-		look(f.Name, unix.S_IFREG|fileMode, offset, f.Size, job.Contents)
-		offset += f.Size
-	}
-	p.add(step{op: opCount, a: uint64(len(seen)), s1: cstring("."), what: "count inodes"})
 }
 
 func joinWords(lists ...[]string) []byte {
