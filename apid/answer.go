@@ -36,6 +36,7 @@ type stageAnswer struct {
 	message        string // "": null
 	limit          *limitHit
 	violations     []wire.Violation
+	diagnostics    []diagnostic
 	cached         bool // compile: no job was needed
 }
 
@@ -210,6 +211,7 @@ func (a *stageAnswer) append(b []byte) []byte {
 		b = append(b, `,"cached":true`...)
 	}
 	b = appendViolations(b, a.violations)
+	b = appendDiagnostics(b, a.diagnostics)
 	b = append(b, `,"limit":`...)
 	if a.limit == nil {
 		return append(b, "null}"...)

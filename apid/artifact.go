@@ -245,7 +245,7 @@ func (x *execution) reuse(j *preparedJob, a *artifact) {
 	x.artifact = a
 	j.files = j.own
 	x.settle(j, remains{form: formGiven}, x.changes)
-	x.compiled = &stageAnswer{stdout: a.stdout, stderr: a.stderr, status: statusOK, cached: true}
+	x.compiled = &stageAnswer{stdout: a.stdout, stderr: a.stderr, status: statusOK, cached: true, diagnostics: x.plan.diagnose(a.stderr, true)}
 	x.compiled.asCompile()
 	x.tellCompiled()
 }

@@ -328,6 +328,7 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 	x.metrics.deny(x.call.language, out.result.Violations)
 	x.call.timing.compile = time.Duration(out.result.WallNS)
 	a := describe(j.limits, out)
+	a.diagnostics = x.plan.diagnose(a.stderr, true)
 	a.asCompile()
 	x.compiled = &a
 	x.tellCompiled()
@@ -357,6 +358,7 @@ func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
 	x.metrics.deny(x.call.language, out.result.Violations)
 	x.call.timing.run = time.Duration(out.result.WallNS)
 	x.ran = describe(j.limits, out)
+	x.ran.diagnostics = x.plan.diagnose(x.ran.stderr, false)
 	if x.events != nil {
 		x.events.outputEnds()
 		x.events.exit(&x.ran)

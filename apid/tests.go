@@ -172,6 +172,7 @@ func (r *testRun) one(ctx context.Context, i int) (*testAnswer, *apiError) {
 		return nil, x.explain(ctx, failed).inTest(i)
 	}
 	a := &testAnswer{run: describe(j.limits, out)}
+	a.run.diagnostics = x.plan.diagnose(a.run.stderr, false)
 	a.verdict = t.judge(&a.run)
 	r.mu.Lock()
 	defer r.mu.Unlock()

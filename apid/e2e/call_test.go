@@ -66,6 +66,7 @@ type stage struct {
 		Args    string `json:"args"`
 		Count   uint64 `json:"count"`
 	} `json:"violations"`
+	Diagnostics []diagnostic `json:"diagnostics"`
 }
 
 type limit struct {

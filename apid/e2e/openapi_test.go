@@ -79,6 +79,7 @@ func TestOpenAPI(t *testing.T) {
 			"run_memory_limit": 1 << 28, "compile_memory_limit": 1 << 28, "output_limit": 1000}, 200},
 		"compiled":      {program("c", hellos["c"]), 200},
 		"not compiled":  {program("c", "int"), 200},
+		"diagnostics":   {program("rust", "fn main() { let x: i32 = \"\"; }"), 200},
 		"signal":        {program("c", "#include <stdlib.h>\nint main(void) { abort(); }"), 200},
 		"limit":         {program("bash", "sleep 100").with(request{"run_timeout": 50}), 200},
 		"not text":      {program("bash", `printf '\xff'; printf '\xfe' >&2`), 200},

@@ -139,6 +139,19 @@ type Stage struct {
 	LimitFired *Limit  `json:"limit"`       // nil when none did
 
 	Violations []Violation `json:"violations"` // system calls that the sandbox denied, at most 20
+
+	// Diagnostics are what compiler or interpreter said on stderr of places in the files, at most 100.
+	Diagnostics []Diagnostic `json:"diagnostics"`
+}
+
+// Diagnostic is an error, a warning or a note of a compiler, or what a program was given up for by its interpreter.
+type Diagnostic struct {
+	File     string `json:"file"`     // as the request names files
+	Line     int    `json:"line"`     // from 1; 0 where the tool does not tell
+	Column   int    `json:"column"`   // from 1, as the tool counts; 0 where it does not tell
+	Severity string `json:"severity"` // "error", "warning" or "note"
+	Message  string `json:"message"`
+	Code     string `json:"code"` // "E0308", "CS1002", "-Wint-conversion", or empty
 }
 
 // Violation is one kind of system call that the sandbox denied.

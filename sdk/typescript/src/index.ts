@@ -5,6 +5,7 @@ export type { SessionFiles } from "./files.js";
 export type { ExecuteRequest, Language, SourceFile, TestCase } from "./request.js";
 export {
   type CompileStage,
+  type Diagnostic,
   type ExecuteResult,
   type FileEntry,
   type LimitFired,

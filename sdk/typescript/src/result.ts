@@ -85,6 +85,22 @@ export interface Stage {
   limit: LimitFired | null;
   /** System calls that the sandbox denied, in the order in which each kind was first made; absent when there were none. */
   violations?: Violation[];
+  /** What compiler or interpreter said on stderr of places in the files, at most 100; absent when there is nothing. */
+  diagnostics?: Diagnostic[];
+}
+
+/** An error, a warning or a note of a compiler, or what a program was given up for by its interpreter. */
+export interface Diagnostic {
+  /** As the request names files. */
+  file: string;
+  /** From 1; absent where the tool does not tell. */
+  line?: number;
+  /** From 1, as the tool counts; absent where it does not tell. */
+  column?: number;
+  severity: "error" | "warning" | "note";
+  message: string;
+  /** `"E0308"`, `"CS1002"`, `"-Wint-conversion"`; absent where there is none. */
+  code?: string;
 }
 
 /** A system call that the sandbox denied. */
