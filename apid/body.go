@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -17,18 +16,60 @@ const pooledBody = 64 << 10
 
 var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// bodyBudget bounds the memory that all bodies hold together, those of queued requests included.
+// bodyBudget bounds the memory that all bodies hold together, those of queued requests included, and those that were announced and do not come.
 type bodyBudget struct {
-	most int64
-	held atomic.Int64
+	most, mostPerKey int64
+
+	mu    sync.Mutex
+	all   int64
+	byKey map[string]int64 // those with any
 }
 
-func (b *bodyBudget) reserve(n int64) bool {
-	if b.held.Add(n) > b.most {
-		b.held.Add(-n)
-		return false
+// littleBody is what a key may hold though others have taken all the memory, bytes.
+const littleBody = pooledBody / 2
+
+// newBodyBudget gives no key more than half, unless one body of the largest size is more.
+func newBodyBudget(most, largest int64) *bodyBudget {
+	return &bodyBudget{most: most, mostPerKey: max(most/2, largest), byKey: map[string]int64{}}
+}
+
+var (
+	errBodyTooLong = errors.New("body too long")
+	errNoBudget    = errors.New("no memory for the body")
+	errNoShare     = errors.New("no memory for more bodies of this key")
+)
+
+func (b *bodyBudget) reserve(keyID string, n int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	held := b.byKey[keyID] + n
+	switch {
+	case held > b.mostPerKey:
+		return errNoShare
+	case b.all+n > b.most && held > littleBody:
+		return errNoBudget
 	}
-	return true
+	b.addLocked(keyID, n)
+	return nil
+}
+
+func (b *bodyBudget) giveBack(keyID string, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.addLocked(keyID, -n)
+}
+
+func (b *bodyBudget) addLocked(keyID string, n int64) {
+	b.all += n
+	if b.byKey[keyID] += n; b.byKey[keyID] == 0 {
+		delete(b.byKey, keyID)
+	}
+}
+
+func (b *bodyBudget) held() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all
 }
 
 // bodyChecks refuse a request by its headers alone.
@@ -60,9 +101,9 @@ func (s *server) readRawBody(c *call) (body []byte, release func(), err *apiErro
 		return nil, nil, err
 	}
 	buf := bodyBuffers.Get().(*bytes.Buffer)
-	r := bodyReader{budget: &s.bodies, buf: buf, length: int64(c.ctx.Request.Header.ContentLength()), most: s.cfg.HTTP.MaxBodyBytes}
+	r := bodyReader{budget: s.bodies, keyID: c.key.ID, buf: buf, length: int64(c.ctx.Request.Header.ContentLength()), most: s.cfg.HTTP.MaxBodyBytes}
 	release = func() {
-		s.bodies.held.Add(-r.held)
+		s.bodies.giveBack(r.keyID, r.held)
 		if buf.Cap() <= pooledBody {
 			clear(buf.Bytes()) // the next caller's buffer must not hold this one's code
 			buf.Reset()
@@ -74,6 +115,10 @@ func (s *server) readRawBody(c *call) (body []byte, release func(), err *apiErro
 			release()
 			return nil, nil, err.describe(time.Duration(s.cfg.HTTP.ReadTimeout))
 		}
+	}
+	if err := c.arrived(); err != nil {
+		release()
+		return nil, nil, err
 	}
 	c.bodyBytes = buf.Len()
 	return buf.Bytes(), release, nil
@@ -104,16 +149,12 @@ func (c *call) discardBody() {
 // bodyReader reads one body.
 type bodyReader struct {
 	budget *bodyBudget
+	keyID  string
 	held   int64 // of the budget
 	buf    *bytes.Buffer
 	length int64 // below 0: chunked, known at the end
 	most   int64
 }
-
-var (
-	errBodyTooLong = errors.New("body too long")
-	errNoBudget    = errors.New("no memory for the body")
-)
 
 func (r *bodyReader) read(stream io.Reader) *bodyError {
 	if r.length >= 0 {
@@ -142,8 +183,8 @@ func (r *bodyReader) read(stream io.Reader) *bodyError {
 
 // readUpTo reads n bytes, or less if the stream ends.
 func (r *bodyReader) readUpTo(stream io.Reader, n int64) error {
-	if !r.budget.reserve(n) {
-		return errNoBudget
+	if err := r.budget.reserve(r.keyID, n); err != nil {
+		return err
 	}
 	r.held += n
 	r.buf.Grow(int(n) + bytes.MinRead) // ReadFrom wants that much room to see the end
@@ -164,10 +205,12 @@ func (e *bodyError) describe(timeout time.Duration) *apiError {
 		return refuse(errTooLarge, "the body has more than %d bytes", e.most)
 	case e.err == errNoBudget:
 		return refuse(errOverloaded, "the requests being served hold too much memory")
+	case e.err == errNoShare:
+		return refuse(errRateLimited, "the requests of this key hold as much memory as it may have")
 	case errors.As(e.err, &netErr) && netErr.Timeout():
-		return refuse(errInvalidJSON, "the body did not arrive within %v", timeout)
+		return refuse(errBadRequest, "the body did not arrive within %v", timeout)
 	}
-	refused := refuse(errInvalidJSON, "the body ended too early")
+	refused := refuse(errBadRequest, "the body ended too early")
 	refused.cause = e.err
 	return refused
 }

@@ -144,14 +144,15 @@ func (c *call) fail(err *apiError) []byte {
 		encoded, _ := json.Marshal(map[string]string{"message": err.message})
 		return append(encoded, '\n')
 	}
-	type body struct {
-		Code      errCode `json:"code"`
-		Message   string  `json:"message"`
-		Field     string  `json:"field,omitempty"`
-		RequestID string  `json:"request_id"`
+	return err.body(c.id)
+}
+
+// arrived says that the whole request is there, so that its connection gives way to no other any more.
+func (c *call) arrived() *apiError {
+	if v, ok := c.ctx.Conn().(*visitor); ok && !v.served() {
+		return refuse(errGone, "the connection was closed to make room for others before the whole request had come")
 	}
-	encoded, _ := json.Marshal(map[string]body{"error": {err.code, err.message, err.field, c.id}})
-	return append(encoded, '\n')
+	return nil
 }
 
 // finish writes the one line of the log and counts. Never code, never output, never a key.

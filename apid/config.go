@@ -38,6 +38,7 @@ type httpConfig struct {
 	MaxBodiesBytes int64    `toml:"max_bodies_bytes"`
 	MaxUnreadBytes int64    `toml:"max_unread_bytes"`
 	MaxConnections int      `toml:"max_connections"`
+	HeaderTimeout  duration `toml:"header_timeout"`
 	ReadTimeout    duration `toml:"read_timeout"`
 	WriteTimeout   duration `toml:"write_timeout"`
 	IdleTimeout    duration `toml:"idle_timeout"`
@@ -106,6 +107,7 @@ func defaults() config {
 			MaxBodiesBytes: 1 << 30,
 			MaxUnreadBytes: 512 << 20,
 			MaxConnections: 8192,
+			HeaderTimeout:  duration(10 * time.Second),
 			ReadTimeout:    duration(60 * time.Second),
 			WriteTimeout:   duration(60 * time.Second),
 			IdleTimeout:    duration(2 * time.Minute),
@@ -202,6 +204,7 @@ func (c *config) checkFigures() error {
 		{"http.max_bodies_bytes", c.HTTP.MaxBodiesBytes, c.HTTP.MaxBodyBytes},
 		{"http.max_unread_bytes", c.HTTP.MaxUnreadBytes, 1 << 20},
 		{"http.max_connections", int64(c.HTTP.MaxConnections), 1},
+		{"http.header_timeout", int64(c.HTTP.HeaderTimeout), int64(time.Millisecond)},
 		{"http.read_timeout", int64(c.HTTP.ReadTimeout), int64(time.Millisecond)},
 		{"http.write_timeout", int64(c.HTTP.WriteTimeout), int64(time.Millisecond)},
 		{"http.idle_timeout", int64(c.HTTP.IdleTimeout), int64(time.Millisecond)},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 type errCode string
 
 const (
+	errBadRequest      errCode = "bad_request"
 	errInvalidJSON     errCode = "invalid_json"
 	errInvalidField    errCode = "invalid_field"
 	errUnknownLanguage errCode = "unknown_language"
@@ -32,6 +34,7 @@ const (
 
 // httpStatus is the one place where a code becomes a status.
 var httpStatus = map[errCode]int{
+	errBadRequest:      http.StatusBadRequest,
 	errInvalidJSON:     http.StatusBadRequest,
 	errInvalidField:    http.StatusBadRequest,
 	errUnknownLanguage: http.StatusBadRequest,
@@ -78,6 +81,18 @@ func invalidField(field, format string, args ...any) *apiError {
 // internal hides the cause from the caller; the request id leads the operator to it.
 func internal(cause error) *apiError {
 	return &apiError{code: errInternal, message: "internal error; the operator finds the details in the log under this request_id", cause: cause}
+}
+
+// body is the answer that tells of it.
+func (e *apiError) body(requestID string) []byte {
+	type body struct {
+		Code      errCode `json:"code"`
+		Message   string  `json:"message"`
+		Field     string  `json:"field,omitempty"`
+		RequestID string  `json:"request_id"`
+	}
+	encoded, _ := json.Marshal(map[string]body{"error": {e.code, e.message, e.field, requestID}})
+	return append(encoded, '\n')
 }
 
 // shown quotes a value of a request in a message about it, at a bounded length.

@@ -78,7 +78,7 @@ func newTestServer(t testing.TB, tune func(*config)) *testServer {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { ts.forgetter.run(background) })
 	tasks.Go(func() { ts.packSessions(background) })
-	go func() { defer close(done); ts.http.Serve(ln) }()
+	go func() { defer close(done); ts.http.Serve(ts.visitors.at(ln)) }()
 	t.Cleanup(func() {
 		ts.endJobs(errShuttingDown)
 		ts.http.Shutdown()

@@ -25,5 +25,8 @@ func listen(addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the socket that was passed: %w: want one ListenStream of TCP in the socket unit", err)
 	}
+	if _, ok := ln.(*net.TCPListener); !ok {
+		return nil, fmt.Errorf("the socket that was passed is at %v: want one ListenStream of TCP in the socket unit", ln.Addr())
+	}
 	return ln, nil
 }

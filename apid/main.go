@@ -224,7 +224,7 @@ func (s *server) run(ctx context.Context) error {
 	go s.forgetter.run(background)
 	go s.expire(background)
 	go s.packSessions(background)
-	go func() { failed <- s.http.Serve(api) }()
+	go func() { failed <- s.http.Serve(s.visitors.at(api)) }()
 	s.log.Info("serving", "addr", api.Addr().String(), "metrics", s.cfg.MetricsListen, "jobs", s.cfg.Queue.MaxJobs)
 
 	select {

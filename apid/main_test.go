@@ -136,7 +136,10 @@ func TestDrainEnds(t *testing.T) {
 
 // A sender of one byte a second must not hold its connection for ever, nor one that sends nothing.
 func TestSlowSender(t *testing.T) {
-	ts := newTestServer(t, func(c *config) { c.HTTP.ReadTimeout = duration(200 * time.Millisecond) })
+	ts := newTestServer(t, func(c *config) {
+		c.HTTP.HeaderTimeout = duration(200 * time.Millisecond)
+		c.HTTP.ReadTimeout = c.HTTP.HeaderTimeout
+	})
 	for _, text := range []string{"", "POST /v1/exec", "POST /v1/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + ts.key +
 		"\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{" + strings.Repeat(" ", 9000)} {
 		conn, err := net.Dial("tcp", ts.addr)

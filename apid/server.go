@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -32,12 +33,13 @@ type server struct {
 	artifacts *artifacts
 	forgetter *forgetter
 	hangups   *hangups
+	visitors  *visitors
 	metrics   *metrics
 	readiness readiness
 	http      *fasthttp.Server
 
 	runtimes []byte // the answer to GET /v1/execute/runtimes
-	bodies   bodyBudget
+	bodies   *bodyBudget
 	unread   *unread
 	draining atomic.Bool
 
@@ -59,12 +61,13 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 		sandbox: &wire.Client{Path: cfg.SandboxdSocket, Patience: sandboxdRestart},
 		queue:   newQueue(cfg.Queue),
 	}
-	s.bodies.most = cfg.HTTP.MaxBodiesBytes
+	s.bodies = newBodyBudget(cfg.HTTP.MaxBodiesBytes, cfg.HTTP.MaxBodyBytes+1)
 	s.unread = newUnread(cfg.HTTP.MaxUnreadBytes)
 	s.jobs, s.endJobs = context.WithCancelCause(context.Background())
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
 	s.artifacts = newArtifacts(cfg.Cache, s.forgetter.add)
+	s.visitors = newVisitors(connectionsFor(cfg, log), log)
 	s.metrics = newMetrics(s)
 	if s.runtimes, err = encodeRuntimes(langs); err != nil {
 		return nil, err
@@ -78,13 +81,17 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 		MaxRequestBodySize:           int(cfg.HTTP.MaxBodyBytes),
-		Concurrency:                  cfg.HTTP.MaxConnections,
-		ReadTimeout:                  time.Duration(cfg.HTTP.ReadTimeout),
-		WriteTimeout:                 time.Duration(cfg.HTTP.WriteTimeout),
-		IdleTimeout:                  time.Duration(cfg.HTTP.IdleTimeout),
-		NoDefaultServerHeader:        true,
-		NoDefaultContentType:         true,
-		CloseOnShutdown:              true,
+		// visitors bound the connections, and answer those that are too many in our own words.
+		Concurrency: math.MaxInt32,
+		ConnState:   s.visitors.changed,
+		// A header comes in one packet or so; only a body may need the longer time.
+		ReadTimeout:           time.Duration(cfg.HTTP.HeaderTimeout),
+		HeaderReceived:        s.headerReceived,
+		WriteTimeout:          time.Duration(cfg.HTTP.WriteTimeout),
+		IdleTimeout:           time.Duration(cfg.HTTP.IdleTimeout),
+		NoDefaultServerHeader: true,
+		NoDefaultContentType:  true,
+		CloseOnShutdown:       true,
 	}
 	return s, nil
 }
@@ -136,6 +143,11 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 // dispatch finds the route and goes through what all routes have in common: method, then key.
 func (s *server) dispatch(c *call) *apiError {
 	path := string(c.ctx.Path())
+	if c.ctx.RequestBodyStream() == nil {
+		if err := c.arrived(); err != nil {
+			return err
+		}
+	}
 	for i := range routes {
 		r := &routes[i]
 		if !r.matches(path) {
@@ -213,16 +225,21 @@ func (s *server) mayContinue(ctx *fasthttp.RequestCtx) int {
 	return httpStatus[err.code]
 }
 
-// serveUnreadable answers what is not a request. The codes have no word for most of it; the message does.
+// headerReceived gives the body its time.
+func (s *server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+	return fasthttp.RequestConfig{ReadTimeout: time.Duration(s.cfg.HTTP.ReadTimeout)}
+}
+
+// serveUnreadable answers what is not a request, or not all of one.
 func (s *server) serveUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	c := newCall(ctx)
-	refused := refuse(errInvalidJSON, "this is not an HTTP request that can be read")
+	refused := refuse(errBadRequest, "this is not an HTTP request that can be read")
 	var netErr net.Error
 	switch {
 	case errors.As(err, new(*fasthttp.ErrSmallBuffer)):
 		refused = refuse(errTooLarge, "the request's headers are too large")
 	case errors.As(err, &netErr) && netErr.Timeout():
-		refused = refuse(errInvalidJSON, "the request did not arrive in time")
+		refused = refuse(errBadRequest, "the request did not arrive in time")
 	}
 	refused.cause = err
 	c.refuse(refused)

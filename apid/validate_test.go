@@ -299,13 +299,29 @@ func TestBodies(t *testing.T) {
 	if status, _ := send(good, int64(len(good)), "Expect", "100-continue"); status != 200 {
 		t.Errorf("100-continue: %d", status)
 	}
-	ts.bodies.held.Add(490_000)
+	for _, other := range []string{"a", "b"} {
+		if err := ts.bodies.reserve(other, 245_000); err != nil {
+			t.Error(err)
+		}
+	}
 	if status, answer := send(encode(python("print "+strings.Repeat("x", 50_000))), -1); status != 503 {
 		t.Errorf("no memory: %d %s", status, answer)
 	}
-	ts.bodies.held.Add(-490_000)
-	if held := ts.bodies.held.Load(); held != 0 {
-		t.Errorf("%d bytes are still held", held)
+	if status, answer := send(good, int64(len(good))); status != 200 {
+		t.Errorf("others hold all the memory, and a small body was refused: %d %s", status, answer)
+	}
+	ts.bodies.giveBack("a", 245_000)
+	mine := ts.keys.find([]byte(ts.key)).ID
+	if err := ts.bodies.reserve(mine, 240_000); err != nil {
+		t.Error(err)
+	}
+	if status, answer := send(encode(python("print "+strings.Repeat("x", 50_000))), -1); status != 429 {
+		t.Errorf("the key has its share: %d %s", status, answer)
+	}
+	ts.bodies.giveBack(mine, 240_000)
+	ts.bodies.giveBack("b", 245_000)
+	if ts.bodies.held() != 0 || len(ts.bodies.byKey) != 0 {
+		t.Errorf("still held: %v", ts.bodies.byKey)
 	}
 }
 

@@ -10,7 +10,7 @@ class RunToolsError(Exception):
 
     | code | status | |
     |---|---|---|
-    | `invalid_json`, `invalid_field`, `unknown_language`, `unknown_version` | 400 | the request is wrong; `field` says where |
+    | `bad_request`, `invalid_json`, `invalid_field`, `unknown_language`, `unknown_version` | 400 | the request is wrong; `field` says where |
     | `unauthorized` | 401 | no valid key (without a status: none was given) |
     | `not_found`, `method_not_allowed`, `unsupported_media_type` | 404, 405, 415 | most likely `base_url` is not the server's |
     | `payload_too_large` | 413 | |

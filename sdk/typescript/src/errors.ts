@@ -3,7 +3,7 @@
  *
  * | code | status | |
  * |---|---|---|
- * | `invalid_json`, `invalid_field`, `unknown_language`, `unknown_version` | 400 | the request is wrong; `field` says where |
+ * | `bad_request`, `invalid_json`, `invalid_field`, `unknown_language`, `unknown_version` | 400 | the request is wrong; `field` says where |
  * | `unauthorized` | 401 | no valid key (without a status: none was given) |
  * | `not_found`, `method_not_allowed`, `unsupported_media_type` | 404, 405, 415 | most likely `baseUrl` is not the server's |
  * | `payload_too_large` | 413 | |
@@ -16,6 +16,7 @@
  * | `unexpected_answer` | any | not the API's: most likely a proxy's, or `baseUrl` is wrong |
  */
 export type ErrorCode =
+  | "bad_request"
   | "invalid_json"
   | "invalid_field"
   | "unknown_language"
