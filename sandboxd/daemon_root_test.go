@@ -242,6 +242,22 @@ func TestLimitsFire(t *testing.T) {
 	}
 }
 
+// A wall time that is over before the program begins counts from there all the same.
+func TestWallTimeShorterThanTheStart(t *testing.T) {
+	td := startDaemon(t, nil)
+	files := map[string]string{} // that take longer
+	for i := range 900 {
+		files[fmt.Sprintf("%d/%d", i, i)] = "x"
+	}
+	for range 3 {
+		job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sleep", "600"}, Limits: wire.Limits{WallMS: 1}}
+		r := td.runJobWithFiles(t, job, files)
+		if r.err != nil || r.Limit != wire.LimitWall || time.Duration(r.WallNS) > placing-10*time.Second {
+			t.Errorf("%v %+v", r.err, r.Result)
+		}
+	}
+}
+
 func TestKillByClient(t *testing.T) {
 	td := startDaemon(t, nil)
 	kill := make(chan wire.Kill, 1)

@@ -279,17 +279,15 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 		wall := time.Duration(j.req.Limits.WallMS) * time.Millisecond
 		timer := newTimer(wall)
 		defer timer.Stop()
-		for patience := placing; ; {
+		for latest := monotonic() + wall + placing; ; {
 			select {
 			case limit := <-kills:
 				j.kill(limit)
 			case <-timer.C:
 				// It was set before the files were placed, but the time counts from exec. Files may take time too, but not for ever.
-				left := patience
+				left := min(startTick, latest-monotonic())
 				if started, ok := j.ready.jail.Started(); ok {
 					left = wall - (monotonic() - started)
-				} else {
-					patience = 0
 				}
 				if left > 0 {
 					timer.Reset(left)
@@ -320,6 +318,9 @@ func newTimer(d time.Duration) *time.Timer {
 
 // placing is how much longer than its wall time a job may take before exec.
 const placing = 30 * time.Second
+
+// startTick is how often we look whether a job has come to its exec, when that takes longer than its wall time.
+const startTick = time.Millisecond
 
 // cpuTick bounds how far a job can go past its CPU limit: by this much on every CPU.
 const cpuTick = 5 * time.Millisecond
