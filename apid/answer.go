@@ -37,7 +37,8 @@ type stageAnswer struct {
 	limit          *limitHit
 	violations     []wire.Violation
 	diagnostics    []diagnostic
-	cached         bool // compile: no job was needed
+	limits         []limitRow // nil unless the request asked
+	cached         bool       // compile: no job was needed
 }
 
 // limitHit is the limit that fired, under the name by which the request sets it.
@@ -70,6 +71,7 @@ func describe(limits *stageLimits, out *jobOutput) stageAnswer {
 	default:
 		a.describeEnd(r)
 	}
+	a.limits = explainLimits(limits, out)
 	return a
 }
 
@@ -212,6 +214,7 @@ func (a *stageAnswer) append(b []byte) []byte {
 	}
 	b = appendViolations(b, a.violations)
 	b = appendDiagnostics(b, a.diagnostics)
+	b = appendLimits(b, a.limits)
 	b = append(b, `,"limit":`...)
 	if a.limit == nil {
 		return append(b, "null}"...)

@@ -293,6 +293,7 @@ func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*prepa
 				Argv:     argv,
 				Env:      env.words(),
 				Limits:   wire.Limits{WallMS: limits.wall, CPUMS: limits.cpu, MemoryBytes: limits.memory},
+				Explain:  p.explain,
 			},
 			keepEnviron: keepEnviron,
 			outputLimit: p.outputLimit,

@@ -27,6 +27,7 @@ type plan struct {
 	env       map[string]string
 	sessionID string
 	ephemeral bool
+	explain   bool // each stage shows all its limits
 
 	tests         []requestTest // nil: the program runs once, with stdin
 	stopOnFailure bool
@@ -45,7 +46,7 @@ type stageLimits struct {
 
 // makePlan checks a request against what is installed and allowed.
 func makePlan(q *request, set *lang.Set, limits *limitsConfig) (*plan, *apiError) {
-	p := &plan{stdin: q.stdin, args: q.args, env: q.env, sessionID: q.sessionID, ephemeral: q.ephemeral}
+	p := &plan{stdin: q.stdin, args: q.args, env: q.env, sessionID: q.sessionID, ephemeral: q.ephemeral, explain: q.explain}
 	var err *apiError
 	if p.runtime, err = resolve(set, q); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ type request struct {
 	env       map[string]string
 	sessionID string
 	ephemeral bool
+	explain   bool
 
 	tests         []requestTest // nil: none
 	stopOnFailure bool
@@ -90,6 +91,10 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 		if !r.null() {
 			q.ephemeral, err = r.boolean(name)
 		}
+	case "explain":
+		if !r.null() {
+			q.explain, err = r.boolean(name)
+		}
 	case "tests":
 		if !r.null() {
 			err = q.readTests(r)
@@ -111,7 +116,7 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 	return err
 }
 
-const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, tests, stop_on_failure, run_timeout, compile_timeout, " +
+const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, explain, tests, stop_on_failure, run_timeout, compile_timeout, " +
 	"run_cpu_time, compile_cpu_time, run_memory_limit, compile_memory_limit, output_limit"
 
 func (q *request) limitField(name string) **int64 {

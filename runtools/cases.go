@@ -32,8 +32,8 @@ A line for each case: its verdict, time, memory and name. Exit status: 0 all acc
 			if len(args) != 1 {
 				return usagef("want one folder of cases, NAME.in with NAME.out, not %d", len(args))
 			}
-			if f.stdin != "" || f.session != "" || f.ephemeral || f.stream || f.form.verbose {
-				return usagef("--stdin, --session, --ephemeral, --stream and --verbose have no meaning here: each case has its own input and sandbox")
+			if f.stdin != "" || f.session != "" || f.ephemeral || f.stream || f.form.verbose || f.form.explain && !f.form.json {
+				return usagef("--stdin, --session, --ephemeral, --stream, --verbose and, without --json, --explain have no meaning here: each case has its own input and sandbox")
 			}
 			return a.judge(cmd, f, args[0], checker, stop)
 		},

@@ -82,6 +82,7 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.Var(&f.memory, "memory", "memory of the run: bytes, or 512K, 256M, 2G (powers of 1024)")
 	flags.BoolVar(&f.form.json, "json", false, "print the server's answer, JSON on one line")
 	flags.BoolVarP(&f.form.quiet, "quiet", "q", false, "print the program's stdout and nothing else")
+	flags.BoolVar(&f.form.explain, "explain", false, "print every limit and its use on stderr; with --json the answer has them")
 	flags.BoolVarP(&f.form.verbose, "verbose", "v", false, "say session, time and memory on stderr")
 }
 
@@ -178,6 +179,8 @@ func (f *executeFlags) check(flags *pflag.FlagSet) error {
 		return usagef("--json and --stream exclude each other: the answer comes at the end")
 	case f.form.json && f.form.quiet:
 		return usagef("--json and --quiet exclude each other")
+	case f.form.explain && f.form.quiet:
+		return usagef("--explain and --quiet exclude each other")
 	case f.session != "" && f.ephemeral:
 		return usagef("--session and --ephemeral exclude each other")
 	case f.lang == "" && (hasCode || f.files[0] == "-"):
@@ -206,6 +209,7 @@ func (f *executeFlags) request(stdin *os.File, afterDash []string) (*client.Requ
 		Args:           append(f.args, afterDash...),
 		SessionID:      f.session,
 		Ephemeral:      f.ephemeral,
+		Explain:        f.form.explain,
 		RunTimeout:     int64(f.timeout),
 		CompileTimeout: int64(f.compileTimeout),
 		RunMemoryLimit: int64(f.memory),

@@ -33,7 +33,7 @@ func (s exitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)
 
 // outputForm is how a result is shown; its zero value is the default.
 type outputForm struct {
-	json, quiet, verbose bool
+	json, quiet, verbose, explain bool
 }
 
 func (a *app) print(form outputForm, res *client.Result) error {
@@ -121,14 +121,21 @@ func (a *app) printNotes(form outputForm, res *client.Result, before []byte) err
 	if form.verbose {
 		notes = append(notes, summary(res))
 	}
-	if len(notes) == 0 {
+	var text strings.Builder
+	for _, note := range notes {
+		text.WriteString("runtools: " + note + "\n")
+	}
+	if form.explain {
+		writeLimits(&text, res)
+	}
+	if text.Len() == 0 {
 		return nil
 	}
 	lead := ""
 	if len(before) > 0 && !bytes.HasSuffix(before, []byte("\n")) {
 		lead = "\n" // the program's last line must not run into ours
 	}
-	_, err := io.WriteString(a.stderr, lead+"runtools: "+strings.Join(notes, "\nruntools: ")+"\n")
+	_, err := io.WriteString(a.stderr, lead+text.String())
 	return err
 }
 

@@ -28,6 +28,8 @@ type job struct {
 
 	renewable bool // the jail may serve its owner again
 
+	meters *meters // nil: nobody wants to see them
+
 	unpin  func()        // gives its CPU back
 	killed chan<- string // reasons to kill it
 	cause  cause
@@ -116,6 +118,11 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	before, err := j.ready.leaf.Usage()
 	if err != nil {
 		return nil, err
+	}
+	if j.req.Explain {
+		if j.meters, err = openMeters(j.ready); err != nil {
+			return nil, j.startError(err)
+		}
 	}
 	taken := monotonic()
 	j.ready.denials.begin()
@@ -386,7 +393,10 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 			return nil, err
 		}
 	}
-	return r, nil
+	if j.meters != nil {
+		r.Meters, err = j.readMeters(r)
+	}
+	return r, err
 }
 
 // finish gives everything back, in the background: the answer does not wait for it. result is nil if there is none.
@@ -402,6 +412,7 @@ func (j *job) finish(result *wire.Result) {
 			f.Close()
 		}
 	}
+	j.meters.close()
 	keepWorkspace := j.req.Workspace.ID != ""
 	if j.req.Workspace.New {
 		// Of one that nobody waits for any more, nobody knows.

@@ -67,6 +67,18 @@ type stage struct {
 		Count   uint64 `json:"count"`
 	} `json:"violations"`
 	Diagnostics []diagnostic `json:"diagnostics"`
+	Limits      []limitUse   `json:"limits"`
+}
+
+// limitUse is one row of the table that a request with explain gets.
+type limitUse struct {
+	Name  string  `json:"name"`
+	SetBy *string `json:"set_by"`
+	Unit  string  `json:"unit"`
+	Limit *int64  `json:"limit"`
+	Used  *int64  `json:"used"`
+	Peak  *int64  `json:"peak"`
+	Fired *bool   `json:"fired"`
 }
 
 type limit struct {

@@ -86,6 +86,7 @@ func TestOpenAPI(t *testing.T) {
 		"denied":        {program("python", "import ctypes; ctypes.CDLL(None).chroot(b'/tmp')"), 200},
 		"ephemeral":     {program("bash", ":").with(request{"ephemeral": true}), 200},
 		"tests":         {program("bash", "cat").with(request{"tests": test, "stop_on_failure": true}), 200},
+		"explained":     {program("c", hellos["c"]).with(request{"explain": true}), 200},
 		"bad field":     {program("bash", ":").with(request{"run_timeout": 0}), 400},
 		"bad language":  {program("cobol", ":"), 400},
 		"bad file name": {program("bash", ":").with(request{"files": []request{{"name": "../x", "content": ""}}}), 400},

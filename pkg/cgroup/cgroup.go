@@ -40,6 +40,15 @@ type Usage struct {
 	OOMKills   int64         // processes that the kernel killed because of MemoryBytes
 }
 
+// Details of a leaf since it was made.
+type Details struct {
+	Memory    int64  // bytes in use
+	Pids      int64  // processes and threads that there are
+	PidsPeak  *int64 // the most there were; nil: this kernel does not count
+	Refused   int64  // forks that failed because of Limits.Pids
+	Throttled int64  // periods of the scheduler in which Limits.CPUs held the leaf back
+}
+
 // Leaf is the cgroup of one job.
 type Leaf interface {
 	// Add moves a process into the leaf, by its PID in our own namespace.
@@ -55,6 +64,8 @@ type Leaf interface {
 	Processes() (int, error)
 	// Usage reads the counters.
 	Usage() (Usage, error)
+	// Details reads what Usage leaves out because few ask for it.
+	Details() (Details, error)
 	// WatchOOM calls kill once if the leaf runs out of memory where the kernel ends only one of its processes (v1), so that
 	// an OOM ends the job on both versions. It returns at once; Delete ends the watch.
 	WatchOOM(kill func()) error

@@ -68,11 +68,12 @@ func (p *parentV2) NewLeaf(name string, limits Limits) (Leaf, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cgroup: new leaf: %w", err), m.Delete())
 	}
-	return &leafV2{manager: m, counters: c}, nil
+	return &leafV2{manager: m, folder: folder, counters: c}, nil
 }
 
 type leafV2 struct {
 	manager *cgroup2.Manager
+	folder  string
 	counters
 }
 

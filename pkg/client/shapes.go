@@ -28,6 +28,8 @@ type Request struct {
 	SessionID string `json:"session_id,omitempty"`
 	// Ephemeral keeps no session. Not beside SessionID.
 	Ephemeral bool `json:"ephemeral,omitempty"`
+	// Explain asks for Stage.Limits.
+	Explain bool `json:"explain,omitempty"`
 
 	RunTimeout         int64 `json:"run_timeout,omitempty"`          // wall time, milliseconds
 	CompileTimeout     int64 `json:"compile_timeout,omitempty"`      // wall time, milliseconds
@@ -140,6 +142,8 @@ type Stage struct {
 
 	Violations []Violation `json:"violations"` // system calls that the sandbox denied, at most 20
 
+	Limits []LimitUse `json:"limits"` // with Request.Explain: every limit that was in force; none of a compilation that is Cached
+
 	// Diagnostics are what compiler or interpreter said on stderr of places in the files, at most 100.
 	Diagnostics []Diagnostic `json:"diagnostics"`
 }
@@ -152,6 +156,17 @@ type Diagnostic struct {
 	Severity string `json:"severity"` // "error", "warning" or "note"
 	Message  string `json:"message"`
 	Code     string `json:"code"` // "E0308", "CS1002", "-Wint-conversion", or empty
+}
+
+// LimitUse is one limit of a stage and what is known of its use; nil where nobody counts.
+type LimitUse struct {
+	Name  string `json:"name"`   // "wall_time", "processes", "tmp_bytes", ...
+	SetBy string `json:"set_by"` // field of the request; empty: the operator alone sets it
+	Unit  string `json:"unit"`   // "ms", "ms/s", "bytes", "count" or "level"
+	Limit *int64 `json:"limit"`  // nil: none
+	Used  *int64 `json:"used"`   // when the main process had ended
+	Peak  *int64 `json:"peak"`   // the most that it was
+	Fired *bool  `json:"fired"`  // it ended the stage, or something was refused because of it
 }
 
 // Violation is one kind of system call that the sandbox denied.

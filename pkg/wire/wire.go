@@ -44,6 +44,8 @@ type Job struct {
 	// afterwards, if the server is set so. For a job that reads nothing but Files, and whose program runs nothing of them. "": no.
 	Owner string `json:"owner,omitempty"`
 
+	Explain bool `json:"explain,omitempty"` // Result.Meters is wanted
+
 	HasStdin   bool `json:"has_stdin"`   // a descriptor follows; without it stdin is empty
 	HasFiles   bool `json:"has_files"`   // a descriptor follows: the contents of Files
 	HasEnviron bool `json:"has_environ"` // a descriptor follows: receives /tmp/.environ, see docs/languages.md
@@ -123,6 +125,8 @@ type Result struct {
 	// Violations are the calls that the seccomp profile denied and does not expect, in the order in which each was first made. At most
 	// MaxViolations; what did not fit is counted in a last one whose Syscall is OtherSyscalls.
 	Violations []Violation `json:"violations,omitempty"`
+
+	Meters []Meter `json:"meters,omitempty"` // with Job.Explain: of every limit that was in force but those of the output, which is the client's
 
 	WorkspaceDropped bool `json:"workspace_dropped"` // with DropUnchanged: it held Files as they were given, and nothing else
 

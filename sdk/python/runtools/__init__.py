@@ -13,7 +13,7 @@ from .async_client import AsyncRunTools, AsyncSession
 from .client import RunTools, Session
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
 from .request import File
-from .result import ExecuteResult, LimitFired, Runtime, Stage, Status
+from .result import ExecuteResult, LimitFired, LimitUse, Runtime, Stage, Status
 from .version import VERSION as __version__
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Stage",
     "Status",
     "LimitFired",
+    "LimitUse",
     "Runtime",
     "File",
     "RunToolsError",

@@ -21,6 +21,7 @@ class Executor:
         env: Optional[Mapping[str, str]] = None,
         session_id: Optional[str] = None,
         ephemeral: Optional[bool] = None,
+        explain: Optional[bool] = None,
         run_timeout: Optional[int] = None,
         compile_timeout: Optional[int] = None,
         run_cpu_time: Optional[int] = None,
@@ -51,6 +52,7 @@ class Executor:
         - `session_id`: the session whose files and environment the program finds: that of an earlier result, or a name of your own
           (1 to 128 of `A-Z a-z 0-9 . _ -`). Default: a new one. `session()` keeps it for you.
         - `ephemeral`: keep nothing: `session_id` of the result is None. Not beside `session_id`.
+        - `explain`: each stage shows every limit that was in force and its use, `Stage.limits`.
         - `run_timeout`, `compile_timeout`: wall clock, milliseconds. Defaults 300000 and 60000, which are also the most.
         - `run_cpu_time`, `compile_cpu_time`: CPU time of all processes, milliseconds. Default: no limit.
         - `run_memory_limit`, `compile_memory_limit`: of all processes and their files in memory, bytes. Defaults 512 MiB and 1 GiB, or
@@ -69,6 +71,7 @@ class Executor:
             env=env,
             session_id=session_id,
             ephemeral=ephemeral,
+            explain=explain,
             run_timeout=run_timeout,
             compile_timeout=compile_timeout,
             run_cpu_time=run_cpu_time,
@@ -98,6 +101,7 @@ class AsyncExecutor:
         env: Optional[Mapping[str, str]] = None,
         session_id: Optional[str] = None,
         ephemeral: Optional[bool] = None,
+        explain: Optional[bool] = None,
         run_timeout: Optional[int] = None,
         compile_timeout: Optional[int] = None,
         run_cpu_time: Optional[int] = None,
@@ -125,6 +129,7 @@ class AsyncExecutor:
             env=env,
             session_id=session_id,
             ephemeral=ephemeral,
+            explain=explain,
             run_timeout=run_timeout,
             compile_timeout=compile_timeout,
             run_cpu_time=run_cpu_time,

@@ -22,6 +22,28 @@ class LimitFired:
 
 
 @dataclass(frozen=True)
+class LimitUse:
+    """One limit of a stage and what is known of its use. A figure that nobody counts is None.
+
+    - `name`: `"wall_time"`, `"processes"`, `"tmp_bytes"`, ...: the list is in the API's documentation.
+    - `unit`: `"ms"`, `"ms/s"`, `"bytes"`, `"count"` or `"level"`.
+    - `limit`: None: there is none.
+    - `used`: when the main process had ended.
+    - `peak`: the most that it was at any time.
+    - `fired`: it ended the stage, or something was refused because of it; None: nobody can tell.
+    - `set_by`: the argument that sets it, or None if only the operator can.
+    """
+
+    name: str
+    unit: str
+    limit: Optional[int]
+    used: Optional[int]
+    peak: Optional[int]
+    fired: Optional[bool]
+    set_by: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Stage:
     """The compilation or the run.
 
@@ -34,6 +56,7 @@ class Stage:
     - `status`: how it ended, see below.
     - `message`: one sentence with figures, such as `"wall time 2003 ms exceeded run_timeout 2000 ms"`, or None.
     - `limit`: the limit that fired, or None.
+    - `limits`: with `explain`, every limit that was in force; empty if the stage did not run.
     - `cached`: of a compilation: no compiler ran, because the same was compiled before; times and memory are zero.
 
     | status | |
@@ -58,6 +81,7 @@ class Stage:
     status: Status
     message: Optional[str] = None
     limit: Optional[LimitFired] = None
+    limits: List[LimitUse] = field(default_factory=list)
     cached: bool = False
     stdout_base64: Optional[str] = field(default=None, repr=False)
     stderr_base64: Optional[str] = field(default=None, repr=False)
@@ -122,7 +146,8 @@ def _known(kind: type, values: Dict[str, Any]) -> Dict[str, Any]:
 
 def _stage(values: Dict[str, Any]) -> Stage:
     limit = values.get("limit")
-    return Stage(**{**_known(Stage, values), "limit": limit and LimitFired(**_known(LimitFired, limit))})
+    limits = [LimitUse(**_known(LimitUse, row)) for row in values.get("limits", [])]
+    return Stage(**{**_known(Stage, values), "limit": limit and LimitFired(**_known(LimitFired, limit)), "limits": limits})
 
 
 def decode_result(answer: Dict[str, Any]) -> ExecuteResult:

@@ -9,6 +9,7 @@ export {
   type ExecuteResult,
   type FileEntry,
   type LimitFired,
+  type LimitUse,
   type Runtime,
   type SessionInfo,
   type Stage,

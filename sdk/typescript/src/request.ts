@@ -72,6 +72,8 @@ export interface ExecuteRequest {
   sessionId?: string | null | undefined;
   /** Keep nothing: `session_id` of the result is null. Not beside `sessionId`. */
   ephemeral?: boolean | undefined;
+  /** Have each stage show every limit that was in force and its use: {@link Stage.limits}. */
+  explain?: boolean | undefined;
   /**
    * Compile once and run once for each of these inputs, at most 1000, each in a sandbox of its own; `tests` of the result has
    * the verdicts. The limits are those of each test. Nothing is kept. Not beside `stdin` and `sessionId`.
@@ -107,6 +109,7 @@ const wireNames: Record<keyof ExecuteRequest, string> = {
   env: "env",
   sessionId: "session_id",
   ephemeral: "ephemeral",
+  explain: "explain",
   tests: "tests",
   stopOnFailure: "stop_on_failure",
   runTimeout: "run_timeout",

@@ -85,6 +85,8 @@ export interface Stage {
   limit: LimitFired | null;
   /** System calls that the sandbox denied, in the order in which each kind was first made; absent when there were none. */
   violations?: Violation[];
+  /** With `explain` in the request: every limit that was in force. Absent of a stage that did not run. */
+  limits?: LimitUse[];
   /** What compiler or interpreter said on stderr of places in the files, at most 100; absent when there is nothing. */
   diagnostics?: Diagnostic[];
 }
@@ -101,6 +103,23 @@ export interface Diagnostic {
   message: string;
   /** `"E0308"`, `"CS1002"`, `"-Wint-conversion"`; absent where there is none. */
   code?: string;
+}
+
+/** One limit of a stage and what is known of its use. A figure that nobody counts is null. */
+export interface LimitUse {
+  /** `"wall_time"`, `"processes"`, `"tmp_bytes"`, ...: the list is in the API's documentation. */
+  name: string;
+  /** The field of the API that sets it, or null if only the operator can. */
+  set_by: string | null;
+  unit: "ms" | "ms/s" | "bytes" | "count" | "level";
+  /** Null: none. */
+  limit: number | null;
+  /** When the main process had ended. */
+  used: number | null;
+  /** The most that it was at any time. */
+  peak: number | null;
+  /** It ended the stage, or something was refused because of it. Null: nobody can tell. */
+  fired: boolean | null;
 }
 
 /** A system call that the sandbox denied. */
