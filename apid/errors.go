@@ -24,6 +24,7 @@ const (
 	errMethod          errCode = "method_not_allowed"
 	errTooLarge        errCode = "payload_too_large"
 	errMediaType       errCode = "unsupported_media_type"
+	errUpgrade         errCode = "upgrade_required"
 	errRateLimited     errCode = "rate_limited"
 	errOverloaded      errCode = "overloaded"
 	errInterrupted     errCode = "interrupted"
@@ -44,6 +45,7 @@ var httpStatus = map[errCode]int{
 	errMethod:          http.StatusMethodNotAllowed,
 	errTooLarge:        http.StatusRequestEntityTooLarge,
 	errMediaType:       http.StatusUnsupportedMediaType,
+	errUpgrade:         http.StatusUpgradeRequired,
 	errRateLimited:     http.StatusTooManyRequests,
 	errOverloaded:      http.StatusServiceUnavailable,
 	errInterrupted:     http.StatusServiceUnavailable,

@@ -37,8 +37,9 @@ type execution struct {
 	ran      stageAnswer
 	tested   []testAnswer
 
-	tool     *tool   // nil: a program is run
-	events   *stream // nil: the caller wants one answer at the end
+	tool     *tool    // nil: a program is run
+	events   *stream  // nil: the caller wants one answer at the end
+	console  *console // nil: all input came with the request
 	onOutput func(stream int, data []byte)
 }
 
@@ -351,7 +352,7 @@ func (x *execution) tellCompiled() {
 
 // run runs the program.
 func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
-	j.onOutput = x.onOutput
+	j.onOutput, j.console = x.onOutput, x.console
 	out, err := x.send(ctx, j)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ type jobInput struct {
 	files       []requestFile // contents of job.Files
 	keepEnviron bool
 	outputLimit int64
+	console     *console                      // if not nil, where stdin comes from
 	onOutput    func(stream int, data []byte) // if not nil, told what the program writes, 0 stdout, 1 stderr: up to outputLimit, from two goroutines
 }
 
@@ -47,7 +48,14 @@ func (s *server) runJob(ctx context.Context, in jobInput) (*jobOutput, error) {
 		pipes.abort()
 		return nil, err
 	}
-	result, err := s.sandbox.Run(ctx, in.job, kill, fds...)
+	live := wire.Live{Kill: kill}
+	if in.console != nil {
+		in.job.Signals, live.Signals = true, in.console.signals
+	}
+	result, err := s.sandbox.RunLive(ctx, in.job, &live, fds...)
+	if in.console != nil {
+		in.console.jobEnded(err)
+	}
 	if err != nil {
 		pipes.abort()
 		return nil, err
@@ -71,8 +79,8 @@ func (s *server) runJob(ctx context.Context, in jobInput) (*jobOutput, error) {
 // caller's to close, also when there is an error.
 func (in *jobInput) descriptors(writers []*os.File) (fds []*os.File, environ *os.File, err error) {
 	fds = append(fds, writers...)
-	if in.job.HasStdin = len(in.stdin) > 0; in.job.HasStdin {
-		f, err := readOnlyMemfd("stdin", in.stdin)
+	if in.job.HasStdin = len(in.stdin) > 0 || in.console != nil; in.job.HasStdin {
+		f, err := in.openStdin()
 		if err != nil {
 			return fds, nil, err
 		}
@@ -96,6 +104,13 @@ func (in *jobInput) descriptors(writers []*os.File) (fds []*os.File, environ *os
 		fds = append(fds, environ)
 	}
 	return fds, environ, nil
+}
+
+func (in *jobInput) openStdin() (*os.File, error) {
+	if in.console != nil {
+		return in.console.open()
+	}
+	return readOnlyMemfd("stdin", in.stdin)
 }
 
 // readEnviron reads what foreign code left, up to a bound.

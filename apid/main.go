@@ -243,13 +243,13 @@ func (s *server) shutdown() {
 	s.queue.close()
 	drain, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.HTTP.Drain))
 	defer cancel()
-	if err := s.http.ShutdownWithContext(drain); err != nil {
+	if err := s.finishAll(drain); err != nil {
 		s.log.Warn("requests did not finish in time and are cut off")
 		s.endJobs(errCutOff)
 		const last = 2 * time.Second // for their answers
 		drain, cancel := context.WithTimeout(context.Background(), last)
 		defer cancel()
-		_ = s.http.ShutdownWithContext(drain)
+		_ = s.finishAll(drain)
 	}
 	if err := s.sessions.close(); err != nil {
 		s.log.Error("close the journal of sessions", "err", err)
@@ -257,6 +257,19 @@ func (s *server) shutdown() {
 	if s.cfg.Sessions.StateDir == off {
 		s.forgetAll()
 	}
+}
+
+// finishAll returns when nothing is being carried out any more. fasthttp does not count the connections of WebSockets.
+func (s *server) finishAll(ctx context.Context) error {
+	err := s.http.ShutdownWithContext(ctx)
+	for err == nil && s.conversations.Load() > 0 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	return err
 }
 
 // takeOver finds the sessions of an apid before us, or has sandboxd forget what it left.

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fasthttp/websocket"
 	"github.com/runtools/runtools/pkg/lang"
 	"github.com/runtools/runtools/pkg/wire"
 	"github.com/valyala/fasthttp"
@@ -42,6 +43,8 @@ type server struct {
 	bodies   *bodyBudget
 	unread   *unread
 	draining atomic.Bool
+
+	conversations atomic.Int64 // WebSockets that carry a request
 
 	jobs    context.Context // ends when running jobs must
 	endJobs context.CancelCauseFunc
@@ -106,6 +109,7 @@ type route struct {
 
 var routes = []route{
 	{path: "/v1/execute", methods: "POST, OPTIONS", serve: (*server).execute},
+	{path: "/v1/execute/ws", methods: "GET, OPTIONS", serve: (*server).executeSocket},
 	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
 	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
@@ -186,6 +190,11 @@ func (s *server) authenticate(c *call) *apiError {
 	}
 	if len(header) > len(scheme) && strings.EqualFold(string(header[:len(scheme)]), scheme) {
 		if c.key = s.keys.find(header[len(scheme):]); c.key != nil {
+			return nil
+		}
+	}
+	if len(header) == 0 && websocket.FastHTTPIsWebSocketUpgrade(c.ctx) {
+		if c.key = s.keys.find(c.socketKey()); c.key != nil {
 			return nil
 		}
 	}

@@ -23,15 +23,27 @@ import (
 //	result    the plain answer
 //	error     in place of result: the body of a refused request
 //
-// What the program writes waits here until the caller has taken it; the limits of output bound it. A slow caller slows no program down.
+// What the program writes waits here until the caller has taken it; the limits of output bound it. A slow caller slows no program down, but
+// an interactive one, which sees no more than its caller has.
 type stream struct {
+	shape func(b []byte, name string, data []byte) []byte // appends one event as this caller reads it
+	most  int                                             // bytes that may be pending while the program runs; 0: any number
+
 	mu      sync.Mutex
+	room    sync.Cond     // pending was taken, or flowing
+	flowing bool          // the program has ended: what is left of its output comes, however much is pending
 	begun   chan struct{} // closed by the first event: from then on the status is 200
 	more    chan struct{} // there is something pending, or all has ended
 	pending []byte
 	split   [2][]byte // of stdout and stderr: a character whose end has not been written yet
 	started bool
 	ended   bool
+}
+
+func newStream(shape func(b []byte, name string, data []byte) []byte, most int) *stream {
+	e := &stream{shape: shape, most: most, begun: make(chan struct{}), more: make(chan struct{}, 1)}
+	e.room.L = &e.mu
+	return e
 }
 
 const eventStream = "text/event-stream"
@@ -53,7 +65,7 @@ const pingEvery = 10 * time.Second
 // stream carries the request out beside its answer. Until the first event it may still be refused like any other.
 func (x *execution) stream(release func()) *apiError {
 	c := x.call
-	x.events = &stream{begun: make(chan struct{}), more: make(chan struct{}, 1)}
+	x.events = newStream(appendEvent, 0)
 	x.onOutput = x.events.output
 	ended := make(chan *apiError, 1)
 	var taken func() // when ended has come: the caller has what was waiting for it then
@@ -135,7 +147,7 @@ func (e *stream) emit(name string, data []byte) {
 }
 
 func (e *stream) emitLocked(name string, data []byte) {
-	e.pending = appendEvent(e.pending, name, data)
+	e.pending = e.shape(e.pending, name, data)
 	if !e.started {
 		e.started = true
 		close(e.begun)
@@ -163,6 +175,9 @@ var streamNames = [2]string{"stdout", "stderr"}
 func (e *stream) output(which int, data []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for e.most > 0 && len(e.pending) >= e.most && !e.flowing {
+		e.room.Wait()
+	}
 	data = append(e.split[which], data...)
 	whole := len(data) - unfinished(data)
 	e.split[which] = append([]byte(nil), data[whole:]...)
@@ -212,6 +227,23 @@ func (e *stream) exit(ran *stageAnswer) {
 	e.emit("exit", body)
 }
 
+// flow lets output in without regard to what is pending.
+func (e *stream) flow() {
+	e.mu.Lock()
+	e.flowing = true
+	e.room.Broadcast()
+	e.mu.Unlock()
+}
+
+// take is what is pending, and whether more will come.
+func (e *stream) take() (chunk []byte, ended bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	chunk, e.pending = e.pending, nil
+	e.room.Broadcast()
+	return chunk, e.ended
+}
+
 func (e *stream) end() {
 	e.mu.Lock()
 	e.ended = true
@@ -224,10 +256,7 @@ func (e *stream) copyTo(w *bufio.Writer, conn net.Conn, timeout time.Duration) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
-		e.mu.Lock()
-		chunk, ended := e.pending, e.ended
-		e.pending = nil
-		e.mu.Unlock()
+		chunk, ended := e.take()
 		if len(chunk) > 0 || ended {
 			conn.SetWriteDeadline(time.Now().Add(timeout))
 			w.Write(chunk)

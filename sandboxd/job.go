@@ -30,9 +30,10 @@ type job struct {
 
 	meters *meters // nil: nobody wants to see them
 
-	unpin  func()        // gives its CPU back
-	killed chan<- string // reasons to kill it
-	cause  cause
+	unpin   func()        // gives its CPU back
+	killed  chan<- string // reasons to kill it
+	signals *signals      // for its program, or nil
+	cause   cause
 }
 
 // jobFiles are the descriptors that came with the request.
@@ -133,6 +134,9 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		return nil, j.startError(err)
 	}
 	stop := j.watch(kills, before.CPU)
+	if j.signals != nil {
+		defer j.signals.deliver(j.ready.jail)()
+	}
 	exit, err := j.ready.jail.Wait()
 	stop()
 	if err != nil && !errors.Is(err, jail.ErrKilled) {
@@ -249,6 +253,7 @@ func (j *job) jailJob() *jail.Job {
 		Argv: j.req.Argv, Env: j.req.Env,
 		Stdin: j.fds.stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
 		Environ: j.fds.environ,
+		Signals: j.signals != nil,
 		Compare: j.req.Workspace.DropUnchanged,
 		Again:   j.ready.owner != "",
 	}

@@ -110,7 +110,7 @@ func (s *server) handle(conn *wire.Conn) {
 	case req.Status != nil:
 		s.reply(conn, &wire.Reply{Status: s.status()})
 	default:
-		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "kill before a job")})
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "kill or signal before a job")})
 	}
 }
 
@@ -139,11 +139,14 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 	}
 	kills := make(chan string, 2)
 	j := &job{server: s, req: req, fds: fds, killed: kills}
+	if req.Signals {
+		j.signals = newSignals()
+	}
 	if !s.begin(j) {
 		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeNotBegun, "sandboxd is shutting down")})
 		return
 	}
-	go listen(conn, kills)
+	go listen(conn, kills, j.signals)
 	result, err := j.run(kills)
 	s.end(j)
 	if err != nil {
@@ -156,11 +159,15 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 }
 
 // listen turns what the client says during a job into reasons to kill it. It ends when handle closes the connection.
-func listen(conn *wire.Conn, kills chan<- string) {
+func listen(conn *wire.Conn, kills chan<- string, signals *signals) {
 	for {
 		var req wire.Request
 		files, err := conn.Recv(&req)
 		wire.CloseAll(files)
+		if err == nil && req.Signal != nil && req.Validate() == nil && signals != nil {
+			signals.add(req.Signal.Number)
+			continue
+		}
 		reason := hangUp // also for whatever breaks the contract
 		if err == nil && req.Kill != nil && req.Validate() == nil {
 			reason = req.Kill.Limit

@@ -38,7 +38,7 @@ type Jail struct {
 	pid      int      // of the runner, in our PID namespace
 	end      *os.File // after Load: the page in which the runtime says that its program has ended
 	listener *os.File // of the runner's filter, or nil
-	pidRun   *os.File // after a Start with Job.Again: pidfd of the runner
+	pidRun   *os.File // after a Start with Job.Again or Job.Signals: pidfd of the runner
 
 	job   plan // what PID 1 was told by Start
 	again bool // Job.Again of it
@@ -268,6 +268,7 @@ type Job struct {
 	Stderr    *os.File
 	Environ   *os.File // receives the program's final environment, or nil
 	Compare   bool     // find out whether the job left a workspace that was empty before with Files alone, as they were given
+	Signals   bool     // Signal will be called
 	Again     bool     // the jail, after Load, may be renewed: argv is a compiler's, which runs nothing that Files hold
 }
 
@@ -281,8 +282,11 @@ func (j *Jail) Start(job *Job) error {
 	if words := len(job.Argv) + len(job.Env); words > maxWords {
 		return fmt.Errorf("jail: %d words of argv and env, at most %d: %w", words, maxWords, unix.E2BIG)
 	}
-	if err := j.prepareAgain(job); err != nil {
-		return err
+	j.again, j.built = job.Again, job.Build != nil
+	if job.Again || job.Signals {
+		if err := j.openRunner(); err != nil {
+			return err
+		}
 	}
 	j.exec = plan{}
 	j.exec.simple(opChdir, WorkDir, "chdir "+WorkDir)
@@ -416,6 +420,13 @@ func (j *Jail) Started() (at time.Duration, ok bool) {
 		j.start = &r
 	}
 	return time.Duration(j.start.ns), true
+}
+
+// Signal sends a signal to the main process of a job with Job.Signals. We are root and may signal any process; but a pidfd names one process for
+// ever, opened when it was the runner beyond doubt, so a program that has ended, and whose PID the host uses again, is missed and nobody is hit.
+// Whether the program has begun is the caller's to know (Started): before that it would be code of ours that dies.
+func (j *Jail) Signal(sig unix.Signal) {
+	_ = signal(j.pidRun, sig) // ESRCH: it has ended
 }
 
 // alive reports whether PID 1 still runs.

@@ -52,9 +52,8 @@ func (j *Jail) renewable() bool {
 	return err == nil && binary.NativeEndian.Uint32(word[:])&parkedAgain != 0
 }
 
-func (j *Jail) prepareAgain(job *Job) error {
-	j.again, j.built = job.Again, job.Build != nil
-	if !job.Again || j.pidRun != nil {
+func (j *Jail) openRunner() error {
+	if j.pidRun != nil {
 		return nil
 	}
 	// PID 1 has not begun to reap, so this is the runner.

@@ -187,18 +187,29 @@ const (
 // kill asks sandboxd to end the job and still report what it did; kill may be nil. Errors are ErrAway, ErrLost, ctx's, an *Error, or of
 // the system.
 func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*os.File) (*Result, error) {
+	return c.RunLive(ctx, job, &Live{Kill: kill}, files...)
+}
+
+// Live is what can be done to a job while it runs. Channels may be nil.
+type Live struct {
+	Kill    <-chan Kill
+	Signals <-chan Signal // of a job with Signals
+}
+
+// RunLive is Run for a job that is interactive.
+func (c *Client) RunLive(ctx context.Context, job *Job, live *Live, files ...*os.File) (*Result, error) {
 	if len(files) != job.Fds() {
 		panic(fmt.Sprintf("wire: internal error: %d descriptors for a job that needs %d", len(files), job.Fds()))
 	}
 	giveUp := time.Now().Add(c.Patience)
-	reply, err := c.exchange(ctx, &Request{Job: job}, kill, files...)
+	reply, err := c.exchange(ctx, &Request{Job: job}, live, files...)
 	for pause := retryPause; errors.Is(err, ErrAway) && time.Now().Before(giveUp); pause = min(2*pause, mostPause) {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-time.After(pause):
 		}
-		reply, err = c.exchange(ctx, &Request{Job: job}, kill, files...)
+		reply, err = c.exchange(ctx, &Request{Job: job}, live, files...)
 	}
 	if err != nil {
 		return nil, err
@@ -211,20 +222,20 @@ func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*
 
 // Forget drops volumes.
 func (c *Client) Forget(ctx context.Context, ids ...string) error {
-	_, err := c.exchange(ctx, &Request{Forget: &Forget{IDs: ids}}, nil)
+	_, err := c.exchange(ctx, &Request{Forget: &Forget{IDs: ids}}, &Live{})
 	return err
 }
 
 // ForgetAll drops every volume.
 func (c *Client) ForgetAll(ctx context.Context) error {
-	_, err := c.exchange(ctx, &Request{Forget: &Forget{All: true}}, nil)
+	_, err := c.exchange(ctx, &Request{Forget: &Forget{All: true}}, &Live{})
 	return err
 }
 
 // List is the ids of all volumes. Those that come or go meanwhile may be in it or not.
 func (c *Client) List(ctx context.Context) (ids []string, err error) {
 	for after := ""; ; {
-		reply, err := c.exchange(ctx, &Request{List: &List{After: after}}, nil)
+		reply, err := c.exchange(ctx, &Request{List: &List{After: after}}, &Live{})
 		if err != nil || len(reply.IDs) == 0 {
 			return ids, err
 		}
@@ -235,7 +246,7 @@ func (c *Client) List(ctx context.Context) (ids []string, err error) {
 
 // Status asks for a snapshot.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	reply, err := c.exchange(ctx, &Request{Status: &struct{}{}}, nil)
+	reply, err := c.exchange(ctx, &Request{Status: &struct{}{}}, &Live{})
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +256,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return reply.Status, nil
 }
 
-func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, files ...*os.File) (*Reply, error) {
+func (c *Client) exchange(ctx context.Context, req *Request, live *Live, files ...*os.File) (*Reply, error) {
 	conn, err := Dial(c.Path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAway, err)
@@ -259,9 +270,10 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 	}
 	done := make(chan struct{})
 	ended := make(chan struct{})
-	killing := false
+	spoke := false
 	go func() {
 		defer close(ended)
+		kill := live.Kill
 		for {
 			select {
 			case <-ctx.Done():
@@ -270,7 +282,10 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 			case k := <-kill:
 				// A job that has just ended makes this fail; its Result is on the way all the same.
 				_ = conn.Send(&Request{Kill: &k})
-				kill, killing = nil, true
+				kill, spoke = nil, true
+			case sig := <-live.Signals:
+				_ = conn.Send(&Request{Signal: &sig})
+				spoke = true
 			case <-done:
 				return
 			}
@@ -281,7 +296,7 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 	close(done)
 	if err != nil {
 		<-ended
-		return nil, contextError(ctx, lostOrAway(err, killing))
+		return nil, contextError(ctx, lostOrAway(err, spoke))
 	}
 	CloseAll(extra)
 	switch {
@@ -294,10 +309,10 @@ func (c *Client) exchange(ctx context.Context, req *Request, kill <-chan Kill, f
 }
 
 // lostOrAway says what became of a request when the connection broke. A reset tells that the server had not read everything: our one
-// packet, if we sent no Kill after it.
-func lostOrAway(err error, killing bool) error {
+// packet, if we spoke no more after it.
+func lostOrAway(err error, spoke bool) error {
 	switch {
-	case errors.Is(err, unix.ECONNRESET) && !killing:
+	case errors.Is(err, unix.ECONNRESET) && !spoke:
 		return fmt.Errorf("%w: %w", ErrAway, err)
 	case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
 		return fmt.Errorf("%w: %w", ErrLost, err)

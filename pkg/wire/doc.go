@@ -7,6 +7,7 @@
 //	  Request{Job} + fds      ------------>
 //	                          <------------  Reply{Result | Error}
 //	  Request{Kill}           ------------>    (optional, while the job runs: end it, still answer)
+//	  Request{Signal}         ------------>    (optional, of a Job with Signals, any number of times)
 //	  hang up                 ------------>    (at any time: kill the job, answer nobody)
 //
 //	  Request{Forget}         ------------>

@@ -25,6 +25,7 @@ const (
 type Request struct {
 	Job    *Job      `json:"job,omitempty"`
 	Kill   *Kill     `json:"kill,omitempty"`
+	Signal *Signal   `json:"signal,omitempty"`
 	Forget *Forget   `json:"forget,omitempty"`
 	List   *List     `json:"list,omitempty"`
 	Status *struct{} `json:"status,omitempty"`
@@ -45,6 +46,7 @@ type Job struct {
 	Owner string `json:"owner,omitempty"`
 
 	Explain bool `json:"explain,omitempty"` // Result.Meters is wanted
+	Signals bool `json:"signals,omitempty"` // Request{Signal} may follow
 
 	HasStdin   bool `json:"has_stdin"`   // a descriptor follows; without it stdin is empty
 	HasFiles   bool `json:"has_files"`   // a descriptor follows: the contents of Files
@@ -82,6 +84,15 @@ type Limits struct {
 type Kill struct {
 	Limit string `json:"limit"` // LimitStdout or LimitStderr
 }
+
+// Signal goes to the main process of the running job of this connection, once it has begun. One that is pending already is not sent twice, as
+// with kill(2); the last of two alike counts.
+type Signal struct {
+	Number int `json:"number"` // 1 to MaxSignal
+}
+
+// MaxSignal is the last of the signals that the kernel does not queue: queued ones take memory of its own.
+const MaxSignal = 31
 
 // Forget drops volumes, also those that do not exist. A volume in use is dropped when its last job ends.
 type Forget struct {
@@ -209,19 +220,23 @@ func Errorf(code Code, format string, args ...any) *Error {
 // Validate says what is wrong with a request, naming the field.
 func (r *Request) Validate() error {
 	set := 0
-	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Forget != nil, r.List != nil, r.Status != nil} {
+	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Signal != nil, r.Forget != nil, r.List != nil, r.Status != nil} {
 		if present {
 			set++
 		}
 	}
 	switch {
 	case set != 1:
-		return fmt.Errorf("request: %d of job, kill, forget, list, status are set, want one", set)
+		return fmt.Errorf("request: %d of job, kill, signal, forget, list, status are set, want one", set)
 	case r.Job != nil:
 		return r.Job.validate()
 	case r.Kill != nil:
 		if l := r.Kill.Limit; l != LimitStdout && l != LimitStderr {
 			return fmt.Errorf("kill.limit: %q is neither %q nor %q", l, LimitStdout, LimitStderr)
+		}
+	case r.Signal != nil:
+		if n := r.Signal.Number; n < 1 || n > MaxSignal {
+			return fmt.Errorf("signal.number: %d, want 1 to %d", n, MaxSignal)
 		}
 	case r.List != nil:
 		if r.List.After != "" && !validID(r.List.After) {

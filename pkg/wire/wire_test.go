@@ -220,6 +220,8 @@ func TestValidate(t *testing.T) {
 		"long name":          {func(r *Request) { r.Job.Files[0].Name = strings.Repeat("x/", MaxPath) + "x" }, "at most"},
 		"negative limit":     {func(r *Request) { r.Job.Limits.CPUMS = -1 }, "job.limits"},
 		"unknown kill":       {func(r *Request) { r.Job = nil; r.Kill = &Kill{Limit: "wall"} }, "kill.limit"},
+		"signal 0":           {func(r *Request) { r.Job = nil; r.Signal = &Signal{} }, "signal.number"},
+		"real-time signal":   {func(r *Request) { r.Job = nil; r.Signal = &Signal{Number: 32} }, "signal.number"},
 		"bad forget":         {func(r *Request) { r.Job = nil; r.Forget = &Forget{IDs: []string{"a", "b/c"}} }, "forget.ids[1]"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/runtools/runtools/pkg/wire"
+	"golang.org/x/sys/unix"
+)
+
+// console is how a caller reaches its program while it runs: what it types waits here until the program reads it.
+//
+// Nothing grows without bound. The program takes its input from a pipe; when that is full the window fills, and when the window is full write
+// waits, so that nothing more is read from the caller's connection, whose kernel in turn tells the caller's to wait.
+type console struct {
+	events  *stream
+	signals chan wire.Signal
+
+	mu    sync.Mutex
+	moved sync.Cond // any change of what follows
+	input []byte    // not in the pipe yet
+	eof   bool      // the caller has no more input
+	over  bool      // the program has ended: whatever comes is dropped
+
+	pipe [2]*os.File // of stdin, once a job was sent: it outlives a job that sandboxd could not begin
+}
+
+// inputWindow is how much input may wait for the program besides what is in its pipe, bytes.
+const inputWindow = 256 << 10
+
+func newConsole(events *stream, first []byte) *console {
+	c := &console{events: events, signals: make(chan wire.Signal, mostSignals), input: append([]byte(nil), first...)}
+	c.moved.L = &c.mu
+	return c
+}
+
+// write takes input, and waits for room. It is for one goroutine.
+func (c *console) write(data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.input) >= inputWindow && !c.over {
+		c.moved.Wait()
+	}
+	if !c.over && !c.eof {
+		c.input = append(c.input, data...)
+		c.moved.Broadcast()
+	}
+}
+
+// mostSignals may wait for the program to begin; more are dropped. sandboxd sends none twice anyhow.
+const mostSignals = 64
+
+func (c *console) signal(sig unix.Signal) {
+	select {
+	case c.signals <- wire.Signal{Number: int(sig)}:
+	default:
+	}
+}
+
+// allowedSignals are those that mean something to a program from outside. All could be sent by the program to itself, so none is a danger; the
+// rest (SIGSEGV, SIGCHLD, SIGPIPE and the like) are the kernel's to send, and would only make its answer a lie. A program that SIGSTOP has
+// stopped holds its slot as one that sleeps does: until run_timeout.
+var allowedSignals = []unix.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM, unix.SIGCONT, unix.SIGSTOP, unix.SIGTSTP, unix.SIGWINCH,
+}
+
+// findSignal finds one by its name.
+func findSignal(name string) (unix.Signal, *apiError) {
+	var known []string
+	for _, sig := range allowedSignals {
+		if unix.SignalName(sig) == name {
+			return sig, nil
+		}
+		known = append(known, unix.SignalName(sig))
+	}
+	return 0, invalidField("signal", "%s cannot be sent; want one of %s", shown(name), strings.Join(known, ", "))
+}
+
+// closeInput is the end of input.
+func (c *console) closeInput() {
+	c.mu.Lock()
+	c.eof = true
+	c.moved.Broadcast()
+	c.mu.Unlock()
+}
+
+// take waits for input; nil means that there is none any more.
+func (c *console) take() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.input) == 0 && !c.eof && !c.over {
+		c.moved.Wait()
+	}
+	if c.over {
+		return nil
+	}
+	data := c.input
+	c.input = nil
+	c.moved.Broadcast()
+	return data
+}
+
+// open returns the program's end of stdin, which is the caller's to close.
+func (c *console) open() (*os.File, error) {
+	if c.pipe[0] == nil {
+		r, w, err := inputPipe()
+		if err != nil {
+			return nil, err
+		}
+		c.pipe = [2]*os.File{r, w}
+		go c.pump(w)
+	}
+	fd, err := unix.FcntlInt(c.pipe[0].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("dup: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "stdin"), nil
+}
+
+// pump moves input into the pipe. end makes a write that waits fail.
+func (c *console) pump(w *os.File) {
+	defer w.Close()
+	for data := c.take(); data != nil; data = c.take() {
+		if _, err := w.Write(data); err != nil {
+			return
+		}
+	}
+}
+
+// jobEnded is told when sandboxd has answered. One that could not begin a job may be asked again; output that was on its way comes now.
+func (c *console) jobEnded(err error) {
+	c.events.flow()
+	if err == nil {
+		c.end()
+	}
+}
+
+// end drops what the program did not read. It may be called more than once.
+func (c *console) end() {
+	c.mu.Lock()
+	c.over, c.input = true, nil
+	c.moved.Broadcast()
+	c.mu.Unlock()
+	for _, f := range c.pipe {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// inputPipe makes a pipe for a job's stdin, as outputPipe does for its output: the program's end blocks, and may be opened again by its uid.
+func inputPipe() (r, w *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	err = unix.SetNonblock(fds[1], true)
+	if err == nil {
+		err = unix.Fchmod(fds[0], 0o666)
+	}
+	r, w = os.NewFile(uintptr(fds[0]), "stdin"), os.NewFile(uintptr(fds[1]), "input")
+	if err != nil {
+		r.Close()
+		w.Close()
+		return nil, nil, fmt.Errorf("set up a pipe: %w", err)
+	}
+	return r, w, nil
+}
