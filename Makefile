@@ -4,7 +4,7 @@ STATE := $(or $(RUNTOOLS_STATE),/var/lib/runtools)
 GO    ?= go
 
 # Packages whose tests need no root, no image and no C.
-PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./runtools/... ./scripts/bench
+PURE     := . ./apid ./pkg/client ./pkg/lang ./pkg/wire ./mcptools ./runtools/... ./scripts/bench
 ROOT     := ./pkg/cgroup ./pkg/jail ./pkg/seccomp ./sandboxd
 
 # Hardening of the one C file; https://best.openssf.org/Compiler-Hardening-Guides/Compiler-Options-Hardening-Guide-for-C-and-C++
@@ -77,7 +77,7 @@ test-e2e: all
 	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./apid/e2e
 
 # The SDKs: against a small server of their own, then packed, installed and run against the real one.
-test-sdk: all sdk
+test-sdk: all sdk sdk/mcp/node_modules/.package-lock.json
 	cd sdk/typescript && npm test --silent
 	cd sdk/python && python3 -W error::ResourceWarning -m unittest
 	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./sdk
@@ -87,8 +87,8 @@ sdk: deps sdk/typescript/node_modules/.package-lock.json
 	@scripts/deps python3
 	cd sdk/typescript && npm run --silent build
 
-sdk/typescript/node_modules/.package-lock.json: sdk/typescript/package-lock.json
-	cd sdk/typescript && npm ci --silent --no-audit --no-fund
+sdk/%/node_modules/.package-lock.json: sdk/%/package-lock.json
+	cd sdk/$* && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 # The references of the SDKs, from their comments.

@@ -42,6 +42,7 @@ type server struct {
 	runtimes []byte // the answer to GET /v1/execute/runtimes
 	bodies   *bodyBudget
 	unread   *unread
+	mcpCalls mcpCalls
 	draining atomic.Bool
 
 	conversations atomic.Int64 // WebSockets that carry a request
@@ -114,6 +115,7 @@ var routes = []route{
 	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
 	{path: "/api/v2/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).pistonRuntimes},
+	{path: "/mcp", methods: "POST, OPTIONS", serve: (*server).mcp},
 	{path: "/openapi.json", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).openAPI},
 	{path: "/healthz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).healthz},
 	{path: "/readyz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).readyz},

@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -69,33 +67,14 @@ func (a *app) print(form outputForm, res *client.Result) error {
 	return a.printNotes(form, res, errText)
 }
 
-// silentSuccess is what the server says for a compiler that had nothing to say.
-var silentSuccess = regexp.MustCompile(`^OK \([0-9.]+ sec real\)\n?$`)
-
 // printCompile shows the compiler's words on stderr, wherever it wrote them: stdout is the program's.
 func (a *app) printCompile(c *client.Stage) error {
-	words, err := compilerWords(c)
+	words, err := c.CompilerWords()
 	if err != nil {
 		return err
 	}
 	_, err = a.stderr.Write(endLine(words))
 	return err
-}
-
-// compilerWords are stdout and stderr of a compiler; none if all the server has to say is that there were none.
-func compilerWords(c *client.Stage) ([]byte, error) {
-	out, err := c.StdoutBytes()
-	if err != nil {
-		return nil, err
-	}
-	errText, err := c.StderrBytes()
-	if err != nil {
-		return nil, err
-	}
-	if silentSuccess.Match(errText) && c.Code != nil && *c.Code == 0 {
-		errText = nil
-	}
-	return append(out, errText...), nil
 }
 
 func endLine(b []byte) []byte {
@@ -109,17 +88,17 @@ func endLine(b []byte) []byte {
 func (a *app) printNotes(form outputForm, res *client.Result, before []byte) error {
 	var notes []string
 	if res.Compile != nil {
-		if note := noteOf(res.Compile); note != "" {
+		if note := res.Compile.Note(); note != "" {
 			notes = append(notes, "compile: "+note)
 		}
 	}
 	if res.Run.Status != client.CompilationFailure {
-		if note := noteOf(&res.Run); note != "" {
+		if note := res.Run.Note(); note != "" {
 			notes = append(notes, note)
 		}
 	}
 	if form.verbose {
-		notes = append(notes, summary(res))
+		notes = append(notes, res.Summary())
 	}
 	var text strings.Builder
 	for _, note := range notes {
@@ -138,42 +117,6 @@ func (a *app) printNotes(form outputForm, res *client.Result, before []byte) err
 	_, err := io.WriteString(a.stderr, lead+text.String())
 	return err
 }
-
-// noteOf is the server's message, or one for an end that would otherwise be invisible. An exit code is visible: it is our own,
-// or the compiler said why.
-func noteOf(s *client.Stage) string {
-	switch {
-	case s.Status == client.RuntimeError, s.Status == client.CompilationFailure:
-		return ""
-	case s.Message != "":
-		return s.Message
-	case s.LimitFired != nil:
-		return s.LimitFired.Name + " " + figure(s.LimitFired.Limit) + " exceeded: " + figure(s.LimitFired.Used) + " used"
-	case s.Signal != "":
-		return "killed by " + s.Signal
-	}
-	return ""
-}
-
-func summary(res *client.Result) string {
-	var parts []string
-	parts = append(parts, strings.TrimSpace(res.Language+" "+res.Version))
-	if res.SessionID != "" {
-		parts = append(parts, "session "+res.SessionID)
-	}
-	switch c := res.Compile; {
-	case c == nil:
-	case c.Cached:
-		parts = append(parts, "compile cached")
-	default:
-		parts = append(parts, fmt.Sprintf("compile %s ms %d KiB", figure(c.TimeMS), c.MemoryKB))
-	}
-	parts = append(parts, fmt.Sprintf("run %s ms %d KiB", figure(res.Run.TimeMS), res.Run.MemoryKB))
-	return strings.Join(parts, ", ")
-}
-
-// figure writes a number without an exponent: limits of bytes are large.
-func figure(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 // statusOf is the exit status that stands for a result.
 func statusOf(res *client.Result) int {

@@ -1,19 +1,60 @@
-package main
+package mcptools
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
+	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/runtools/runtools/pkg/client"
 )
+
+// fakeServer answers every execution alike, and keeps files by the path of their URL.
+type fakeServer struct {
+	mu        sync.Mutex
+	status    int    // of POST
+	answer    string // to POST
+	list      string // of the files of every session
+	full      bool   // no file is taken
+	files     map[string][]byte
+	requested client.Request // the last
+}
+
+func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	body, _ := io.ReadAll(r.Body)
+	content, there := f.files[r.URL.Path]
+	switch {
+	case r.Method == http.MethodPost:
+		_ = json.Unmarshal(body, &f.requested)
+		w.WriteHeader(f.status)
+		_, _ = io.WriteString(w, f.answer)
+	case r.Method == http.MethodPut && f.full:
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":{"code":"invalid_field","message":"the workspace is full"}}`)
+	case r.Method == http.MethodPut:
+		f.files[r.URL.Path] = body
+		w.WriteHeader(http.StatusNoContent)
+	case strings.HasSuffix(r.URL.Path, "/files"):
+		_, _ = io.WriteString(w, f.list)
+	case r.URL.Path == client.PathRuntimes:
+		_, _ = io.WriteString(w, `[{"language":"c","version":"13","aliases":["gcc"],"compiled":true}]`)
+	case there:
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"error":{"code":"not_found","message":"this session has no such file"}}`)
+	}
+}
 
 // mcpClient is the SDK's client, connected to our tools, which talk to a fake server.
 type mcpClient struct {
@@ -24,16 +65,16 @@ type mcpClient struct {
 
 func startMCP(t *testing.T) *mcpClient {
 	t.Helper()
-	fake := &fakeServer{dir: t.TempDir()}
+	fake := &fakeServer{status: http.StatusOK, files: map[string][]byte{}}
 	srv := httptest.NewServer(fake)
 	t.Cleanup(srv.Close)
-	a := &app{stdout: io.Discard, stderr: io.Discard, url: srv.URL, apiKey: "rt_live_test"}
-	c, err := a.client()
+	c, err := client.New(srv.URL, "rt_live_test")
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.MaxRetries = 0
 	ours, theirs := mcp.NewInMemoryTransports()
-	if _, err := a.mcpServer(c).Connect(t.Context(), ours, nil); err != nil {
+	if _, err := New(c, nil).Connect(t.Context(), ours, nil); err != nil {
 		t.Fatal(err)
 	}
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "test"}, nil).Connect(t.Context(), theirs, nil)
@@ -69,10 +110,12 @@ func (m *mcpClient) want(name string, args map[string]any, isError bool, pattern
 
 func (m *mcpClient) answerWith(res client.Result) {
 	body, _ := json.Marshal(res)
-	m.server.write("answer.json", body)
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	m.server.answer = string(body)
 }
 
-func TestMCPTools(t *testing.T) {
+func TestTools(t *testing.T) {
 	m := startMCP(t)
 	list, err := m.session.ListTools(t.Context(), nil)
 	if err != nil {
@@ -90,15 +133,14 @@ func TestMCPTools(t *testing.T) {
 	}
 }
 
-func TestMCPExecute(t *testing.T) {
+func TestExecute(t *testing.T) {
 	m := startMCP(t)
 	args := map[string]any{"language": "python", "code": "print(42)", "stdin": "in", "args": []string{"a"}, "session_id": "s", "run_timeout_ms": 1000,
 		"files": []map[string]string{{"name": "lib/x.py", "content": "y"}}}
+	m.answerWith(client.Result{Language: "python", Version: "3.12.3", SessionID: "a1b2c3d4-e5f6", SessionCreated: true,
+		Run: client.Stage{Stdout: "42\n", Code: new(int), Status: client.OK}})
 	m.want("execute", args, false, `(?s)^exit code 0\npython 3.12.3, session a1b2c3d4-e5f6, .*it began empty.*\nstdout:\n42\n$`)
-	var sent client.Request
-	if err := json.Unmarshal([]byte(m.server.read("request.json", "")), &sent); err != nil {
-		t.Fatal(err)
-	}
+	sent := m.server.requested
 	if sent.Language != "python" || sent.Code != "print(42)" || sent.Stdin != "in" || sent.Args[0] != "a" || sent.SessionID != "s" ||
 		sent.RunTimeout != 1000 || sent.Files[0] != (client.File{Name: "lib/x.py", Content: "y"}) {
 		t.Errorf("sent %+v", sent)
@@ -119,11 +161,11 @@ func TestMCPExecute(t *testing.T) {
 }
 
 // TestMCPLongOutput: head, tail, and the rest by read_file; together they are what the program wrote.
-func TestMCPLongOutput(t *testing.T) {
+func TestLongOutput(t *testing.T) {
 	m := startMCP(t)
 	out := "first" + strings.Repeat("ä€😀", 5000) + "last" // characters of 2, 3 and 4 bytes: cuts fall inside some
 	m.answerWith(client.Result{SessionID: "s", Run: client.Stage{Stdout: out, Code: new(int), Status: client.OK}})
-	got := m.want("execute", map[string]any{"language": "python", "code": "1"}, false, `read_file with session_id "s", path ".output/stdout", offset \d+`)
+	got := m.want("execute", map[string]any{"language": "python", "code": "1"}, false, `read_file with session_id "s.output", path "stdout", offset \d+`)
 	if len(got) > outputBudget+1000 || strings.Contains(got, "\ufffd") {
 		t.Errorf("%d bytes of answer, or a character in two", len(got))
 	}
@@ -136,7 +178,7 @@ func TestMCPLongOutput(t *testing.T) {
 	_ = json.Unmarshal([]byte(number[1]), &left)
 	_ = json.Unmarshal([]byte(number[3]), &offset)
 	for middle.Len() < left {
-		text := m.want("read_file", map[string]any{"session_id": "s", "path": ".output/stdout", "offset": offset, "length": 10000}, false, `^\.output/stdout: bytes \d+ to \d+ of \d+`)
+		text := m.want("read_file", map[string]any{"session_id": "s.output", "path": "stdout", "offset": offset, "length": 10000}, false, `^stdout: bytes \d+ to \d+ of \d+`)
 		_, part, _ := strings.Cut(text, "\n")
 		if part == "" {
 			t.Fatal("read_file came to no end")
@@ -147,32 +189,34 @@ func TestMCPLongOutput(t *testing.T) {
 	if rest := middle.String()[:left]; first+rest+last != out {
 		t.Error("head, rest and tail are not what the program wrote")
 	}
-	m.want("read_file", map[string]any{"session_id": "s", "path": ".output/stdout", "offset": len(out)}, false, `^\.output/stdout: bytes (\d+) to (\d+) of (\d+)\n$`)
+	m.want("read_file", map[string]any{"session_id": "s.output", "path": "stdout", "offset": len(out)}, false, `^stdout: bytes (\d+) to (\d+) of (\d+)\n$`)
+
+	// The program's own session holds what it held, or the server could not use again what it compiled there.
+	for path := range m.server.files {
+		if strings.HasPrefix(path, "/v1/sessions/s/") {
+			t.Errorf("%s was written", path)
+		}
+	}
 
 	// A session that takes no file.
-	if err := os.RemoveAll(filepath.Join(m.server.dir, "sessions")); err != nil {
-		t.Fatal(err)
-	}
-	m.server.write("put.status", []byte("400"))
+	m.server.full = true
 	m.want("execute", map[string]any{"language": "python", "code": "1"}, false, `bytes left out here; they could not be kept .*let the program write to a file`)
 }
 
-func TestMCPFiles(t *testing.T) {
+func TestFiles(t *testing.T) {
 	m := startMCP(t)
 	m.want("write_file", map[string]any{"session_id": "s", "path": "a b/ü.txt", "content": "text"}, false, `^a b/ü.txt now holds 4 bytes$`)
 	m.want("read_file", map[string]any{"session_id": "s", "path": "a b/ü.txt"}, false, `bytes 0 to 4 of 4\ntext$`)
 	m.want("read_file", map[string]any{"session_id": "s", "path": "a b/ü.txt", "offset": 1, "length": 2}, false, `bytes 1 to 3 of 4; go on with offset 3\nex$`)
 	m.want("write_file", map[string]any{"session_id": "s", "path": "bin", "content": "AP8=", "encoding": "base64"}, false, `2 bytes`)
 	m.want("read_file", map[string]any{"session_id": "s", "path": "bin"}, false, `in base64\nAP8=$`)
-	m.server.write("sessions/s/list.json", []byte(`{"files":[{"path":"bin","type":"file","size":2,"mode":"644","modified":1}]}`))
+	m.server.list = `{"files":[{"path":"bin","type":"file","size":2,"mode":"644","modified":1}]}`
 	m.want("list_files", map[string]any{"session_id": "s"}, false, `^file +2  bin\n$`)
-	m.server.write("runtimes.json", []byte(`[{"language":"c","version":"13","aliases":["gcc"],"compiled":true}]`))
-	m.want("list_runtimes", nil, false, `c +13 +yes +gcc`)
+	m.want("list_runtimes", nil, false, `^c 13 \(also gcc\), compiled\n$`)
 
 	// Errors say what to do.
 	m.want("read_file", map[string]any{"session_id": "s", "path": "none"}, true, `no such file\. list_files shows what is there`)
 	m.want("write_file", map[string]any{"session_id": "s", "path": "bin", "content": "!", "encoding": "base64"}, true, `use the standard alphabet`)
-	m.server.write("answer.status", []byte("400"))
-	m.server.write("answer.json", []byte(`{"error":{"code":"unknown_language","message":"no language cobol"}}`))
+	m.server.status, m.server.answer = http.StatusBadRequest, `{"error":{"code":"unknown_language","message":"no language cobol"}}`
 	m.want("execute", map[string]any{"language": "cobol", "code": "1"}, true, `^no language cobol\. list_runtimes shows`)
 }
