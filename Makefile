@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-vm record lint sdk docs fuzz crash bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-vm record lint sdk docs fuzz crash overload bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -134,6 +134,11 @@ soak: bench-deps
 # CRASH_KILLS processes of ours killed at random moments under load, 200 by default; minutes. CRASH_SEED repeats a run's choices.
 crash: all
 	RUNTOOLS_STATE=$(STATE) CRASH_KILLS=$(or $(CRASH_KILLS),200) $(GO) test -count=1 -timeout 60m -v -run RandomKills ./apid/e2e
+
+# Ten times what can be carried out, for OVERLOAD_SECONDS, 60 by default: every request is answered, memory is bounded, no key starves. Tells how long
+# accepted requests took, beside those of before.
+overload: all
+	RUNTOOLS_STATE=$(STATE) OVERLOAD_SECONDS=$(or $(OVERLOAD_SECONDS),60) $(GO) test -count=1 -timeout 60m -v -run 'Overload|Crowd' ./apid/e2e
 
 # Bench, and the sandboxes it is compared with: one that cannot be had is named in the table.
 bench-deps: all

@@ -105,6 +105,9 @@ func TestUnsafeIsWhereItsNameSays(t *testing.T) {
 	}
 }
 
+// wallClock is what makes a moment one of the wall clock alone: numbers of it, and what takes the monotonic part of a time.Time away.
+const wallClock = `\.Unix(Nano|Micro|Milli)?\(\)|time\.(Unix|UnixMilli|UnixMicro|Parse|ParseInLocation|Date)\(|\.Round\(0\)|CLOCK_REALTIME`
+
 // bans are calls that code of a folder must not make, with the reason.
 var bans = []struct{ folder, call, reason string }{
 	{"sandboxd", `os\.Create\(`, "follows links: root opens paths with O_NOFOLLOW or below a descriptor (CVE-2024-28185)"},
@@ -113,6 +116,9 @@ var bans = []struct{ folder, call, reason string }{
 	{"pkg/jail", `exec\.Command`, "root starts nothing but zygote.c"},
 	{"", `os\.IsNotExist\(|os\.IsExist\(`, "does not see wrapped errors: errors.Is(err, fs.ErrNotExist)"},
 	{"", `ioutil\.`, "deprecated"},
+	{"apid", wallClock, "a step of the wall clock must not stretch or cut a wait: time.Since, or sinceBoot between processes"},
+	{"sandboxd", wallClock, "a step of the wall clock must not stretch or cut a wait: monotonic(), or time.Since"},
+	{"pkg", wallClock, "a step of the wall clock must not stretch or cut a wait: time.Since"},
 	{"apid", `net/http"`, "apid speaks HTTP by fasthttp"},
 }
 

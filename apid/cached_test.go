@@ -78,7 +78,7 @@ func TestCompileCache(t *testing.T) {
 	}
 	// Another key does not learn what this one runs.
 	ts.key = ts.makeKey(ts.cfg.Keys, 0)
-	ts.keys.checked.Store(0)
+	ts.keys.checked.Store(-int64(keyCheckInterval))
 	ts.wantCached(false, cc("print silent"))
 	ts.wantCached(true, cc("print silent"))
 }

@@ -46,17 +46,17 @@ const journalSegments = 16
 
 // record is one session, or the end of one.
 type record struct {
-	Key      []byte    `json:"key"`
-	Ended    bool      `json:"ended,omitempty"` // then the rest is not set
-	Volume   []byte    `json:"volume,omitempty"`
-	Owner    string    `json:"owner,omitempty"` // id of the API key
-	Used     time.Time `json:"used,omitzero"`
-	Form     form      `json:"form,omitempty"`
-	Size     int64     `json:"size,omitempty"` // bytes held in memory
-	Keep     bool      `json:"keep,omitempty"`
-	Packable bool      `json:"packable,omitempty"`
-	Stored   []byte    `json:"stored,omitempty"`
-	Env      []string  `json:"env,omitempty"`
+	Key      []byte        `json:"key"`
+	Ended    bool          `json:"ended,omitempty"` // then the rest is not set
+	Volume   []byte        `json:"volume,omitempty"`
+	Owner    string        `json:"owner,omitempty"` // id of the API key
+	At       time.Duration `json:"at,omitempty"`    // of the last use, since the machine's start
+	Form     form          `json:"form,omitempty"`
+	Size     int64         `json:"size,omitempty"` // bytes held in memory
+	Keep     bool          `json:"keep,omitempty"`
+	Packable bool          `json:"packable,omitempty"`
+	Stored   []byte        `json:"stored,omitempty"`
+	Env      []string      `json:"env,omitempty"`
 }
 
 // openJournal takes the folder, making it if need be, and has every record in it replayed, in order.

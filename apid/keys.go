@@ -36,7 +36,7 @@ type keyring struct {
 	path string
 	log  *slog.Logger
 
-	checked atomic.Int64 // when the file was last looked at, Unix ns
+	checked atomic.Int64 // when the file was last looked at, ns since epoch
 	reading sync.Mutex
 	current atomic.Pointer[keySet]
 }
@@ -61,14 +61,14 @@ const keyCheckInterval = time.Second
 func newKeyring(path string, log *slog.Logger) *keyring {
 	k := &keyring{path: path, log: log}
 	k.current.Store(&keySet{})
-	k.refresh(time.Now())
+	k.refresh()
 	return k
 }
 
 // find returns the valid key that the token is, or nil.
 func (k *keyring) find(token []byte) *key {
-	if now := time.Now(); now.UnixNano()-k.checked.Load() > int64(keyCheckInterval) {
-		k.refresh(now)
+	if time.Since(epoch)-time.Duration(k.checked.Load()) > keyCheckInterval {
+		k.refresh()
 	}
 	hash := sha256.Sum256(token)
 	found := k.current.Load().byHash[hash]
@@ -84,12 +84,12 @@ func (k *keyring) count() int { return len(k.current.Load().byHash) }
 
 // refresh reads the file if it is not the one that was read last. While it cannot be read the keys stay what they were, except that a
 // file that is gone holds none.
-func (k *keyring) refresh(now time.Time) {
+func (k *keyring) refresh() {
 	if !k.reading.TryLock() {
 		return // somebody else is at it
 	}
 	defer k.reading.Unlock()
-	k.checked.Store(now.UnixNano())
+	k.checked.Store(int64(time.Since(epoch)))
 	old := k.current.Load()
 	version, err := versionOf(k.path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestKeysCommand(t *testing.T) {
@@ -71,7 +70,7 @@ func TestKeysFollowTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	look := func() { ring.refresh(time.Now()) }
+	look := func() { ring.refresh() }
 	add("first-key-of-all")
 	look()
 	if k := ring.find([]byte("first-key-of-all")); k == nil || k.Concurrency != 2 {
@@ -81,7 +80,7 @@ func TestKeysFollowTheFile(t *testing.T) {
 	if ring.find([]byte("second-key-of-all")) != nil {
 		t.Error("the file is read at every request")
 	}
-	ring.checked.Store(0)
+	ring.checked.Store(-int64(keyCheckInterval))
 	if ring.find([]byte("second-key-of-all")) == nil {
 		t.Error("the file is not followed")
 	}

@@ -137,7 +137,7 @@ func TestQueueBounds(t *testing.T) {
 func TestFullQueue(t *testing.T) {
 	ts := newTestServer(t, func(c *config) { c.Queue = queueConfig{MaxJobs: 1, Depth: 1, PerKey: 1} })
 	keys := []string{ts.key, ts.makeKey(ts.cfg.Keys, 0), ts.makeKey(ts.cfg.Keys, 0)}
-	ts.keys.checked.Store(0)
+	ts.keys.checked.Store(-int64(keyCheckInterval))
 	var all sync.WaitGroup
 	send := func(key, line string) {
 		all.Go(func() {

@@ -243,6 +243,10 @@ func (s *server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig 
 
 // serveUnreadable answers what is not a request, or not all of one.
 func (s *server) serveUnreadable(ctx *fasthttp.RequestCtx, err error) {
+	if v, ok := ctx.Conn().(*visitor); ok && v.silent() {
+		v.Close() // a connection that a client keeps in reserve: an answer would be taken for that to its first request
+		return
+	}
 	c := newCall(ctx)
 	refused := refuse(errBadRequest, "this is not an HTTP request that can be read")
 	var netErr net.Error

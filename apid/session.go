@@ -73,7 +73,7 @@ type session struct {
 	recorded bool // the journal has it
 }
 
-// epoch makes a last use a plain number: a session holds 8 bytes and not a time.Time of 24.
+// epoch makes a moment a plain number that no step of the wall clock changes. A session holds 8 bytes and not a time.Time of 24.
 var epoch = time.Now()
 
 func newSessions(cfg sessionConfig, forget func(...string)) *sessions {
@@ -281,7 +281,7 @@ func (t *sessions) info(keyID, name string) (info sessionInfo, ok bool) {
 	if s == nil {
 		return info, false
 	}
-	info = sessionInfo{bytes: s.size, env: changesSize(s.env), busy: s.busy, lastUsed: epoch.Add(s.idle)}
+	info = sessionInfo{bytes: s.size, env: changesSize(s.env), busy: s.busy, lastUsed: time.Now().Add(s.idle - time.Since(epoch))}
 	if s.busy {
 		info.lastUsed = time.Now()
 	}

@@ -35,7 +35,7 @@ func TestSession(t *testing.T) {
 	// Another key has another session of that name.
 	mine := ts.key
 	ts.key = ts.makeKey(ts.cfg.Keys, 0)
-	ts.keys.checked.Store(0)
+	ts.keys.checked.Store(-int64(keyCheckInterval))
 	if r = ts.execute(with(python("read data"), "session_id", id)); r.Run.Stdout != "\n" || !r.Created {
 		t.Errorf("another key: %s", r.Raw)
 	}

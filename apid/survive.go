@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // How sessions survive apid: the table is in a journal, the mounted workspaces are in sandboxd, which keeps them beyond its own end as well.
@@ -16,11 +19,14 @@ import (
 func (t *sessions) open(folder string, log *slog.Logger) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last := map[sessionKey]*record{}
+	last, now := map[sessionKey]*record{}, sinceBoot()
 	j, err := openJournal(folder, log, func(r *record) {
 		if key := sessionKey(r.Key); r.Ended {
 			delete(last, key)
 		} else {
+			if r.At <= 0 || r.At > now { // of another start of the machine, or of an apid that wrote no such time
+				r.At = now
+			}
 			last[key] = r
 		}
 	})
@@ -29,7 +35,7 @@ func (t *sessions) open(folder string, log *slog.Logger) error {
 	}
 	t.journal = j
 	// Lists are in order of last use.
-	for _, r := range slices.SortedFunc(maps.Values(last), func(a, b *record) int { return a.Used.Compare(b.Used) }) {
+	for _, r := range slices.SortedFunc(maps.Values(last), func(a, b *record) int { return cmp.Compare(a.At, b.At) }) {
 		t.restoreLocked(r)
 	}
 	return nil
@@ -39,7 +45,7 @@ func (t *sessions) restoreLocked(r *record) {
 	o := t.ownerLocked(r.Owner)
 	s := &session{
 		key: sessionKey(r.Key), volume: [16]byte(r.Volume), owner: o, stored: r.Stored, env: r.Env,
-		idle: min(r.Used.Sub(epoch), time.Since(epoch)), keep: r.Keep, recorded: true,
+		idle: time.Since(epoch) - (sinceBoot() - r.At), keep: r.Keep, recorded: true,
 	}
 	if r.Form != formMounted {
 		s.volume = newVolume() // a job that made it may have been under way
@@ -53,13 +59,23 @@ func (t *sessions) restoreLocked(r *record) {
 	t.listLocked(s)
 }
 
+// sinceBoot is the one clock that two processes share and that nobody sets. By the wall clock, a step of it while apid is restarted would
+// end every session, or none.
+func sinceBoot() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic("apid: internal error: CLOCK_MONOTONIC: " + err.Error())
+	}
+	return time.Duration(ts.Nano())
+}
+
 // recordLocked writes a session as it is.
 func (t *sessions) recordLocked(s *session, used time.Duration) {
 	if t.journal == nil || s.form == formNone {
 		return
 	}
 	if t.journal.write(&record{
-		Key: s.key[:], Volume: s.volume[:], Owner: s.owner.keyID, Used: epoch.Add(used).Round(0), Form: s.form, Size: s.size, Keep: s.keep,
+		Key: s.key[:], Volume: s.volume[:], Owner: s.owner.keyID, At: sinceBoot() - time.Since(epoch) + used, Form: s.form, Size: s.size, Keep: s.keep,
 		Packable: s.packable, Stored: s.stored, Env: s.env,
 	}) {
 		s.recorded = true

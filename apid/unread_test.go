@@ -28,7 +28,7 @@ func TestUnreadAnswers(t *testing.T) {
 	}
 	mine := ts.key
 	ts.key = ts.makeKey(ts.cfg.Keys, 0)
-	ts.keys.checked.Store(0)
+	ts.keys.checked.Store(-int64(keyCheckInterval))
 	ts.execute(python("print x")) // another key
 	ts.key = mine
 	answer := bufio.NewReader(conn)

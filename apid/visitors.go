@@ -44,6 +44,7 @@ type visitor struct {
 	all   *visitors
 	place *list.Element // in all.waiting, or nil
 	since time.Time     // when it began to wait
+	begun bool          // something has come on it
 	gone  bool
 }
 
@@ -171,6 +172,7 @@ func (v *visitors) changed(conn net.Conn, state fasthttp.ConnState) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	c.begun = true
 	if !c.gone {
 		c.waitLocked()
 	}
@@ -183,6 +185,13 @@ func (c *visitor) waitLocked() {
 	} else {
 		c.place = c.all.waiting.PushBack(c)
 	}
+}
+
+// silent says that nothing has come on it.
+func (c *visitor) silent() bool {
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	return !c.begun
 }
 
 // served says that a whole request has come. It is false if the connection was closed at that moment.

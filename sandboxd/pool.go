@@ -140,7 +140,7 @@ func (ps *pools) take(p *pool, memory int64, owner string) (r *readyJail, hit bo
 			ps.destroyKept([]*readyJail{r})
 		}
 	}
-	p.demand.add(time.Now())
+	p.demand.add(int64(monotonic() / time.Second))
 	// Else the loaded runtime would take what the program needs, or all of it.
 	if bytes := p.bytes.Load(); 2*bytes <= memory {
 		if r := ps.takeReady(p); r != nil {
@@ -251,8 +251,9 @@ func (ps *pools) trimAll(ctx context.Context) {
 	for {
 		select {
 		case now := <-ticker.C:
+			second := int64(monotonic() / time.Second)
 			for _, p := range ps.all {
-				p.demand.roll(now)
+				p.demand.roll(second)
 				ps.trim(p)
 				p.poke()
 			}
@@ -289,14 +290,15 @@ func (ps *pools) close() {
 	ps.builder.destroy.Wait()
 }
 
-// demand remembers how many jails were asked for in each second of the last minute.
+// demand remembers how many jails were asked for in each second of the last minute. Seconds are of the monotonic clock: after a step backwards of
+// the other all would fall into one second, until that clock had caught up.
 type demand struct {
 	mu     sync.Mutex
 	second int64 // of counts[second % len]
 	counts [60]int
 }
 
-func (d *demand) add(now time.Time) {
+func (d *demand) add(now int64) {
 	d.roll(now)
 	d.mu.Lock()
 	d.counts[d.second%int64(len(d.counts))]++
@@ -304,11 +306,11 @@ func (d *demand) add(now time.Time) {
 }
 
 // roll forgets what is older than a minute.
-func (d *demand) roll(now time.Time) {
+func (d *demand) roll(now int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := int64(len(d.counts))
-	for d.second = max(d.second, now.Unix()-n); d.second < now.Unix(); {
+	for d.second = max(d.second, now-n); d.second < now; {
 		d.second++
 		d.counts[d.second%n] = 0
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,22 @@ func TestOverload(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	var alone, crowded []time.Duration
+	modest := func(took *[]time.Duration) bool {
+		sent := time.Now()
+		a, err := s.try(s.otherKey, program("bash", "sleep 0.05; echo x"))
+		if err != nil || a.Run.Stdout != "x\n" {
+			t.Errorf("another key: %v %v", a, err)
+			return false
+		}
+		*took = append(*took, time.Since(sent))
+		return true
+	}
+	for range 20 {
+		if !modest(&alone) {
+			return
+		}
+	}
 	before := s.held(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
 	defer cancel()
@@ -63,21 +80,15 @@ func TestOverload(t *testing.T) {
 		}
 	}
 	crowd.Go(o.watchMemory)
-	modest := 0
-	for ctx.Err() == nil {
-		a, err := s.try(s.otherKey, program("bash", "sleep 0.05; echo x"))
-		if err != nil || a.Run.Stdout != "x\n" {
-			t.Errorf("another key: %v %v", a, err)
-			break
-		}
-		modest++
+	for ctx.Err() == nil && modest(&crowded) {
 	}
 	crowd.Wait()
 	t.Logf("the greedy key had %d carried out, another %d; callers that send much or read slowly had %d; %d requests were refused",
-		o.carriedOut.Load(), modest, o.others.Load(), o.refused.Load())
+		o.carriedOut.Load(), len(crowded), o.others.Load(), o.refused.Load())
+	t.Logf("a request of the other key took %v alone, %v meanwhile", spread(alone), spread(crowded))
 	t.Logf("at most %v KiB, before %+v", o.most, before)
 	// First come, first served, it would have one in thirty.
-	if int64(16*modest) < o.carriedOut.Load() {
+	if int64(16*len(crowded)) < o.carriedOut.Load() {
 		t.Error("one key starves another")
 	}
 	if o.refused.Load() == 0 {
@@ -91,6 +102,18 @@ func TestOverload(t *testing.T) {
 	wantStdout(t, s.execute(t, s.key, program("python", "print('x')")), "x\n")
 	clients.CloseIdleConnections()
 	s.wantQuiet(t)
+}
+
+// spread is for people: what a machine takes that others use as well is nothing to test.
+func spread(took []time.Duration) string {
+	if len(took) == 0 {
+		return "nothing"
+	}
+	slices.Sort(took)
+	at := func(share float64) time.Duration {
+		return took[int(share*float64(len(took)-1))].Round(time.Millisecond / 10)
+	}
+	return fmt.Sprintf("%v (half), %v (of 100 the 99th)", at(0.5), at(0.99))
 }
 
 type overload struct {
