@@ -149,6 +149,7 @@ type answer struct {
 	run               stageAnswer
 	tests             []testAnswer
 	hasTests          bool
+	collected         *collected
 }
 
 // encode writes the JSON by hand: output is mostly one long string, which encoding/json would copy three times.
@@ -156,6 +157,11 @@ func (a *answer) encode() []byte {
 	size := 512 + len(a.run.stdout) + len(a.run.stderr)
 	if a.compile != nil {
 		size += 256 + len(a.compile.stdout) + len(a.compile.stderr)
+	}
+	if a.collected != nil {
+		for _, f := range a.collected.files {
+			size += 128 + base64.StdEncoding.EncodedLen(len(f.content))
+		}
 	}
 	b := make([]byte, 0, size+size/16)
 	b = append(b, `{"language":`...)
@@ -173,6 +179,9 @@ func (a *answer) encode() []byte {
 	}
 	b = append(b, `,"run":`...)
 	b = a.run.append(b)
+	if a.collected != nil {
+		b = a.collected.append(b)
+	}
 	if a.hasTests {
 		b = append(b, `,"tests":[`...)
 		for i := range a.tests {

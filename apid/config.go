@@ -26,6 +26,14 @@ type config struct {
 	Sessions sessionConfig `toml:"sessions"`
 	Cache    cacheConfig   `toml:"cache"`
 	Limits   limitsConfig  `toml:"limits"`
+
+	Artifacts artifactsConfig `toml:"artifacts"`
+}
+
+// artifactsConfig bounds the files that come back with an answer.
+type artifactsConfig struct {
+	MaxFiles int   `toml:"max_files"`
+	MaxBytes int64 `toml:"max_bytes"`
 }
 
 type logConfig struct {
@@ -131,6 +139,7 @@ func defaults() config {
 			CompileMemoryLimit: bound{1 << 30, 2 << 30},
 			OutputLimit:        bound{10 << 20, 32 << 20},
 		},
+		Artifacts: artifactsConfig{MaxFiles: 100, MaxBytes: 8 << 20},
 	}
 }
 
@@ -222,6 +231,8 @@ func (c *config) checkFigures() error {
 		{"cache.max_bytes_per_key", c.Cache.MaxBytesPerKey, 0},
 		{"cache.max_entries", int64(c.Cache.MaxEntries), 1},
 		{"cache.max_age", int64(c.Cache.MaxAge), int64(time.Millisecond)},
+		{"artifacts.max_files", int64(c.Artifacts.MaxFiles), 1},
+		{"artifacts.max_bytes", c.Artifacts.MaxBytes, 1},
 	} {
 		if f.value < f.least {
 			return fmt.Errorf("%s: %d is below %d", f.name, f.value, f.least)

@@ -23,7 +23,7 @@ type execution struct {
 	created bool     // ... under a name that the caller chose
 	changes []string // to the base environment: the session's and the request's
 
-	scratch     string // workspace of an ephemeral request with two jobs
+	scratch     string // workspace of an ephemeral request with several jobs
 	scratchLive bool
 
 	build        string    // volume that the compile job makes, while it is ours
@@ -33,9 +33,10 @@ type execution struct {
 	held []requestFile // what is in the workspace, if no volume has it: the next job is given them first
 	kept int           // how many of them the last job was given
 
-	compiled *stageAnswer
-	ran      stageAnswer
-	tested   []testAnswer
+	compiled  *stageAnswer
+	ran       stageAnswer
+	tested    []testAnswer
+	collected *collected // artifacts; nil: none were asked for, or there was no run
 
 	tool     *tool    // nil: a program is run
 	events   *stream  // nil: the caller wants one answer at the end
@@ -199,7 +200,7 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 
 // jobs is compile, where the language has it, and run.
 func (x *execution) jobs(ctx context.Context) *apiError {
-	x.held, x.artifact, x.tested = nil, nil, nil
+	x.held, x.artifact, x.tested, x.collected = nil, nil, nil, nil
 	if x.session != nil && x.session.form == formGiven {
 		x.held = decodeFiles(x.session.stored)
 	}
@@ -248,14 +249,14 @@ func (x *execution) prepare() (compile, run *preparedJob, err *apiError) {
 		}
 		x.build = volumeName(newVolume())
 		compile.job.Build = wire.Volume{ID: x.build, New: true}
-		if p.ephemeral {
-			x.scratch = volumeName(newVolume())
-		}
+	}
+	if p.ephemeral && (compile != nil || p.artifacts != nil) {
+		x.scratch = volumeName(newVolume())
 	}
 	if run, err = x.prepareStage(p.runtime.Run, &p.run); err != nil {
 		return nil, nil, err
 	}
-	run.stdin = p.stdin
+	run.stdin, run.readLater = p.stdin, p.artifacts != nil
 	if compile == nil {
 		run.own = p.files
 		return nil, run, nil
@@ -267,11 +268,12 @@ func (x *execution) prepare() (compile, run *preparedJob, err *apiError) {
 // preparedJob is a job without the workspace and the files, which are known when it is sent.
 type preparedJob struct {
 	jobInput
-	own      []requestFile // the request's
-	encoded  int           // bytes of its packet, at most, if it places the request's files
-	limits   *stageLimits
-	base     environment // before sessions and requests added to it
-	reusable bool        // its artifact may be kept
+	own       []requestFile // the request's
+	encoded   int           // bytes of its packet, at most, if it places the request's files
+	limits    *stageLimits
+	base      environment // before sessions and requests added to it
+	reusable  bool        // its artifact may be kept
+	readLater bool        // its workspace is read when it has ended: it stays, even if it is as it was given
 }
 
 func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*preparedJob, *apiError) {
@@ -366,6 +368,9 @@ func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
 		x.events.exit(&x.ran)
 	}
 	x.settle(j, whatRemains(out.result), x.environmentAfter(j, out))
+	if x.plan.artifacts != nil {
+		return x.collect(ctx)
+	}
 	return nil
 }
 
@@ -392,7 +397,7 @@ func (x *execution) encode() []byte {
 	a := answer{
 		language: x.plan.runtime.Name, version: x.plan.runtime.Version,
 		sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
-		tests: x.tested, hasTests: x.plan.tests != nil,
+		tests: x.tested, hasTests: x.plan.tests != nil, collected: x.collected,
 	}
 	return a.encode()
 }

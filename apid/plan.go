@@ -31,6 +31,7 @@ type plan struct {
 
 	tests         []requestTest // nil: the program runs once, with stdin
 	stopOnFailure bool
+	artifacts     []string // patterns; nil: none
 
 	compile, run stageLimits
 	outputLimit  int64
@@ -64,6 +65,9 @@ func makePlan(q *request, set *lang.Set, limits *limitsConfig) (*plan, *apiError
 		return nil, invalidField("ephemeral", "true cannot stand beside session_id")
 	}
 	if err := p.setLimits(q, limits); err != nil {
+		return nil, err
+	}
+	if err := p.setArtifacts(q); err != nil {
 		return nil, err
 	}
 	return p, p.setTests(q)

@@ -27,7 +27,7 @@ func (x *execution) place(ctx context.Context, j *preparedJob) *apiError {
 	files, kept := layOver(x.held, j.own)
 	j.setFiles(files)
 	x.kept = kept
-	j.job.Workspace = x.workspace(j.reusable || fewAndSmall(files))
+	j.job.Workspace = x.workspace(!j.readLater && (j.reusable || fewAndSmall(files)))
 	return nil
 }
 
@@ -66,6 +66,9 @@ func (x *execution) settle(j *preparedJob, left remains, changes []string) {
 		x.sessions.settle(x.session, left, changes)
 	case left.form == formGiven:
 		x.scratch = ""
+		if x.plan.artifacts != nil { // the program needs one that can be read
+			x.scratch = volumeName(newVolume())
+		}
 	default:
 		x.scratchLive = true
 	}

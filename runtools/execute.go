@@ -28,6 +28,9 @@ type executeFlags struct {
 	ephemeral bool
 	stream    bool
 
+	artifacts    []string
+	artifactsDir string
+
 	timeout        millis
 	compileTimeout millis
 	memory         byteSize
@@ -77,6 +80,8 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.session, "session", "s", "", "session `ID` to use, made when new: its files and environment persist")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep no session")
 	flags.BoolVar(&f.stream, "stream", false, "show output while the program runs")
+	flags.StringArrayVar(&f.artifacts, "artifact", nil, "`PATTERN` of files to get back when the program has ended, repeatable: *.png, 'out/**'")
+	flags.StringVar(&f.artifactsDir, "artifacts-dir", "artifacts", "`FOLDER` where they are written")
 	flags.Var(&f.timeout, "timeout", "wall time of the run: 5s, 1m30s, or a number of milliseconds")
 	flags.Var(&f.compileTimeout, "compile-timeout", "wall time of the compilation")
 	flags.Var(&f.memory, "memory", "memory of the run: bytes, or 512K, 256M, 2G (powers of 1024)")
@@ -114,6 +119,11 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 	res, err := a.carryOut(cmd.Context(), c, f, req)
 	if err != nil {
 		return err
+	}
+	if !f.form.json {
+		if err := a.saveArtifacts(f.artifactsDir, res); err != nil {
+			return err
+		}
 	}
 	status := statusOf(res)
 	if status != 0 && !f.form.json && !f.form.quiet && !f.readsStdin() {
@@ -183,6 +193,8 @@ func (f *executeFlags) check(flags *pflag.FlagSet) error {
 		return usagef("--explain and --quiet exclude each other")
 	case f.session != "" && f.ephemeral:
 		return usagef("--session and --ephemeral exclude each other")
+	case flags.Changed("artifacts-dir") && len(f.artifacts) == 0:
+		return usagef("--artifacts-dir: which files? add --artifact PATTERN")
 	case f.lang == "" && (hasCode || f.files[0] == "-"):
 		return usagef("which language? add --lang, such as --lang python (list: runtools execute runtimes)")
 	}
@@ -210,6 +222,7 @@ func (f *executeFlags) request(stdin *os.File, afterDash []string) (*client.Requ
 		SessionID:      f.session,
 		Ephemeral:      f.ephemeral,
 		Explain:        f.form.explain,
+		Artifacts:      f.artifacts,
 		RunTimeout:     int64(f.timeout),
 		CompileTimeout: int64(f.compileTimeout),
 		RunMemoryLimit: int64(f.memory),

@@ -40,6 +40,13 @@ type answer struct {
 	Compile        *stage  `json:"compile"`
 	Run            stage   `json:"run"`
 	Tests          []test  `json:"tests"`
+
+	Artifacts        []artifact `json:"artifacts"`
+	ArtifactsOmitted *struct {
+		Count   int    `json:"count"`
+		Bytes   int64  `json:"bytes"`
+		Message string `json:"message"`
+	} `json:"artifacts_omitted"`
 }
 
 type test struct {

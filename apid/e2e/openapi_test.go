@@ -87,6 +87,7 @@ func TestOpenAPI(t *testing.T) {
 		"ephemeral":     {program("bash", ":").with(request{"ephemeral": true}), 200},
 		"tests":         {program("bash", "cat").with(request{"tests": test, "stop_on_failure": true}), 200},
 		"explained":     {program("c", hellos["c"]).with(request{"explain": true}), 200},
+		"artifacts":     {program("bash", "echo 1 >a; truncate -s 20M b").with(request{"artifacts": []string{"?"}}), 200},
 		"bad field":     {program("bash", ":").with(request{"run_timeout": 0}), 400},
 		"bad language":  {program("cobol", ":"), 400},
 		"bad file name": {program("bash", ":").with(request{"files": []request{{"name": "../x", "content": ""}}}), 400},

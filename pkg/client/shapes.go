@@ -42,6 +42,9 @@ type Request struct {
 	// Tests has the program compiled once and run for each, in a sandbox of its own. Not beside Stdin and SessionID.
 	Tests         []Test `json:"tests,omitempty"`
 	StopOnFailure bool   `json:"stop_on_failure,omitempty"` // the results end with the first that is not accepted
+
+	// Artifacts are patterns: files that match when the program has ended come back. "*.png", "out/**". Not beside Tests.
+	Artifacts []string `json:"artifacts,omitempty"`
 }
 
 // Test is an input of the program, and what it is to answer.
@@ -103,8 +106,26 @@ type Result struct {
 	// Tests are the results in the order of the request's Tests; none if compilation failed.
 	Tests []TestResult `json:"tests"`
 
+	// Artifacts are the files that matched, in the order of their names.
+	Artifacts        []Artifact `json:"artifacts"`
+	ArtifactsOmitted *Omitted   `json:"artifacts_omitted"` // what matched besides; nil: nothing
+
 	// Raw is the server's answer as it came.
 	Raw json.RawMessage `json:"-"`
+}
+
+// Artifact is a file that the program left.
+type Artifact struct {
+	Name    string `json:"name"` // relative to the working directory
+	Size    int64  `json:"size"` // bytes
+	Content []byte `json:"content"`
+}
+
+// Omitted sums up the files that did not fit into an answer.
+type Omitted struct {
+	Count   int    `json:"count"`
+	Bytes   int64  `json:"bytes"`
+	Message string `json:"message"`
 }
 
 // Status says how a stage ended.

@@ -4,6 +4,9 @@ export { type ExecuteEvent, outputBytes, type OutputEvent } from "./events.js";
 export type { SessionFiles } from "./files.js";
 export type { ExecuteRequest, Language, SourceFile, TestCase } from "./request.js";
 export {
+  type Artifact,
+  artifactBytes,
+  type ArtifactsOmitted,
   type CompileStage,
   type Diagnostic,
   type ExecuteResult,

@@ -81,6 +81,11 @@ export interface ExecuteRequest {
   tests?: readonly TestCase[] | undefined;
   /** With `tests`: the results end with the first that is not accepted. */
   stopOnFailure?: boolean | undefined;
+  /**
+   * Patterns: files that match when the program has ended come back as `artifacts` of the result. `"*.png"`, `"out/**"`: `*` and `?`
+   * within a folder, `**` for folders. At most 32. Not beside `tests`.
+   */
+  artifacts?: readonly string[] | undefined;
   /** Wall clock of the run, milliseconds. Default 300000, which is also the most. */
   runTimeout?: number | undefined;
   /** Wall clock of the compilation, milliseconds. Default 60000, which is also the most. */
@@ -112,6 +117,7 @@ const wireNames: Record<keyof ExecuteRequest, string> = {
   explain: "explain",
   tests: "tests",
   stopOnFailure: "stop_on_failure",
+  artifacts: "artifacts",
   runTimeout: "run_timeout",
   compileTimeout: "compile_timeout",
   runCpuTime: "run_cpu_time",

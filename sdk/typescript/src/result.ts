@@ -23,6 +23,29 @@ export interface ExecuteResult {
   run: Stage;
   /** With `tests` in the request: a result for each, in their order. Empty if compilation failed. */
   tests?: TestResult[];
+  /** With `artifacts` in the request: the files that matched, in the order of their names. Absent if compilation failed. */
+  artifacts?: Artifact[];
+  /** What matched and is not in `artifacts`; absent when that is nothing. */
+  artifacts_omitted?: ArtifactsOmitted;
+}
+
+/** A file that the program left; {@link artifactBytes} gives its bytes. */
+export interface Artifact {
+  /** Relative to the working directory. */
+  name: string;
+  /** Bytes. */
+  size: number;
+  encoding: "base64";
+  content: string;
+}
+
+/** Files that did not fit into the answer. */
+export interface ArtifactsOmitted {
+  count: number;
+  /** Of all of them together. */
+  bytes: number;
+  /** Why. */
+  message: string;
 }
 
 /** What became of one test. */
@@ -197,6 +220,11 @@ export function stdoutBytes(stage: Stage): Uint8Array {
 /** What a stage wrote to standard error, byte for byte. */
 export function stderrBytes(stage: Stage): Uint8Array {
   return bytesOf(stage.stderr, stage.stderr_base64);
+}
+
+/** The bytes of a file that the program left. */
+export function artifactBytes(artifact: Artifact): Uint8Array {
+  return bytesOf("", artifact.content);
 }
 
 /** @internal */

@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+)
+
+type artifact struct {
+	Name     string `json:"name"`
+	Size     int    `json:"size"`
+	Encoding string `json:"encoding"`
+	Content  string `json:"content"`
+}
+
+// artifacts are "name content" a line, in the order in which they came.
+func (a *answer) artifacts(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, f := range a.Artifacts {
+		content, err := base64.StdEncoding.DecodeString(f.Content)
+		if err != nil || f.Encoding != "base64" || len(content) != f.Size {
+			t.Errorf("%s, %d bytes: %v %s", f.Name, f.Size, err, f.Encoding)
+		}
+		all.WriteString(f.Name + " " + string(content) + "\n")
+	}
+	return all.String()
+}
+
+// Files that the program made come back, with a session and without, whatever it ended by.
+func TestArtifacts(t *testing.T) {
+	made := `import os; os.makedirs("out/deep"); open("a.png", "wb").write(b"\x89PNG\xff"); open("out/deep/b.png", "w").write("b"); open("c.txt", "w").write("c"); `
+	for name, c := range map[string]struct {
+		language, code string
+		fields         request
+		want           string
+	}{
+		"session":      {"python", made, request{"artifacts": []string{"*.png", "out/**"}}, "a.png \x89PNG\xff\nout/deep/b.png b\n"},
+		"no session":   {"python", made, request{"artifacts": []string{"**/*.png"}, "ephemeral": true}, "a.png \x89PNG\xff\nout/deep/b.png b\n"},
+		"timeout":      {"python", made + "\nwhile True: pass", request{"artifacts": []string{"c.*"}, "run_timeout": 1000}, "c.txt c\n"},
+		"none":         {"python", "print(1)", request{"artifacts": []string{"*.png"}, "ephemeral": true}, ""},
+		"given":        {"python", "print(1)", request{"artifacts": []string{"*.py"}, "ephemeral": true}, "main.py print(1)\n"},
+		"compiled":     {"c", "#include <stdio.h>\nint main(void) { fputs(\"made\", fopen(\"x.txt\", \"w\")); }", request{"artifacts": []string{"*.txt"}, "ephemeral": true}, "x.txt made\n"},
+		"not compiled": {"c", "int", request{"artifacts": []string{"*"}}, ""},
+		"names":        {"bash", "rm main.sh; printf 1 >'a\nb'; printf 2 >-rf; printf 3 >'$(x)'; : >\u00e4; printf 4 >$'bad\\xff'", request{"artifacts": []string{"*"}}, "$(x) 3\n-rf 2\na\nb 1\n\u00e4 \n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := execute(t, program(c.language, c.code).with(c.fields))
+			if got := a.artifacts(t); got != c.want || a.ArtifactsOmitted != nil {
+				t.Errorf("got %q, want %q: %s", got, c.want, a)
+			}
+		})
+	}
+}
+
+// What is no plain file of the workspace is not followed, waited for, or returned; what is too large is counted.
+func TestArtifactsThatAreTraps(t *testing.T) {
+	a := execute(t, program("python", `
+import os, socket
+os.symlink("/etc/passwd", "link.png"); os.symlink("/etc", "etc"); os.symlink("/", "root"); os.symlink(".", "loop")
+os.mkfifo("fifo.png"); os.mkdir("folder.png")
+socket.socket(socket.AF_UNIX).bind("socket.png")
+open("huge.png", "w").truncate(1 << 26)
+open("secret.png", "w").write("x"); os.chmod("secret.png", 0)
+open("z.png", "w").write("z")
+`).with(request{"artifacts": []string{"*.png", "etc/*", "root/**", "**/passwd", "loop/*"}}))
+	if got := a.artifacts(t); got != "z.png z\n" {
+		t.Errorf("got %.300q: %s", got, a)
+	}
+	if o := a.ArtifactsOmitted; o == nil || o.Count != 1 || o.Bytes != 1<<26 || !strings.Contains(o.Message, "8388608") {
+		t.Errorf("omitted %+v", o)
+	}
+	many := execute(t, program("bash", `for ((i = 0; i < 300; i++)); do echo $i >f$i; done; for d in {100000..120000}; do : >list-of-files-that-is-long-$d-$d-$d; done`).with(
+		request{"artifacts": []string{"f*"}, "ephemeral": true}))
+	if o := many.ArtifactsOmitted; len(many.Artifacts) != 100 || o == nil || o.Count != 200 {
+		t.Errorf("%d files, omitted %+v", len(many.Artifacts), o)
+	}
+	api.wantQuiet(t)
+}
