@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-vm record lint sdk docs fuzz crash overload bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-playground test-vm record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -48,7 +48,7 @@ run: all
 	@exec scripts/run
 
 # All tests. Set-up first; root is needed, and a test that cannot run fails.
-test: all test-deps lint test-unit test-root test-rootfs test-e2e test-sdk test-vm
+test: all test-deps lint test-unit test-root test-rootfs test-e2e test-sdk test-playground test-vm
 
 # Packages that only tests need.
 test-deps:
@@ -90,6 +90,21 @@ sdk: deps sdk/typescript/node_modules/.package-lock.json
 sdk/%/node_modules/.package-lock.json: sdk/%/package-lock.json
 	cd sdk/$* && npm ci --silent --no-audit --no-fund
 	@touch $@
+
+# The pages that apid serves, built into apid/playground, where they are committed.
+playground: deps playground/node_modules/.package-lock.json
+	cd playground && npm run --silent build -- --logLevel warn
+
+playground/node_modules/.package-lock.json: playground/package-lock.json
+	cd playground && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# The pages are what their sources make, and work in a browser. Chromium is Debian's.
+test-playground: all playground/node_modules/.package-lock.json
+	@scripts/deps chromium
+	cd playground && npm run --silent build -- --logLevel warn --outDir ../bin/playground
+	diff -r bin/playground apid/playground || { echo "apid/playground is not what playground/ makes: run make playground" >&2; exit 1; }
+	cd playground && RUNTOOLS_STATE=$(STATE) npm test --silent
 
 # The references of the SDKs, from their comments.
 docs: sdk

@@ -149,6 +149,19 @@ func TestBannedCalls(t *testing.T) {
 	}
 }
 
+// A lock file pins packages by their hashes, wherever they are fetched from: npm install --omit-lockfile-registry-resolved.
+func TestLockFilesNameNoHost(t *testing.T) {
+	for _, file := range tracked(t, "*package-lock.json") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(data, []byte(`"resolved"`)) || !bytes.Contains(data, []byte(`"integrity": "sha512-`)) {
+			t.Errorf("%s says where packages were fetched from, or not what they are", file)
+		}
+	}
+}
+
 func TestGofmt(t *testing.T) {
 	for _, file := range tracked(t, "*.go") {
 		data, err := os.ReadFile(file)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -68,6 +69,21 @@ func (t *timing) serverTiming() []byte {
 		b = appendMilliseconds(b, p.took)
 	}
 	return b
+}
+
+// appendTo adds the phases to an answer whose headers are sent already.
+func (t *timing) appendTo(answer []byte) []byte {
+	b := append(bytes.TrimSuffix(answer, []byte("}\n")), `,"timing":{`...)
+	for i, p := range t.phases() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = append(b, p.name...)
+		b = append(b, `":`...)
+		b = appendMilliseconds(b, p.took)
+	}
+	return append(b, "}}\n"...)
 }
 
 // maxRequestID bounds the callers' own ids, in bytes.

@@ -19,6 +19,7 @@ type config struct {
 	SandboxdSocket string `toml:"sandboxd_socket"`
 	Image          string `toml:"image"`
 	Keys           string `toml:"keys"`
+	Playground     bool   `toml:"playground"`
 
 	Log      logConfig     `toml:"log"`
 	HTTP     httpConfig    `toml:"http"`
@@ -109,6 +110,7 @@ func defaults() config {
 		SandboxdSocket: "/run/runtools/sandboxd.sock",
 		Image:          "/var/lib/runtools/current",
 		Keys:           "/etc/runtools/keys",
+		Playground:     true,
 		Log:            logConfig{Format: "text", Level: "info"},
 		HTTP: httpConfig{
 			MaxBodyBytes:   64 << 20,

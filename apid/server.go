@@ -39,7 +39,8 @@ type server struct {
 	readiness readiness
 	http      *fasthttp.Server
 
-	runtimes []byte // the answer to GET /v1/execute/runtimes
+	runtimes []byte           // the answer to GET /v1/execute/runtimes
+	pages    map[string]*page // of the playground, by path; none if it is off
 	bodies   *bodyBudget
 	unread   *unread
 	mcpCalls mcpCalls
@@ -75,6 +76,11 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	s.metrics = newMetrics(s)
 	if s.runtimes, err = encodeRuntimes(langs); err != nil {
 		return nil, err
+	}
+	if cfg.Playground {
+		if s.pages, err = loadPages(); err != nil {
+			return nil, err
+		}
 	}
 	s.http = &fasthttp.Server{
 		Handler:       s.serve,
@@ -146,7 +152,7 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// dispatch finds the route and goes through what all routes have in common: method, then key.
+// dispatch finds the route.
 func (s *server) dispatch(c *call) *apiError {
 	path := string(c.ctx.Path())
 	if c.ctx.RequestBodyStream() == nil {
@@ -154,30 +160,36 @@ func (s *server) dispatch(c *call) *apiError {
 			return err
 		}
 	}
+	if p := s.pages[path]; p != nil {
+		return s.serveRoute(c, &route{path: path, methods: pageMethods, keyless: true, serve: func(s *server, c *call) *apiError { return s.page(c, p) }})
+	}
 	for i := range routes {
-		r := &routes[i]
-		if !r.matches(path) {
-			continue
+		if r := &routes[i]; r.matches(path) {
+			return s.serveRoute(c, r)
 		}
-		c.route = r.path
-		method := string(c.ctx.Method())
-		switch {
-		case method == fasthttp.MethodOptions:
-			c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
-			c.ctx.SetStatusCode(fasthttp.StatusNoContent)
-			return nil
-		case !slices.Contains(strings.Split(r.methods, ", "), method):
-			c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
-			return refuse(errMethod, "%s is not allowed here, want %s", shown(method), r.methods)
-		}
-		if !r.keyless {
-			if err := s.authenticate(c); err != nil {
-				return err
-			}
-		}
-		return r.serve(s, c)
 	}
 	return refuse(errNotFound, "there is nothing at %s", shown(path))
+}
+
+// serveRoute goes through what all routes have in common: method, then key.
+func (s *server) serveRoute(c *call, r *route) *apiError {
+	c.route = r.path
+	method := string(c.ctx.Method())
+	switch {
+	case method == fasthttp.MethodOptions:
+		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
+		c.ctx.SetStatusCode(fasthttp.StatusNoContent)
+		return nil
+	case !slices.Contains(strings.Split(r.methods, ", "), method):
+		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
+		return refuse(errMethod, "%s is not allowed here, want %s", shown(method), r.methods)
+	}
+	if !r.keyless {
+		if err := s.authenticate(c); err != nil {
+			return err
+		}
+	}
+	return r.serve(s, c)
 }
 
 // authenticate finds the key of the request.

@@ -120,7 +120,7 @@ func (x *execution) performSafely(ctx context.Context) (err *apiError) {
 func (x *execution) conclude(w *bufio.Writer, err *apiError) {
 	name, body := "result", []byte(nil)
 	if err == nil {
-		body = x.encode()
+		body = x.call.timing.appendTo(x.encode())
 		x.call.outcome = x.ran.status
 	} else {
 		name, body = "error", x.call.fail(err)

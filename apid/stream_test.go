@@ -120,6 +120,10 @@ func TestStreamEndsWithTheAnswer(t *testing.T) {
 	if err := json.Unmarshal([]byte(last.data), &r); err != nil || last.name != "result" {
 		t.Fatalf("%v: %s %.200s", err, last.name, last.data)
 	}
+	var phases struct{ Timing map[string]float64 }
+	if err := json.Unmarshal([]byte(last.data), &phases); err != nil || len(phases.Timing) != 7 || phases.Timing["run"] <= 0 {
+		t.Errorf("timing: %v %v", phases, err)
+	}
 	if len(r.Run.Stdout) != 300000 || length["stdout"] != 300000 || len(r.Run.Stderr) != 70000 || length["stderr"] != 70000 {
 		t.Errorf("%v in events, %d and %d in the answer", length, len(r.Run.Stdout), len(r.Run.Stderr))
 	}

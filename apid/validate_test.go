@@ -211,7 +211,7 @@ func TestHTTP(t *testing.T) {
 		{"POST to runtimes", "POST", "/v1/execute/runtimes", "", nil, 405, "Allow", "GET, HEAD, OPTIONS"},
 		{"OPTIONS", "OPTIONS", "/v1/execute", "", nil, 204, "Allow", "POST, OPTIONS"},
 		{"unknown path", "GET", "/v2", "", nil, 404, "Content-Type", "application/json"},
-		{"root", "GET", "/", "", nil, 404, "", ""},
+		{"nowhere", "GET", "/nowhere", "", nil, 404, "", ""},
 		{"form", "POST", "/v1/execute", good, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "", ""},
 		{"no type", "POST", "/v1/execute", good, []string{"Content-Type", ""}, 415, "", ""},
 		{"multipart", "POST", "/v1/execute", good, []string{"Content-Type", "multipart/form-data; boundary=x"}, 415, "", ""},

@@ -16,6 +16,8 @@ export interface ExecuteResult {
   session_created?: true;
   /** Absent for languages without a compile stage. */
   compile?: CompileStage;
+  /** Where the time went, milliseconds by phase in the order of the phases; only in the result of a stream. */
+  timing?: Record<string, number>;
   /**
    * The run. After a failed compilation its status is `"CE"` and its `stderr` that of the compiler. With `tests` it is the run
    * of the first that was not accepted, else of the last.
