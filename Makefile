@@ -106,9 +106,10 @@ test-playground: all playground/node_modules/.package-lock.json
 	diff -r bin/playground apid/playground || { echo "apid/playground is not what playground/ makes: run make playground" >&2; exit 1; }
 	cd playground && RUNTOOLS_STATE=$(STATE) npm test --silent
 
-# The references of the SDKs, from their comments.
+# The references of the SDKs, from their comments, and the half of the Python one that is made of the other.
 docs: sdk
 	node sdk/typescript/scripts/reference.mjs > docs/sdk/typescript.md
+	python3 sdk/python/unasync.py
 	python3 sdk/python/reference.py > docs/sdk/python.md
 
 # What samples and fidelity programs call, by language, in seccomp-profiles/use: what was there is replaced. docs/seccomp.md.

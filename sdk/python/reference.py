@@ -74,6 +74,11 @@ def members(node):
 
 
 def describe(node):
+    twin = node.name[len("Async") :]
+    if node.name.startswith("Async"):
+        yield f"## class {node.name}"
+        yield f"`{twin}` for asyncio: the same names, arguments, results and errors. Calls are awaited, `stream` is an async generator."
+        return
     parents = [base.id for base in node.bases if base.id in exported or base.id not in classes]
     yield f"## class {node.name}" + (f"({', '.join(parents)})" if parents else "")
     yield doc(node)

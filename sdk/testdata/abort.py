@@ -51,6 +51,12 @@ with RunTools() as rt:
     with rt.session("py-interrupt") as session:
         until_begun(session, lambda s: raises(KeyboardInterrupt, lambda: interrupted(session, s)))
     assert rt.delete_session("py-interrupt") is False
+    with rt.session("py-stream") as session:
+        session.execute("bash", "touch there")
+        for event in session.stream("bash", SLEEPER.replace(";", "; echo begun;", 1)):
+            if event.type == "stdout":
+                break  # which kills: the file is there, and the session is free
+        assert session.execute("bash", LOOK, timeout=HANG).run.stdout == "yes\n"
 
 
 async def cancelled():
@@ -67,4 +73,14 @@ async def cancelled():
             seconds *= 2
 
 
+async def left():
+    async with AsyncRunTools() as rt, rt.session("py-left") as session:
+        await session.execute("bash", "touch there")
+        async for event in session.stream("bash", SLEEPER.replace(";", "; echo begun;", 1)):
+            if event.type == "stdout":
+                break
+        assert (await session.execute("bash", LOOK, timeout=HANG)).run.stdout == "yes\n"
+
+
 asyncio.run(cancelled())
+asyncio.run(left())

@@ -9,23 +9,40 @@
 `AsyncRunTools` is the same for asyncio.
 """
 
-from .async_client import AsyncRunTools, AsyncSession
-from .client import RunTools, Session
+from .async_client import AsyncRunTools
+from .async_session import AsyncSession, AsyncSessionFiles
+from .client import RunTools
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
-from .request import File
-from .result import ExecuteResult, LimitFired, LimitUse, Runtime, Stage, Status
+from .events import CompileEvent, Event, ExitEvent, OutputEvent, ResultEvent, TestEvent
+from .request import File, Test
+from .result import Diagnostic, ExecuteResult, FileEntry, LimitFired, LimitUse, Runtime, SessionInfo, Stage, Status, TestResult, Violation
+from .session import Session, SessionFiles
 from .version import VERSION as __version__
 
 __all__ = [
     "RunTools",
     "AsyncRunTools",
     "Session",
+    "SessionFiles",
     "AsyncSession",
+    "AsyncSessionFiles",
     "ExecuteResult",
     "Stage",
     "Status",
+    "Diagnostic",
     "LimitFired",
     "LimitUse",
+    "Violation",
+    "Test",
+    "TestResult",
+    "Event",
+    "CompileEvent",
+    "OutputEvent",
+    "ExitEvent",
+    "TestEvent",
+    "ResultEvent",
+    "SessionInfo",
+    "FileEntry",
     "Runtime",
     "File",
     "RunToolsError",

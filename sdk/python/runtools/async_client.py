@@ -1,24 +1,38 @@
 from __future__ import annotations
 
-import asyncio
 import ssl
-from typing import Any, Dict, List, Optional
+from typing import Any, AsyncGenerator, Dict, List, Optional
 
+from .async_executor import AsyncExecutor
+from .async_session import AsyncSession
 from .errors import RunToolsError
-from .executor import AsyncExecutor
-from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Attempts, Call, Settings, delete_call, execute_call, refuse_session_fields, runtimes_call
-from .result import ExecuteResult, Runtime, decode_result, decode_runtimes
-from .streams import Streams
+from .events import Event, EventParser, ResultEvent, decode_event
+from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, EVENTS, Attempts, Call, CallOptions, Settings, execute_call, runtimes_call, session_path
+from .result import ExecuteResult, Runtime, decode_result, decode_rows
+from .streams import Streams, pause
 
 
 class AsyncRunTools(AsyncExecutor):
-    """`RunTools` for asyncio: the same settings, arguments, results and errors.
+    """A client of the Code Execution API. One serves a whole program: all of its threads, or, of the one for asyncio, all tasks of one event
+    loop after another.
 
-        async with AsyncRunTools() as rt:
-            results = await asyncio.gather(*(rt.execute("python", code) for code in programs))
+    - `api_key`: `rt_live_...`. Default: the environment variable `RUNTOOLS_API_KEY`.
+    - `base_url`: the server, a path in front of the API included. Default: `RUNTOOLS_URL`, else `http://127.0.0.1:8080`.
+    - `timeout`: seconds until a call is given up, retries and waits included; None for never. Default ten minutes.
+    - `max_retries`: how often a call is sent again after a refusal that ran nothing. Default 3.
+    - `ssl_context`: for https, instead of the system's certificates.
 
-    Cancelling the task of a call, or a timeout around it, closes the connection, and the server then kills the program with everything
-    that it started. A client may be used in one event loop after another, not in several at a time.
+    A client is a context manager, which closes the kept connections at its end.
+
+    **Errors.** Calls raise `RunToolsError`. Wrong arguments raise `TypeError` or `ValueError`.
+
+    **Retries.** What the server refused with `rate_limited` (429) or `overloaded` (503), and what could not be sent at all, has not
+    run and is sent again, after the time that `Retry-After` names or a growing one. A lost connection, a timeout, and every other
+    failure may come after the program began; `execute` then leaves the decision to you (`may_have_run`). What may as well be done twice, which is
+    everything but `execute`, `stream` and `fork`, is sent again after a lost connection too.
+
+    **Stopping a program.** Whatever ends the wait - `timeout`, Ctrl-C, an exception of a signal handler, the cancellation of a task - closes
+    the connection, and the server then kills the program with everything that it started.
     """
 
     def __init__(
@@ -47,7 +61,7 @@ class AsyncRunTools(AsyncExecutor):
         self, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None
     ) -> List[Runtime]:
         """Lists what is installed: one entry a version, the newest of a language first."""
-        return decode_runtimes(await self._send(runtimes_call(request_id), timeout, max_retries))
+        return decode_rows(Runtime, await self._send(runtimes_call(request_id), CallOptions(timeout, max_retries, request_id)))
 
     def session(self, id: Optional[str] = None) -> AsyncSession:
         """A session whose id is kept for you: that of an earlier result, a name of your own, or, without one, the id that the server
@@ -55,6 +69,7 @@ class AsyncRunTools(AsyncExecutor):
 
             async with rt.session() as session:
                 await session.execute("bash", "echo hello > note")
+                result = await session.execute("python", "print(open('note').read())")
         """
         return AsyncSession(self, id)
 
@@ -62,73 +77,49 @@ class AsyncRunTools(AsyncExecutor):
         self, id: str, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None
     ) -> bool:
         """Ends a session, files and all. False if this key has none of that id: it expired, or was deleted already."""
+        return await self._delete(session_path(id), CallOptions(timeout, max_retries, request_id))
+
+    async def _execute(self, fields: Dict[str, Any], options: CallOptions) -> ExecuteResult:
+        return decode_result(await self._send(execute_call(fields, options.request_id), options))
+
+    async def _stream(self, fields: Dict[str, Any], options: CallOptions) -> AsyncGenerator[Event, None]:
+        call = execute_call(fields, options.request_id, accept=EVENTS)
+        attempts = Attempts(self._settings, call, options)
+        while True:
+            try:
+                events = await self._streams.open(call, attempts)
+                break
+            except RunToolsError as error:
+                wait = attempts.wait_before_next(error)
+            await pause(wait)
+        parser, begun = EventParser(), False
         try:
-            await self._send(delete_call(id, request_id), timeout, max_retries)
+            while True:
+                for name, data in parser.push(await events.read()):
+                    event = decode_event(name, data, begun)
+                    begun = True
+                    if event is not None:
+                        yield event
+                    if isinstance(event, ResultEvent):
+                        return
+        finally:
+            events.close()
+
+    async def _delete(self, path: str, options: CallOptions) -> bool:
+        """False if there was none."""
+        try:
+            await self._send(Call("DELETE", path, None, idempotent=True, request_id=options.request_id), options)
         except RunToolsError as error:
             if error.code == "not_found":
                 return False
             raise
         return True
 
-    async def _execute(
-        self, fields: Dict[str, Any], timeout: Optional[float], max_retries: Optional[int], request_id: Optional[str]
-    ) -> ExecuteResult:
-        return decode_result(await self._send(execute_call(fields, request_id), timeout, max_retries))
-
-    async def _send(self, call: Call, timeout: Optional[float], max_retries: Optional[int]) -> Any:
-        attempts = Attempts(self._settings, call, timeout, max_retries)
+    async def _send(self, call: Call, options: CallOptions) -> Any:
+        attempts = Attempts(self._settings, call, options)
         while True:
             try:
                 return attempts.understand(await self._streams.send(call, attempts))
             except RunToolsError as error:
                 wait = attempts.wait_before_next(error)
-            await asyncio.sleep(wait)
-
-
-class AsyncSession(AsyncExecutor):
-    """Keeps the id of one session and sends its requests one after another, in the order of the calls. Made by `AsyncRunTools.session`.
-
-    `execute` is that of `AsyncRunTools`; it refuses `session_id` and `ephemeral`.
-
-    The files of the working directory and the environment persist, processes do not. Ten minutes after its last request the server
-    drops a session; the next result then says `session_created`.
-    """
-
-    def __init__(self, client: AsyncRunTools, id: Optional[str]) -> None:
-        self._client = client
-        self._id = id
-        self._turn: Optional[asyncio.Lock] = None
-
-    async def __aenter__(self) -> AsyncSession:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.delete()
-
-    @property
-    def id(self) -> Optional[str]:
-        """None before the first result of a session that the server is to name."""
-        return self._id
-
-    def _in_turn(self) -> asyncio.Lock:
-        if self._turn is None:  # before Python 3.10 a lock belongs to the loop that is current when it is made
-            self._turn = asyncio.Lock()
-        return self._turn
-
-    async def _execute(
-        self, fields: Dict[str, Any], timeout: Optional[float], max_retries: Optional[int], request_id: Optional[str]
-    ) -> ExecuteResult:
-        refuse_session_fields(fields)
-        async with self._in_turn():
-            result = await self._client._execute({**fields, "session_id": self._id}, timeout, max_retries, request_id)
-            self._id = result.session_id
-            return result
-
-    async def delete(
-        self, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None
-    ) -> bool:
-        """Ends the session, files and all, after the request that runs. False if there was none any more."""
-        async with self._in_turn():
-            if self._id is None:
-                return False
-            return await self._client.delete_session(self._id, timeout=timeout, max_retries=max_retries, request_id=request_id)
+            await pause(wait)

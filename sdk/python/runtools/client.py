@@ -1,19 +1,21 @@
+# Made of async_client.py by unasync.py: change that.
 from __future__ import annotations
 
 import ssl
-import threading
-import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Generator, Dict, List, Optional
 
-from .connections import Connections
-from .errors import RunToolsError
 from .executor import Executor
-from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Attempts, Call, Settings, delete_call, execute_call, refuse_session_fields, runtimes_call
-from .result import ExecuteResult, Runtime, decode_result, decode_runtimes
+from .session import Session
+from .errors import RunToolsError
+from .events import Event, EventParser, ResultEvent, decode_event
+from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, EVENTS, Attempts, Call, CallOptions, Settings, execute_call, runtimes_call, session_path
+from .result import ExecuteResult, Runtime, decode_result, decode_rows
+from .connections import Connections, pause
 
 
 class RunTools(Executor):
-    """A client of the Code Execution API. One serves a whole program, all of its threads.
+    """A client of the Code Execution API. One serves a whole program: all of its threads, or, of the one for asyncio, all tasks of one event
+    loop after another.
 
     - `api_key`: `rt_live_...`. Default: the environment variable `RUNTOOLS_API_KEY`.
     - `base_url`: the server, a path in front of the API included. Default: `RUNTOOLS_URL`, else `http://127.0.0.1:8080`.
@@ -21,17 +23,17 @@ class RunTools(Executor):
     - `max_retries`: how often a call is sent again after a refusal that ran nothing. Default 3.
     - `ssl_context`: for https, instead of the system's certificates.
 
-    It is a context manager, which closes the kept connections at its end.
+    A client is a context manager, which closes the kept connections at its end.
 
     **Errors.** Calls raise `RunToolsError`. Wrong arguments raise `TypeError` or `ValueError`.
 
     **Retries.** What the server refused with `rate_limited` (429) or `overloaded` (503), and what could not be sent at all, has not
     run and is sent again, after the time that `Retry-After` names or a growing one. A lost connection, a timeout, and every other
-    failure may come after the program began; `execute` then leaves the decision to you (`may_have_run`). `runtimes` and
-    `delete_session` are sent again after a lost connection too.
+    failure may come after the program began; `execute` then leaves the decision to you (`may_have_run`). What may as well be done twice, which is
+    everything but `execute`, `stream` and `fork`, is sent again after a lost connection too.
 
-    **Stopping a program.** Whatever ends the wait - `timeout`, Ctrl-C, an exception of a signal handler - closes the connection, and
-    the server then kills the program with everything that it started. To stop one from elsewhere use `AsyncRunTools` and cancel its task.
+    **Stopping a program.** Whatever ends the wait - `timeout`, Ctrl-C, an exception of a signal handler, the cancellation of a task - closes
+    the connection, and the server then kills the program with everything that it started.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class RunTools(Executor):
         self, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None
     ) -> List[Runtime]:
         """Lists what is installed: one entry a version, the newest of a language first."""
-        return decode_runtimes(self._send(runtimes_call(request_id), timeout, max_retries))
+        return decode_rows(Runtime, self._send(runtimes_call(request_id), CallOptions(timeout, max_retries, request_id)))
 
     def session(self, id: Optional[str] = None) -> Session:
         """A session whose id is kept for you: that of an earlier result, a name of your own, or, without one, the id that the server
@@ -68,7 +70,7 @@ class RunTools(Executor):
 
             with rt.session() as session:
                 session.execute("bash", "echo hello > note")
-                print(session.execute("python", "print(open('note').read())").run.stdout)
+                result = session.execute("python", "print(open('note').read())")
         """
         return Session(self, id)
 
@@ -76,68 +78,49 @@ class RunTools(Executor):
         self, id: str, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None
     ) -> bool:
         """Ends a session, files and all. False if this key has none of that id: it expired, or was deleted already."""
+        return self._delete(session_path(id), CallOptions(timeout, max_retries, request_id))
+
+    def _execute(self, fields: Dict[str, Any], options: CallOptions) -> ExecuteResult:
+        return decode_result(self._send(execute_call(fields, options.request_id), options))
+
+    def _stream(self, fields: Dict[str, Any], options: CallOptions) -> Generator[Event, None, None]:
+        call = execute_call(fields, options.request_id, accept=EVENTS)
+        attempts = Attempts(self._settings, call, options)
+        while True:
+            try:
+                events = self._connections.open(call, attempts)
+                break
+            except RunToolsError as error:
+                wait = attempts.wait_before_next(error)
+            pause(wait)
+        parser, begun = EventParser(), False
         try:
-            self._send(delete_call(id, request_id), timeout, max_retries)
+            while True:
+                for name, data in parser.push(events.read()):
+                    event = decode_event(name, data, begun)
+                    begun = True
+                    if event is not None:
+                        yield event
+                    if isinstance(event, ResultEvent):
+                        return
+        finally:
+            events.close()
+
+    def _delete(self, path: str, options: CallOptions) -> bool:
+        """False if there was none."""
+        try:
+            self._send(Call("DELETE", path, None, idempotent=True, request_id=options.request_id), options)
         except RunToolsError as error:
             if error.code == "not_found":
                 return False
             raise
         return True
 
-    def _execute(
-        self, fields: Dict[str, Any], timeout: Optional[float], max_retries: Optional[int], request_id: Optional[str]
-    ) -> ExecuteResult:
-        return decode_result(self._send(execute_call(fields, request_id), timeout, max_retries))
-
-    def _send(self, call: Call, timeout: Optional[float], max_retries: Optional[int]) -> Any:
-        attempts = Attempts(self._settings, call, timeout, max_retries)
+    def _send(self, call: Call, options: CallOptions) -> Any:
+        attempts = Attempts(self._settings, call, options)
         while True:
             try:
                 return attempts.understand(self._connections.send(call, attempts))
             except RunToolsError as error:
                 wait = attempts.wait_before_next(error)
-            time.sleep(wait)
-
-
-class Session(Executor):
-    """Keeps the id of one session and sends its requests one at a time. Made by `RunTools.session`.
-
-    `execute` is that of `RunTools`; it refuses `session_id` and `ephemeral`.
-
-    The files of the working directory and the environment persist, processes do not. Ten minutes after its last request the server
-    drops a session; the next result then says `session_created`.
-    """
-
-    def __init__(self, client: RunTools, id: Optional[str]) -> None:
-        self._client = client
-        self._id = id
-        self._turn = threading.Lock()
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.delete()
-
-    @property
-    def id(self) -> Optional[str]:
-        """None before the first result of a session that the server is to name."""
-        return self._id
-
-    def _execute(
-        self, fields: Dict[str, Any], timeout: Optional[float], max_retries: Optional[int], request_id: Optional[str]
-    ) -> ExecuteResult:
-        refuse_session_fields(fields)
-        with self._turn:
-            result = self._client._execute({**fields, "session_id": self._id}, timeout, max_retries, request_id)
-            self._id = result.session_id
-            return result
-
-    def delete(
-        self, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None
-    ) -> bool:
-        """Ends the session, files and all, after the request that runs. False if there was none any more."""
-        with self._turn:
-            if self._id is None:
-                return False
-            return self._client.delete_session(self._id, timeout=timeout, max_retries=max_retries, request_id=request_id)
+            pause(wait)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import select
 import socket
 import threading
 import time
-from typing import List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from .errors import RunToolsError
 from .protocol import MAX_IDLE, Answer, Attempts, Call, Settings
+
+pause = time.sleep
+Turn = threading.Lock  # a session's
 
 
 class Connections:
@@ -27,25 +31,23 @@ class Connections:
     def send(self, call: Call, attempts: Attempts) -> Answer:
         """One attempt. However it ends early, by Ctrl-C as well, the connection is closed, and so the program killed."""
         connection = self._take() or self._connect(attempts)
-        try:
-            answer, reusable = self._exchange(connection, call, attempts)
-        except RunToolsError:
-            connection.close()
-            raise
-        except socket.timeout as error:  # TimeoutError since Python 3.10
-            connection.close()
-            raise attempts.timed_out() from error
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise attempts.lost(error) from error
-        except BaseException:
-            connection.close()
-            raise
+        with _closing_if_it_fails(connection, attempts):
+            response = self._begin(connection, call, attempts)
+            answer, reusable = response.rest(), response.reusable
         if reusable:
             self._give_back(connection)
         else:
             connection.close()
         return answer
+
+    def open(self, call: Call, attempts: Attempts) -> Events:
+        """One attempt, up to the head of the answer. Raises what a refusal says."""
+        connection = self._take() or self._connect(attempts)
+        with _closing_if_it_fails(connection, attempts):
+            response = self._begin(connection, call, attempts)
+            if response.kind != call.accept:
+                attempts.understand(response.rest())
+        return Events(connection, response, attempts)
 
     def close(self) -> None:
         with self._lock:
@@ -93,27 +95,79 @@ class Connections:
             raise
         return connection
 
-    def _exchange(self, connection: http.client.HTTPConnection, call: Call, attempts: Attempts) -> Tuple[Answer, bool]:
-        connection.sock.settimeout(attempts.remaining())
+    def _begin(self, connection: http.client.HTTPConnection, call: Call, attempts: Attempts) -> Response:
+        sock = connection.sock  # an answer that closes the connection takes it away
+        sock.settimeout(attempts.remaining())
         try:
             connection.request(call.method, self._settings.prefix + call.path, body=call.body, headers=self._settings.headers(call))
         except BrokenPipeError:
             pass  # a body that is refused unread: the answer says why, and reading it fails if there is none
         # A program that waits for its answer is silent: each wait may take all that remains.
-        connection.sock.settimeout(attempts.remaining())
-        sock = connection.sock  # an answer that closes the connection takes it away
-        response = connection.getresponse()
-        chunks = []
-        while True:
-            sock.settimeout(attempts.remaining())
-            chunk = response.read1(1 << 16)
+        sock.settimeout(attempts.remaining())
+        return Response(connection.getresponse(), sock, attempts)
+
+
+class Response:
+    """An answer whose head is there."""
+
+    def __init__(self, response: http.client.HTTPResponse, sock: socket.socket, attempts: Attempts) -> None:
+        self._response = response
+        self._sock = sock
+        self._attempts = attempts
+        self.kind = response.headers.get_content_type() if response.status == 200 else ""
+        self.reusable = not response.will_close
+
+    def read(self) -> bytes:
+        """What has come, at least a byte unless it is the end."""
+        self._sock.settimeout(self._attempts.remaining())
+        chunk = self._response.read1(1 << 16)
+        if not chunk and self._response.length:  # read1 takes an early end for the end
+            raise http.client.IncompleteRead(b"", self._response.length)
+        return chunk
+
+    def rest(self) -> Answer:
+        chunks = list(iter(self.read, b""))
+        self._response.close()  # not the connection, which takes no other request before
+        return Answer(self._response.status, self._response.headers, b"".join(chunks))
+
+
+class Events:
+    """The body of an answer as it comes. Closing it hangs up."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: Response, attempts: Attempts) -> None:
+        self._connection = connection
+        self._response = response
+        self._attempts = attempts
+
+    def read(self) -> bytes:
+        """What has come. The end, which nobody asks for, is a lost connection."""
+        with _closing_if_it_fails(self._connection, self._attempts):
+            chunk = self._response.read()
             if not chunk:
-                break
-            chunks.append(chunk)
-        if response.length:  # read1 takes an early end for the end
-            raise http.client.IncompleteRead(b"", response.length)
-        response.close()  # not the connection, which takes no other request before
-        return Answer(response.status, response.headers, b"".join(chunks)), not response.will_close
+                raise http.client.IncompleteRead(b"")
+            return chunk
+
+    def close(self) -> None:
+        self._connection.close()
+        self._response._response.close()
+
+
+@contextlib.contextmanager
+def _closing_if_it_fails(connection: http.client.HTTPConnection, attempts: Attempts) -> Iterator[None]:
+    try:
+        yield
+    except RunToolsError:
+        connection.close()
+        raise
+    except socket.timeout as error:  # TimeoutError since Python 3.10
+        connection.close()
+        raise attempts.timed_out() from error
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise attempts.lost(error) from error
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _closed_by_peer(connection: http.client.HTTPConnection) -> bool:

@@ -1,10 +1,13 @@
-"""The one call with twenty arguments: written once for each kind of client, which its sessions share."""
+# Made of async_executor.py by unasync.py: change that.
+"""The calls with two dozen arguments: written once, for the client and its sessions."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Generator, Dict, Iterable, Mapping, Optional, Sequence
 
-from .request import Content, Files
+from .events import Event
+from .protocol import CallOptions, split
+from .request import Content, Files, Test
 from .result import ExecuteResult
 
 
@@ -22,6 +25,8 @@ class Executor:
         session_id: Optional[str] = None,
         ephemeral: Optional[bool] = None,
         explain: Optional[bool] = None,
+        tests: Optional[Iterable[Test]] = None,
+        stop_on_failure: Optional[bool] = None,
         run_timeout: Optional[int] = None,
         compile_timeout: Optional[int] = None,
         run_cpu_time: Optional[int] = None,
@@ -35,9 +40,9 @@ class Executor:
     ) -> ExecuteResult:
         """Runs a program and waits for its end.
 
-            run = rt.execute("c", code, stdin="1 2", run_timeout=2000).run
-            if run.status != "OK":
-                print(run.message, run.stderr)
+            result = rt.execute("c", code, stdin="1 2", run_timeout=2000)
+            if result.run.status != "OK":
+                print(result.run.message, result.run.stderr)
 
         `code` or `files` must be given. For what is left out the server's defaults apply; it refuses what is out of its bounds and
         clamps nothing. The limits are those of the API, in milliseconds and bytes; `timeout` is the client's own, in seconds.
@@ -53,6 +58,8 @@ class Executor:
           (1 to 128 of `A-Z a-z 0-9 . _ -`). Default: a new one. `session()` keeps it for you.
         - `ephemeral`: keep nothing: `session_id` of the result is None. Not beside `session_id`.
         - `explain`: each stage shows every limit that was in force and its use, `Stage.limits`.
+        - `tests`: compiled once, the program runs for each of them in a sandbox of its own; `ExecuteResult.tests`. Not beside `session_id` and `stdin`.
+        - `stop_on_failure`: the results end with the first test that is not accepted.
         - `run_timeout`, `compile_timeout`: wall clock, milliseconds. Defaults 300000 and 60000, which are also the most.
         - `run_cpu_time`, `compile_cpu_time`: CPU time of all processes, milliseconds. Default: no limit.
         - `run_memory_limit`, `compile_memory_limit`: of all processes and their files in memory, bytes. Defaults 512 MiB and 1 GiB, or
@@ -61,35 +68,9 @@ class Executor:
         - `timeout`, `max_retries`: instead of the client's, for this call.
         - `request_id`: sent as `X-Request-Id`: 1 to 64 of `A-Z a-z 0-9 . _ -`. It is in the server's log, and in errors.
         """
-        fields: Dict[str, Any] = dict(
-            language=language,
-            version=version,
-            code=code,
-            files=files,
-            stdin=stdin,
-            args=args,
-            env=env,
-            session_id=session_id,
-            ephemeral=ephemeral,
-            explain=explain,
-            run_timeout=run_timeout,
-            compile_timeout=compile_timeout,
-            run_cpu_time=run_cpu_time,
-            compile_cpu_time=compile_cpu_time,
-            run_memory_limit=run_memory_limit,
-            compile_memory_limit=compile_memory_limit,
-            output_limit=output_limit,
-        )
-        return self._execute(fields, timeout, max_retries, request_id)
+        return self._execute(*split(locals()))
 
-    def _execute(
-        self, fields: Dict[str, Any], timeout: Optional[float], max_retries: Optional[int], request_id: Optional[str]
-    ) -> ExecuteResult:
-        raise NotImplementedError
-
-
-class AsyncExecutor:
-    async def execute(
+    def stream(
         self,
         language: str,
         code: Optional[str] = None,
@@ -102,6 +83,8 @@ class AsyncExecutor:
         session_id: Optional[str] = None,
         ephemeral: Optional[bool] = None,
         explain: Optional[bool] = None,
+        tests: Optional[Iterable[Test]] = None,
+        stop_on_failure: Optional[bool] = None,
         run_timeout: Optional[int] = None,
         compile_timeout: Optional[int] = None,
         run_cpu_time: Optional[int] = None,
@@ -112,35 +95,22 @@ class AsyncExecutor:
         timeout: Optional[float] = None,
         max_retries: Optional[int] = None,
         request_id: Optional[str] = None,
-    ) -> ExecuteResult:
-        """Runs a program and waits for its end. The arguments are those of `RunTools.execute`.
+    ) -> Generator[Event, None, None]:
+        """Runs a program and tells what happens as it does. The arguments are those of `execute`; `timeout` is for all of it.
 
-        Cancelling the task closes the connection, and the server then kills the program with everything that it started.
+            for event in rt.stream("bash", "echo one; sleep 1; echo two"):
+                if event.type == "stdout":
+                    print(event.text, end="")
+                elif event.type == "result":
+                    print(event.result.run.status)
 
-            run = (await rt.execute("c", code, stdin="1 2", run_timeout=2000)).run
+        The request is sent when the first event is asked for. Leaving the loop hangs up, and the server kills the program; what is still refused
+        before the first event is sent again like a call. Errors are those of `execute`.
         """
-        fields: Dict[str, Any] = dict(
-            language=language,
-            version=version,
-            code=code,
-            files=files,
-            stdin=stdin,
-            args=args,
-            env=env,
-            session_id=session_id,
-            ephemeral=ephemeral,
-            explain=explain,
-            run_timeout=run_timeout,
-            compile_timeout=compile_timeout,
-            run_cpu_time=run_cpu_time,
-            compile_cpu_time=compile_cpu_time,
-            run_memory_limit=run_memory_limit,
-            compile_memory_limit=compile_memory_limit,
-            output_limit=output_limit,
-        )
-        return await self._execute(fields, timeout, max_retries, request_id)
+        return self._stream(*split(locals()))
 
-    async def _execute(
-        self, fields: Dict[str, Any], timeout: Optional[float], max_retries: Optional[int], request_id: Optional[str]
-    ) -> ExecuteResult:
+    def _execute(self, fields: Dict[str, Any], options: CallOptions) -> ExecuteResult:
+        raise NotImplementedError
+
+    def _stream(self, fields: Dict[str, Any], options: CallOptions) -> Generator[Event, None, None]:
         raise NotImplementedError

@@ -10,8 +10,9 @@ import random
 import ssl
 import time
 import urllib.parse
+import uuid
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
 from .request import encode_request
@@ -35,33 +36,81 @@ MAX_EXCERPT = 200
 MAX_IDLE = 60.0
 
 
+JSON = "application/json"
+BYTES = "application/octet-stream"
+EVENTS = "text/event-stream"
+
+
 @dataclass(frozen=True)
 class Call:
-    """One request. idempotent: carrying it out twice is the same as once."""
+    """One request. idempotent: carrying it out twice is the same as once. accept: what a success is."""
 
     method: str
     path: str
     body: Optional[bytes]
     idempotent: bool
     request_id: Optional[str]
+    content_type: str = JSON
+    accept: str = JSON
+    byte_range: Optional[str] = None
 
 
-def execute_call(fields: Dict[str, Any], request_id: Optional[str]) -> Call:
-    return Call("POST", "/v1/execute", encode_request(**fields), idempotent=False, request_id=request_id)
+@dataclass(frozen=True)
+class CallOptions:
+    """What each call can be told: instead of the client's, for this one. None is the client's."""
+
+    timeout: Optional[float]
+    max_retries: Optional[int]
+    request_id: Optional[str]
+
+
+def split(arguments: Dict[str, Any]) -> Tuple[Dict[str, Any], CallOptions]:
+    """The arguments of a method of many, locals() at its beginning, as what is sent and what is ours."""
+    fields = {name: value for name, value in arguments.items() if name != "self"}
+    return fields, CallOptions(fields.pop("timeout"), fields.pop("max_retries"), fields.pop("request_id"))
+
+
+def execute_call(fields: Dict[str, Any], request_id: Optional[str], accept: str = JSON) -> Call:
+    return Call("POST", "/v1/execute", encode_request(**fields), idempotent=False, request_id=request_id, accept=accept)
 
 
 def runtimes_call(request_id: Optional[str]) -> Call:
     return Call("GET", "/v1/execute/runtimes", None, idempotent=True, request_id=request_id)
 
 
-def delete_call(id: str, request_id: Optional[str]) -> Call:
-    return Call("DELETE", "/v1/sessions/" + urllib.parse.quote(id, safe=""), None, idempotent=True, request_id=request_id)
+def session_path(id: str) -> str:
+    return "/v1/sessions/" + urllib.parse.quote(id, safe="")
+
+
+def file_path(id: str, path: str) -> str:
+    """What stands between resolves `..` in a URL: it would lead from the file to the session itself."""
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError(f"path {path!r}: want a relative one without empty parts, '.' and '..'")
+    return f"{session_path(id)}/files/{urllib.parse.quote(path)}"
+
+
+def get_file_call(id: str, path: str, offset: int, length: Optional[int], request_id: Optional[str]) -> Call:
+    if offset < 0 or (length is not None and length < 1):
+        raise ValueError(f"part of {path!r}: want an offset of at least 0 and a length of at least 1")
+    byte_range = None
+    if offset > 0 or length is not None:
+        byte_range = f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + length - 1}"
+    return Call("GET", file_path(id, path), None, idempotent=True, request_id=request_id, accept=BYTES, byte_range=byte_range)
+
+
+def new_session_id() -> str:
+    """The server names a session only when a program ran. An id belongs to its key: it need not be secret, only another each time."""
+    return f"py-{uuid.uuid4()}"
 
 
 def refuse_session_fields(fields: Dict[str, Any]) -> None:
-    for name in ("session_id", "ephemeral"):
+    for name in ("session_id", "ephemeral", "tests", "stop_on_failure"):
         if fields[name] is not None:
-            raise TypeError(f"{name}: a session has its own; use the client's execute")
+            raise TypeError(f"{name}: a session has its own, and tests have none; use the client's execute")
+
+
+def not_begun() -> RunToolsError:
+    return RunToolsError("the session has not begun: execute a program in it, or put a file", code="not_found")
 
 
 @dataclass(frozen=True)
@@ -109,13 +158,15 @@ class Settings:
     def headers(self, call: Call) -> Dict[str, str]:
         headers = {
             "Host": self.host_header,
-            "Accept": "application/json",
+            "Accept": call.accept,
             "Authorization": f"Bearer {self.api_key}",
             "User-Agent": f"runtools-python/{VERSION}",
         }
         if call.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = call.content_type
             headers["Content-Length"] = str(len(call.body))
+        if call.byte_range is not None:
+            headers["Range"] = call.byte_range
         if call.request_id is not None:
             headers["X-Request-Id"] = call.request_id
         return headers
@@ -124,14 +175,14 @@ class Settings:
 class Attempts:
     """Counts the attempts of one call and decides what follows each."""
 
-    def __init__(self, settings: Settings, call: Call, timeout: Optional[float], max_retries: Optional[int]) -> None:
+    def __init__(self, settings: Settings, call: Call, options: CallOptions) -> None:
         if call.request_id is not None and not (call.request_id.isascii() and call.request_id.isprintable()):
             raise ValueError(f"request_id {call.request_id!r}: want 1 to 64 of A-Z a-z 0-9 . _ -")
         self.settings = settings
         self.call = call
-        self.timeout = settings.timeout if timeout is None else timeout
+        self.timeout = settings.timeout if options.timeout is None else options.timeout
         self.give_up = None if self.timeout is None else time.monotonic() + self.timeout
-        self.left = settings.max_retries if max_retries is None else max_retries
+        self.left = settings.max_retries if options.max_retries is None else options.max_retries
         self.wait = FIRST_WAIT
 
     def remaining(self) -> Optional[float]:
@@ -185,14 +236,18 @@ class Attempts:
         )
 
     def understand(self, answer: Answer) -> Any:
-        """The JSON of a success, or None if it has none. Raises what the answer says otherwise."""
+        """The JSON or the bytes of a success, or None if it has no content. Raises what the answer says otherwise."""
         if answer.status == 204:
             return None
+        if self.call.accept != JSON and answer.status in (200, 206) and answer.headers.get_content_type() == self.call.accept:
+            return answer.body
+        if self.call.byte_range is not None and answer.status == 416:  # behind the end
+            return b""
         try:
             body = json.loads(answer.body)
         except ValueError:
             body = None
-        if answer.status == 200 and isinstance(body, (dict, list)):
+        if self.call.accept == JSON and answer.status == 200 and isinstance(body, (dict, list)):
             return body
         error = body.get("error") if isinstance(body, dict) else None
         if isinstance(error, dict) and "code" in error and "message" in error:

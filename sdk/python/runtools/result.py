@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Literal, Optional
+from typing import Any, Dict, List, Literal, Optional, Type, TypeVar
 
+Row = TypeVar("Row")
 Status = Literal["OK", "RE", "SG", "TO", "ML", "OL", "EL", "SV", "CE"]
 
 
@@ -44,6 +45,38 @@ class LimitUse:
 
 
 @dataclass(frozen=True)
+class Diagnostic:
+    """An error, a warning or a note of a compiler, or what a program was given up for by its interpreter.
+
+    - `file`: as the request names files.
+    - `line`, `column`: from 1, as the tool counts; None where it does not tell.
+    - `severity`: `"error"`, `"warning"` or `"note"`.
+    - `code`: `"E0308"`, `"CS1002"`, `"-Wint-conversion"`, or None.
+    """
+
+    file: str
+    severity: str
+    message: str
+    line: Optional[int] = None
+    column: Optional[int] = None
+    code: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One kind of system call that the sandbox denied.
+
+    - `syscall`: its name; `"unknown"`, or `"*"` for all that did not fit.
+    - `count`: how often.
+    - `args`: printable ASCII, written by the program and not to be trusted, or None.
+    """
+
+    syscall: str
+    count: int
+    args: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Stage:
     """The compilation or the run.
 
@@ -57,6 +90,8 @@ class Stage:
     - `message`: one sentence with figures, such as `"wall time 2003 ms exceeded run_timeout 2000 ms"`, or None.
     - `limit`: the limit that fired, or None.
     - `limits`: with `explain`, every limit that was in force; empty if the stage did not run.
+    - `diagnostics`: what compiler or interpreter said on stderr of places in the files.
+    - `violations`: system calls that the sandbox denied, at most 20 kinds.
     - `cached`: of a compilation: no compiler ran, because the same was compiled before; times and memory are zero.
 
     | status | |
@@ -82,6 +117,8 @@ class Stage:
     message: Optional[str] = None
     limit: Optional[LimitFired] = None
     limits: List[LimitUse] = field(default_factory=list)
+    diagnostics: List[Diagnostic] = field(default_factory=list)
+    violations: List[Violation] = field(default_factory=list)
     cached: bool = False
     stdout_base64: Optional[str] = field(default=None, repr=False)
     stderr_base64: Optional[str] = field(default=None, repr=False)
@@ -98,6 +135,16 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class TestResult:
+    """What became of a test. `verdict` is `"AC"`, `"WA"`, `"TO"`, `"ML"`, `"OL"` or `"RE"`."""
+
+    __test__ = False  # no test case of pytest's
+
+    verdict: str
+    run: Stage
+
+
+@dataclass(frozen=True)
 class ExecuteResult:
     """What became of a program. A crash, a limit that fired, or a failed compilation is told here; an exception says that there is no result.
 
@@ -107,6 +154,7 @@ class ExecuteResult:
     - `session_created`: the `session_id` of the request named no session, so that this one began empty: it is new, or the one you had expired.
     - `run`: the run. After a failed compilation its status is `"CE"` and its `stderr` that of the compiler.
     - `compile`: None for languages without a compile stage.
+    - `tests`: with `tests` in the request, a result for each in their order; empty if compilation failed.
     - `raw`: the server's answer, decoded JSON.
     """
 
@@ -116,6 +164,7 @@ class ExecuteResult:
     session_created: bool
     run: Stage
     compile: Optional[Stage] = None
+    tests: List[TestResult] = field(default_factory=list)
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -135,6 +184,47 @@ class Runtime:
     compiled: bool
 
 
+@dataclass(frozen=True)
+class SessionInfo:
+    """What the server knows of a session.
+
+    - `bytes`, `env_bytes`: of its files, and of its environment.
+    - `busy`: a request of it runs or waits.
+    - `last_used`, `expires`: `2026-01-02T03:04:05.678Z`.
+    """
+
+    session_id: str
+    bytes: int
+    env_bytes: int
+    busy: bool
+    last_used: str
+    expires: str
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One entry of a session's working directory.
+
+    - `path`: relative to it; bytes that are not UTF-8 appear as U+FFFD, and `path_bytes` is exact.
+    - `type`: `"file"`, `"folder"`, `"link"` or `"other"`.
+    - `size`: bytes.
+    - `mode`: permissions, octal.
+    - `modified`: seconds since 1970.
+    """
+
+    path: str
+    type: str
+    size: int
+    mode: str
+    modified: float
+    path_base64: Optional[str] = field(default=None, repr=False)
+
+    @property
+    def path_bytes(self) -> bytes:
+        """The name, byte for byte."""
+        return _exact(self.path, self.path_base64)
+
+
 def _exact(text: str, encoded: Optional[str]) -> bytes:
     return text.encode() if encoded is None else base64.b64decode(encoded)
 
@@ -144,10 +234,21 @@ def _known(kind: type, values: Dict[str, Any]) -> Dict[str, Any]:
     return {name: value for name, value in values.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
-def _stage(values: Dict[str, Any]) -> Stage:
+def decode_rows(kind: Type[Row], rows: List[Dict[str, Any]]) -> List[Row]:
+    return [kind(**_known(kind, row)) for row in rows]
+
+
+def decode_stage(values: Dict[str, Any]) -> Stage:
     limit = values.get("limit")
-    limits = [LimitUse(**_known(LimitUse, row)) for row in values.get("limits", [])]
-    return Stage(**{**_known(Stage, values), "limit": limit and LimitFired(**_known(LimitFired, limit)), "limits": limits})
+    given = _known(Stage, values)
+    given["limit"] = limit and LimitFired(**_known(LimitFired, limit))
+    for name, kind in (("limits", LimitUse), ("diagnostics", Diagnostic), ("violations", Violation)):
+        given[name] = decode_rows(kind, values.get(name, []))
+    return Stage(**given)
+
+
+def decode_test(values: Dict[str, Any]) -> TestResult:
+    return TestResult(values["verdict"], decode_stage(values["run"]))
 
 
 def decode_result(answer: Dict[str, Any]) -> ExecuteResult:
@@ -157,11 +258,8 @@ def decode_result(answer: Dict[str, Any]) -> ExecuteResult:
         version=answer["version"],
         session_id=answer["session_id"],
         session_created=answer.get("session_created", False),
-        run=_stage(answer["run"]),
-        compile=compiled and _stage(compiled),
+        run=decode_stage(answer["run"]),
+        compile=compiled and decode_stage(compiled),
+        tests=[decode_test(test) for test in answer.get("tests", [])],
         raw=answer,
     )
-
-
-def decode_runtimes(answer: List[Dict[str, Any]]) -> List[Runtime]:
-    return [Runtime(**_known(Runtime, row)) for row in answer]

@@ -8,15 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.message
 import http.client
 import io
 import time
-from typing import List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
+from .errors import RunToolsError
 from .protocol import MAX_IDLE, Answer, Attempts, Call, Settings
 
 Connection = Tuple[asyncio.StreamReader, asyncio.StreamWriter]
+pause = asyncio.sleep
 
+
+class Turn:
+    """A session's: an asyncio.Lock, which before Python 3.10 belongs to the loop that is current when it is made."""
+
+    def __init__(self) -> None:
+        self._lock: Optional[asyncio.Lock] = None
+
+    async def __aenter__(self) -> None:
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        await self._lock.acquire()
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._lock is not None
+        self._lock.release()
 
 
 class Streams:
@@ -31,22 +49,22 @@ class Streams:
     async def send(self, call: Call, attempts: Attempts) -> Answer:
         """One attempt. However it ends early, by cancellation as well, the connection is closed, and so the program killed."""
         connection = self._take() or await self._connect(attempts)
-        try:
-            answer, reusable = await asyncio.wait_for(self._exchange(connection, call), attempts.remaining())
-        except (asyncio.TimeoutError, TimeoutError) as error:
-            _abort(connection)
-            raise attempts.timed_out() from error
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError, http.client.HTTPException) as error:
-            _abort(connection)
-            raise attempts.lost(error) from error
-        except BaseException:
-            _abort(connection)
-            raise
-        if reusable and not self._closed:
+        with _aborting_if_it_fails(connection, attempts):
+            response, answer = await asyncio.wait_for(self._exchange(connection, call), attempts.remaining())
+        if response.reusable and not self._closed:
             self._idle.append((connection, time.monotonic()))
         else:
             connection[1].close()
         return answer
+
+    async def open(self, call: Call, attempts: Attempts) -> Events:
+        """One attempt, up to the head of the answer. Raises what a refusal says."""
+        connection = self._take() or await self._connect(attempts)
+        with _aborting_if_it_fails(connection, attempts):
+            response = await asyncio.wait_for(self._begin(connection, call), attempts.remaining())
+            if response.kind != call.accept:
+                attempts.understand(await asyncio.wait_for(response.rest(), attempts.remaining()))
+        return Events(connection, response, attempts)
 
     async def close(self) -> None:
         self._closed = True
@@ -78,7 +96,11 @@ class Streams:
             attempts.remaining()
             raise attempts.not_connected(error) from error
 
-    async def _exchange(self, connection: Connection, call: Call) -> Tuple[Answer, bool]:
+    async def _exchange(self, connection: Connection, call: Call) -> Tuple[Response, Answer]:
+        response = await self._begin(connection, call)
+        return response, await response.rest()
+
+    async def _begin(self, connection: Connection, call: Call) -> Response:
         reader, writer = connection
         head = [f"{call.method} {self._settings.prefix}{call.path} HTTP/1.1"]
         head += [f"{name}: {value}" for name, value in self._settings.headers(call).items()]
@@ -87,39 +109,99 @@ class Streams:
             await writer.drain()
         except ConnectionError:
             pass  # a body that is refused unread: the answer says why, and reading it fails if there is none
-        return await _read_answer(reader)
+        while True:
+            line, _, fields = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")
+            version, code = line.split(None, 2)[:2]
+            if not version.startswith(b"HTTP/1."):
+                raise http.client.BadStatusLine(line.decode("latin-1"))
+            status = int(code)
+            if status >= 200:  # 1xx come before the answer
+                return Response(reader, version, status, http.client.parse_headers(io.BytesIO(fields)))
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> Tuple[Answer, bool]:
-    while True:
-        line, _, fields = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")
-        version, code = line.split(None, 2)[:2]
-        if not version.startswith(b"HTTP/1."):
-            raise http.client.BadStatusLine(line.decode("latin-1"))
-        status = int(code)
-        headers = http.client.parse_headers(io.BytesIO(fields))
-        if status >= 200:  # 1xx come before the answer
-            break
-    reusable = version == b"HTTP/1.1" and headers.get("Connection", "").lower() != "close"
-    if status in (204, 304):
-        return Answer(status, headers, b""), reusable
-    if headers.get("Transfer-Encoding", "").lower() == "chunked":
-        return Answer(status, headers, await _read_chunks(reader)), reusable
-    if "Content-Length" in headers:
-        return Answer(status, headers, await reader.readexactly(int(headers["Content-Length"]))), reusable
-    return Answer(status, headers, await reader.read()), False
+class Response:
+    """An answer whose head is there."""
+
+    def __init__(self, reader: asyncio.StreamReader, version: bytes, status: int, headers: email.message.Message) -> None:
+        self._reader = reader
+        self._status = status
+        self._headers = headers
+        self._chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
+        self._left: Optional[int] = None  # bytes of the body, or of the chunk that is being read; None: until the connection ends
+        if status in (204, 304):
+            self._left, self._chunked = 0, False
+        elif self._chunked:
+            self._left = 0
+        elif "Content-Length" in headers:
+            self._left = int(headers["Content-Length"])
+        self.reusable = version == b"HTTP/1.1" and headers.get("Connection", "").lower() != "close" and self._left is not None
+        self.kind = headers.get_content_type() if status == 200 else ""
+
+    async def read(self) -> bytes:
+        """What has come, at least a byte unless it is the end."""
+        if self._left == 0 and self._chunked:
+            self._left = int((await self._reader.readuntil(b"\r\n")).split(b";")[0], 16)
+            if self._left == 0:
+                self._chunked = False
+                while await self._reader.readuntil(b"\r\n") != b"\r\n":
+                    pass  # trailers
+        if self._left == 0:
+            return b""
+        chunk = await self._reader.read(1 << 16 if self._left is None else min(self._left, 1 << 16))
+        if self._left is None:
+            return chunk
+        if not chunk:
+            raise EOFError("it ended too early")
+        self._left -= len(chunk)
+        if self._left == 0 and self._chunked:
+            await self._reader.readexactly(2)
+        return chunk
+
+    async def rest(self) -> Answer:
+        chunks = []
+        while True:
+            chunk = await self.read()
+            if not chunk:
+                return Answer(self._status, self._headers, b"".join(chunks))
+            chunks.append(chunk)
 
 
-async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
-    chunks = []
-    while True:
-        size = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
-        if size == 0:
-            while await reader.readuntil(b"\r\n") != b"\r\n":
-                pass  # trailers
-            return b"".join(chunks)
-        chunks.append(await reader.readexactly(size))
-        await reader.readexactly(2)
+class Events:
+    """The body of an answer as it comes. Closing it hangs up."""
+
+    def __init__(self, connection: Connection, response: Response, attempts: Attempts) -> None:
+        self._connection = connection
+        self._response = response
+        self._attempts = attempts
+
+    async def read(self) -> bytes:
+        """What has come. The end, which nobody asks for, is a lost connection."""
+        with _aborting_if_it_fails(self._connection, self._attempts):
+            chunk = await asyncio.wait_for(self._response.read(), self._attempts.remaining())
+            if not chunk:
+                raise EOFError("it was closed")
+            return chunk
+
+    def close(self) -> None:
+        _abort(self._connection)
+
+
+@contextlib.contextmanager
+def _aborting_if_it_fails(connection: Connection, attempts: Attempts) -> Iterator[None]:
+    try:
+        yield
+    except RunToolsError:
+        _abort(connection)
+        raise
+    except (asyncio.TimeoutError, TimeoutError) as error:
+        _abort(connection)
+        raise attempts.timed_out() from error
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError, http.client.HTTPException) as error:
+        _abort(connection)
+        raise attempts.lost(error) from error
+    except BaseException:
+        _abort(connection)
+        raise
 
 
 def _abort(connection: Connection) -> None:

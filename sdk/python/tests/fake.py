@@ -34,6 +34,12 @@ def answer(body, status=200, **headers):
     return status, {name.replace("_", "-"): value for name, value in headers.items()}, body
 
 
+def events(*pairs, cut=False):
+    """An answer of events, each a name and what is JSON. cut: it ends too early."""
+    text = b": a comment\n\n" + b"".join(b"event: %s\ndata: %s\n\n" % (name.encode(), json.dumps(data).encode()) for name, data in pairs)
+    return answer(text, Content_Type="text/event-stream", **{"Content-Length": "9999"} if cut else {"Transfer-Encoding": "chunked"})
+
+
 def refusal(status, code, field=None, **headers):
     error = {"code": code, "message": f"this is {code}", "request_id": "r-1"}
     if field:
@@ -46,7 +52,8 @@ class Request:
         self.method = handler.command
         self.path = handler.path
         self.headers = handler.headers
-        self.body = json.loads(body) if body else None
+        self.raw = body
+        self.body = json.loads(body) if body and handler.headers["Content-Type"] == "application/json" else None
         self.port = handler.client_address[1]  # tells connections apart
         self.hung_up = threading.Event()
 
@@ -66,7 +73,7 @@ class Fake:
             def handle_any(self):
                 fake._serve(self)
 
-            do_GET = do_POST = do_DELETE = handle_any
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
             def log_message(self, *args):
                 pass
