@@ -30,11 +30,13 @@ type journal struct {
 	log     *slog.Logger
 	folder  *os.File // locked
 	segment *os.File // nil: the next record begins another
+	length  int64    // of it
 	number  int      // of the segment
 	first   int      // segment that is still there
 	bytes   int64    // in all segments
 	base    int64    // after the last rewrite
 	failing bool
+	stale   bool // something could not be written: worth a rewrite as soon as there is room
 	closed  bool
 }
 
@@ -136,9 +138,10 @@ func (j *journal) write(r *record) bool {
 	case err != nil && !j.failing:
 		j.log.Error("sessions are not recorded and would be lost with apid", "err", err)
 	case err == nil && j.failing:
-		j.log.Info("sessions are recorded again; those that had no request meanwhile are not up to date")
+		j.log.Info("sessions are recorded again")
 	}
 	j.failing = err != nil
+	j.stale = j.stale || j.failing
 	return err == nil
 }
 
@@ -155,19 +158,25 @@ func (j *journal) append(r *record) error {
 			return err
 		}
 	}
-	n, err := j.segment.Write(append(line, '\n'))
-	j.bytes += int64(n)
-	if err != nil { // a part of the line may be there
-		j.end()
+	line = append(line, '\n')
+	if _, err := j.segment.Write(line); err != nil {
+		// A part of the line may be there. While the disk is full each request comes here: none may leave a file behind.
+		if cutErr := j.segment.Truncate(j.length); cutErr != nil {
+			j.end()
+		}
+		return err
 	}
-	return err
+	j.length += int64(len(line))
+	j.bytes += int64(len(line))
+	return nil
 }
 
 // begin begins a segment.
 func (j *journal) begin() (err error) {
 	j.end()
 	j.number++
-	j.segment, err = os.OpenFile(j.path(j.number), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	j.segment, err = os.OpenFile(j.path(j.number), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+	j.length = 0
 	return err
 }
 
@@ -175,12 +184,15 @@ func (j *journal) end() {
 	if j.segment != nil {
 		j.segment.Close()
 		j.segment = nil
+		if j.length == 0 {
+			os.Remove(j.path(j.number))
+		}
 	}
 }
 
 // overgrown says that a rewrite is worth it.
 func (j *journal) overgrown() bool {
-	return j.bytes > 2*j.base+journalSlack || j.number-j.first >= journalSegments
+	return j.stale || j.bytes > 2*j.base+journalSlack || j.number-j.first >= journalSegments
 }
 
 // removeBefore ends a rewrite that began with that segment. The old ones go in order: what ends a session is always behind what it ends.
@@ -190,7 +202,7 @@ func (j *journal) removeBefore(number int) error {
 			return err
 		}
 	}
-	j.base = j.bytes
+	j.base, j.stale = j.bytes, false
 	return nil
 }
 

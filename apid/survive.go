@@ -100,15 +100,18 @@ func (t *sessions) rewrite() error {
 	}
 	err := t.journal.begin()
 	start := t.journal.number
-	keys := slices.Collect(maps.Keys(t.byID))
+	keys, wasFailing := slices.Collect(maps.Keys(t.byID)), t.journal.failing
 	t.mu.Unlock()
 	if err != nil {
+		if wasFailing {
+			return nil // which was logged
+		}
 		return err
 	}
 	for batch := range slices.Chunk(keys, rewriteBatch) {
 		t.mu.Lock()
 		for _, key := range batch {
-			if s := t.byID[key]; s != nil && s.recorded {
+			if s := t.byID[key]; s != nil { // also what could not be recorded when it was due
 				t.recordLocked(s, s.idle)
 			}
 		}

@@ -111,14 +111,14 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		return nil, err
 	}
 	if err := j.takeVolumes(); err != nil {
-		return nil, err
+		return nil, j.notBegun(err)
 	}
 	if err := j.setLimits(); err != nil {
-		return nil, err
+		return nil, j.notBegun(err)
 	}
 	before, err := j.ready.leaf.Usage()
 	if err != nil {
-		return nil, err
+		return nil, j.notBegun(err)
 	}
 	if j.req.Explain {
 		if j.meters, err = openMeters(j.ready); err != nil {
@@ -159,8 +159,10 @@ func (j *job) takeJail() (err error) {
 	if j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit(), j.req.Owner); err != nil {
 		return j.notBegun(err)
 	}
-	j.unpin, err = j.server.pinner.pin(j.ready.jail.RunnerPID())
-	return err
+	if j.unpin, err = j.server.pinner.pin(j.ready.jail.RunnerPID()); err != nil {
+		return j.notBegun(err)
+	}
+	return nil
 }
 
 // notBegun has the client try again in a moment: what kept us from making a jail, or killed one that was to have the job, may be over then.
@@ -289,7 +291,7 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 	var watchers sync.WaitGroup
 	watchers.Go(func() {
 		wall := time.Duration(j.req.Limits.WallMS) * time.Millisecond
-		timer := newTimer(wall)
+		timer, oom := newTimer(wall), j.ready.oom
 		defer timer.Stop()
 		for latest := monotonic() + wall + placing; ; {
 			select {
@@ -306,7 +308,11 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 					continue
 				}
 				j.kill(wire.LimitWall)
-			case <-j.ready.oom:
+			case <-oom:
+				if !j.ranOut() { // v1 tells every leaf when their parent has no memory left; the kernel kills one process of one of them
+					oom = nil
+					continue
+				}
 				j.kill(wire.LimitMemory)
 			case <-done:
 			}
@@ -318,6 +324,15 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 	}
 	return func() { close(done); watchers.Wait() }
 }
+
+// ranOut says that it is the job's own limit that keeps it from having more memory, and not that the machine, or the cgroup around all jobs, has
+// none. The kernel counts ahead by some pages and gives up on a large page sooner, so a job that met its limit may not quite have reached it.
+func (j *job) ranOut() bool {
+	u, err := j.ready.leaf.Usage()
+	return err != nil || reached(u.MemoryPeak, j.memoryLimit())
+}
+
+func reached(peak, limit int64) bool { return peak >= limit/4*3 }
 
 // newTimer makes a timer that never fires if d is 0.
 func newTimer(d time.Duration) *time.Timer {
@@ -383,8 +398,13 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	default:
 		r.Code, ended = exit.Status.ExitStatus(), exit.Ended
 	}
-	if u.OOMKills > 0 && limit == "" {
+	switch {
+	case u.OOMKills == 0 || limit != "":
+	case reached(u.MemoryPeak, r.MemoryMax):
 		r.Limit = wire.LimitMemory
+	default:
+		j.server.log.Error("the kernel killed a process of a job for want of memory on the host", "template", j.req.Template, "peak", u.MemoryPeak, "limit", r.MemoryMax)
+		return nil, wire.Errorf(wire.CodeLost, "the host has no memory left")
 	}
 	if exit.Started > 0 { // else it was killed before it began
 		r.WallNS = int64(max(0, ended-exit.Started))

@@ -158,8 +158,10 @@ static int step_spawn(const struct zygote_step *s)
 		.exit_signal = SIGCHLD,
 	};
 	long pid = syscall(SYS_clone3, &args, sizeof args);
-	if (pid < 0)
+	if (pid < 0) {
+		reply_fd = -1; /* the kernel has written a number, and taken the descriptor back */
 		return -1;
+	}
 	if (pid > 0) {
 		reply.pid = (int32_t)pid;
 		return 0;
