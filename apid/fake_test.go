@@ -32,6 +32,8 @@ type fakeSandboxd struct {
 	killed  int // by hang-up
 	forgot  map[string]int
 	tar     fakeTar
+
+	selftest *wire.Selftest // of the status
 }
 
 type fakeVolume struct {
@@ -78,7 +80,7 @@ func (f *fakeSandboxd) serve(conn *wire.Conn) {
 		conn.Send(&wire.Reply{IDs: f.list(req.List.After)})
 	case req.Status != nil:
 		f.mu.Lock()
-		status := wire.Status{Volumes: len(f.volumes), LiveJails: 3, PoolHits: 7, Templates: []wire.Template{{Name: "py/run", Ready: 1, Size: 2}}}
+		status := wire.Status{Selftest: f.selftest, Volumes: len(f.volumes), LiveJails: 3, PoolHits: 7, Templates: []wire.Template{{Name: "py/run", Ready: 1, Size: 2}}}
 		f.mu.Unlock()
 		conn.Send(&wire.Reply{Status: &status})
 	case req.Job != nil:

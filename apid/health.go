@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ const (
 	probeTimeout = 5 * time.Second
 )
 
-// readyz says that a jail was made and a program ran in it, moments ago.
+// readyz says that a jail was made and a program ran in it, moments ago, and that sandboxd's own attacks on its jails were held.
 func (s *server) readyz(c *call) *apiError {
 	if s.draining.Load() {
 		return errShuttingDown
@@ -49,13 +50,36 @@ func (s *server) readyz(c *call) *apiError {
 		s.readiness.probed = time.Now()
 	}
 	if s.readiness.err != nil {
-		return &apiError{code: errOverloaded, message: "no program can be run at present", cause: s.readiness.err}
+		message := "no program can be run at present"
+		if untrusted := (*untrustedError)(nil); errors.As(s.readiness.err, &untrusted) {
+			message = untrusted.Error()
+		}
+		return &apiError{code: errOverloaded, message: message, cause: s.readiness.err}
 	}
 	c.reply([]byte(`{"status":"ready"}` + "\n"))
 	return nil
 }
 
-// probe runs true in the first language's jail.
+// untrustedError is why programs could be run, but should not. Everybody may read it: it names the checks, and not what they saw.
+type untrustedError struct{ checks []string }
+
+func (e *untrustedError) Error() string {
+	if len(e.checks) == 0 {
+		return "the sandbox has not yet passed the test of itself"
+	}
+	return "the sandbox did not pass the test of itself, see the log of sandboxd: " + strings.Join(e.checks, ", ")
+}
+
+// failedChecks are "memory in bash/run".
+func failedChecks(t *wire.Selftest) (checks []string) {
+	for _, f := range t.Failed {
+		name, _, _ := strings.Cut(f, ": ")
+		checks = append(checks, name)
+	}
+	return checks
+}
+
+// probe runs true in the first language's jail, and asks what sandboxd thinks of its jails.
 func (s *server) probe() error {
 	ctx, cancel := context.WithTimeout(s.jobs, probeTimeout)
 	defer cancel()
@@ -69,6 +93,13 @@ func (s *server) probe() error {
 	}
 	if err := out.toolError(); err != nil {
 		return fmt.Errorf("/usr/bin/true in %s: %w", in.job.Template, err)
+	}
+	status, err := s.sandbox.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if t := status.Selftest; t != nil && !t.Passed {
+		return &untrustedError{failedChecks(t)}
 	}
 	return nil
 }

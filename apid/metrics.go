@@ -124,11 +124,13 @@ var (
 	builtDesc  = prometheus.NewDesc("runtools_jails_built_total", "Jails built.", nil, nil)
 	failedDesc = prometheus.NewDesc("runtools_jails_failed_total", "Jails that could not be built.", nil, nil)
 	readyDesc  = prometheus.NewDesc("runtools_pool_ready", "Jails ready in a pool.", []string{"template"}, nil)
+	selfDesc   = prometheus.NewDesc("runtools_selftest_passed", "1 if sandboxd's last attacks on its own jails were held; 0 before the first, and after one that was not. Absent if it makes none.", nil, nil)
+	unheldDesc = prometheus.NewDesc("runtools_selftest_failed", "1 for each attack of that test that was not held.", []string{"check"}, nil)
 	sizeDesc   = prometheus.NewDesc("runtools_pool_size", "Jails that a pool is to hold.", []string{"template"}, nil)
 )
 
 func (k *sandboxdCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, parkedDesc, reusedDesc, builtDesc, failedDesc, readyDesc, sizeDesc} {
+	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, parkedDesc, reusedDesc, builtDesc, failedDesc, readyDesc, sizeDesc, selfDesc, unheldDesc} {
 		ch <- d
 	}
 }
@@ -159,6 +161,16 @@ func (k *sandboxdCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(reusedDesc, status.Reused)
 	counter(builtDesc, status.Built)
 	counter(failedDesc, status.Failed)
+	if t := status.Selftest; t != nil {
+		passed := 0
+		if t.Passed {
+			passed = 1
+		}
+		gauge(selfDesc, passed)
+		for _, check := range failedChecks(t) {
+			gauge(unheldDesc, 1, check)
+		}
+	}
 	for _, t := range status.Templates {
 		gauge(readyDesc, t.Ready, t.Name)
 		gauge(sizeDesc, t.Size, t.Name)

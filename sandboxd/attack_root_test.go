@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,121 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/pkg/wire"
 )
-
-// An attack is one file of testdata/attack. Its first line is the CVE, the issue or the class that it stands for, then follow a
-// sentence or two, then these sections:
-//
-//	main.c, main.py, main.sh   the program; C, and C# of a peer, is compiled in a jail first
-//	peer.c, peer.py, peer.sh   a second program in another jail: starts when the first has written "ready\n", which then lives until it
-//	                           is done (its stdin ends)
-//	next.c, next.py, next.sh   a program in another jail after the first has ended
-//	alone                      why nothing else may run beside it
-//	limits                     "wall 500", "cpu 500" in ms, "memory 64" in MiB: other than defaultLimits
-//	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
-//	                           is what was written until then
-//	want peer, want next       likewise
-//	violations                 what the result of main names: "syscall(args): count" a line
-//	open                       instead of what `want` says this is what happens today: a hole that is known. When it is closed the test
-//	                           fails until the section is removed. "open peer", "open next" likewise
-//
-// Programs judge for themselves what they could do and say it in words that are the same on every run and every kernel. attack.h, below,
-// is beside each C program.
-type attack struct {
-	name     string
-	title    string
-	programs map[string]program // by role: "main", "peer", "next"
-	want     map[string]string
-	open     map[string]string
-	limits   wire.Limits
-	alone    bool
-
-	violations *string // nil: whatever there is
-}
-
-type program struct{ language, source string }
-
-// defaultLimits bound an attack that says nothing else; memory is small, so that those that go for it leave the machine alone.
-var defaultLimits = wire.Limits{WallMS: 20_000, CPUMS: 10_000, MemoryBytes: 128 << 20}
-
-// outputCap is where the runner asks for a kill, as apid does, bytes.
-const outputCap = 64 << 10
-
-func parseAttack(path string) (*attack, error) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		return nil, err
-	}
-	title, about, _ := strings.Cut(string(archive.Comment), "\n")
-	a := &attack{
-		name: strings.TrimSuffix(filepath.Base(path), ".txtar"), title: title, limits: defaultLimits,
-		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{},
-	}
-	if title == "" || strings.TrimSpace(about) == "" {
-		return nil, fmt.Errorf("%s: a line that names the attack and a sentence about it come first", path)
-	}
-	for _, f := range archive.Files {
-		kind, role, _ := strings.Cut(f.Name, " ")
-		if role == "" {
-			role = "main"
-		}
-		data := string(f.Data)
-		switch {
-		case kind == "want":
-			a.want[role] = data
-		case kind == "open":
-			a.open[role] = data
-		case kind == "violations":
-			a.violations = &data
-		case kind == "alone":
-			a.alone = true
-		case kind == "limits":
-			err = a.setLimits(data)
-		case strings.Contains(kind, "."):
-			name, extension, _ := strings.Cut(kind, ".")
-			a.programs[name] = program{map[string]string{"c": "c", "cs": "csharp", "py": "python", "sh": "bash"}[extension], data}
-		default:
-			err = fmt.Errorf("unknown section %q", f.Name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	for role, p := range a.programs {
-		if p.language == "" || a.want[role] == "" || !slices.Contains([]string{"main", "peer", "next"}, role) {
-			return nil, fmt.Errorf("%s: program %q needs a known language and a section want", path, role)
-		}
-	}
-	if a.programs["main"].source == "" || len(a.want) != len(a.programs) {
-		return nil, fmt.Errorf("%s: want main, and as many programs as expectations", path)
-	}
-	return a, nil
-}
-
-func (a *attack) setLimits(text string) error {
-	for line := range strings.Lines(text) {
-		name, number, _ := strings.Cut(strings.TrimSpace(line), " ")
-		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil {
-			return fmt.Errorf("limits: %w", err)
-		}
-		switch name {
-		case "wall":
-			a.limits.WallMS = n
-		case "cpu":
-			a.limits.CPUMS = n
-		case "memory":
-			a.limits.MemoryBytes = n << 20
-		default:
-			return fmt.Errorf("limits: unknown %q", name)
-		}
-	}
-	return nil
-}
 
 // parallelAttacks run at a time: with the memory that each may use this is what a small machine can bear.
 const parallelAttacks = 4
@@ -153,7 +40,11 @@ func TestAttacks(t *testing.T) {
 	var first sync.Mutex // one at a time waits for more than one turn
 	t.Run("all", func(t *testing.T) {
 		for _, path := range paths {
-			a, err := parseAttack(path)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := parseAttack(path, data)
 			if err != nil {
 				t.Error(err)
 				continue
@@ -441,12 +332,14 @@ func (r *attackRun) prepare(role string) *wire.Job {
 	switch p.language {
 	case "bash":
 		job.Template, job.Argv = "bash/run", []string{"/bin/bash", "main.sh"}
+	case "sh":
+		job.Template, job.Argv = "bash/run", []string{"/bin/sh", "main.sh"}
 	case "python":
 		job.Template, job.Argv = "python/run", []string{"/usr/bin/python3", "main.py"}
 	case "c", "csharp":
 		return r.compile(job, role, p)
 	}
-	name := "main." + map[string]string{"bash": "sh", "python": "py"}[p.language]
+	name := "main." + map[string]string{"bash": "sh", "sh": "sh", "python": "py"}[p.language]
 	job.Files, job.HasFiles = []wire.File{{Name: name, Size: int64(len(p.source))}}, true
 	return job
 }
@@ -542,7 +435,7 @@ func (r *attackRun) job(job *wire.Job, stdin *os.File, ready chan<- struct{}) st
 	if r.a.violations != nil && r.main == job {
 		r.wantViolations(res)
 	}
-	return describe(res, err) + stdout
+	return outcome(res, err) + stdout
 }
 
 func (r *attackRun) wantViolations(res *wire.Result) {
@@ -588,22 +481,6 @@ func (r *attackRun) reader(kill chan<- wire.Kill, limit string, ready chan<- str
 		all <- string(data)
 	}()
 	return all, write
-}
-
-// describe is the first line of an expectation.
-func describe(res *wire.Result, err error) string {
-	var known *wire.Error
-	switch {
-	case err != nil && errors.As(err, &known):
-		return "error " + string(known.Code) + "\n"
-	case err != nil:
-		return "error " + err.Error() + "\n"
-	case res.Limit != "":
-		return "limit " + res.Limit + "\n"
-	case res.Signal != 0:
-		return "signal " + unix.SignalName(unix.Signal(res.Signal)) + "\n"
-	}
-	return fmt.Sprintf("code %d\n", res.Code)
 }
 
 // wantClean runs the job that every attack is followed by.

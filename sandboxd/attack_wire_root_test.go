@@ -228,7 +228,7 @@ func TestWireAttacks(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
 			r := td.runJob(ctx, job, nil, more...)
-			got := describe(r.Result, r.err) + r.stdout
+			got := outcome(r.Result, r.err) + r.stdout
 			switch {
 			case a.open != "" && got == a.open:
 				t.Logf("OPEN: %q", got)
@@ -317,7 +317,7 @@ func TestAttackShrinkingContents(t *testing.T) {
 		switch got := td.runJob(context.Background(), job, nil, f); {
 		case got.err == nil && got.stdout == "1048576\n":
 			ran++
-		case describe(got.Result, got.err) == "error file\n":
+		case outcome(got.Result, got.err) == "error file\n":
 			refused++
 		default:
 			t.Fatalf("%v %+v", got.err, got)
@@ -338,7 +338,7 @@ func TestAttackSilentConnections(t *testing.T) {
 	}
 	time.Sleep(200 * time.Millisecond)
 	switch got := td.run("echo hi", nil); {
-	case describe(got.Result, got.err) == "error overloaded\n":
+	case outcome(got.Result, got.err) == "error overloaded\n":
 	default:
 		t.Errorf("with a full table: %v %+v", got.err, got.Result)
 	}
@@ -453,7 +453,7 @@ func TestAttackRaceForAnID(t *testing.T) {
 				r := td.run(fmt.Sprintf("echo %d >>f; sleep 0.3", i), func(j *wire.Job) { j.Workspace = wire.Volume{ID: "race", New: true} })
 				if r.err == nil {
 					made.Store(i, true)
-				} else if describe(r.Result, r.err) == "error volume_in_use\n" {
+				} else if outcome(r.Result, r.err) == "error volume_in_use\n" {
 					refused.Store(i, true)
 				} else {
 					t.Error(r.err)
@@ -488,7 +488,7 @@ func TestAttackRuntimeAsProgram(t *testing.T) {
 	job := &wire.Job{Template: "c/run", Argv: []string{"/build/main", "-test.list", "^TestAttackRuntimeAsProgram$"}, Env: []string{"PATH=/usr/bin:/bin", "LD_DEBUG=files"},
 		Build: wire.Volume{ID: "link"}, Limits: wire.Limits{WallMS: 10_000, MemoryBytes: 128 << 20}}
 	r := td.runJob(context.Background(), job, nil)
-	got := describe(r.Result, r.err)
+	got := outcome(r.Result, r.err)
 	switch {
 	case got == "error exec\n":
 	case strings.Contains(r.stderr, "file=") || strings.Contains(r.stdout, "TestAttackRuntimeAsProgram"):

@@ -42,7 +42,10 @@ type config struct {
 	Drain      duration `toml:"drain"`
 	Networks   int      `toml:"networks"`
 
+	SelftestEvery duration `toml:"selftest_every"`
+
 	recorder *recorder // set by the command seccomp record
+	unpooled bool      // no jail is kept ready; set by the command selftest
 }
 
 // duration reads "10m".
@@ -82,6 +85,8 @@ func defaultConfig() config {
 		VolumeIdle: duration(30 * time.Minute),
 		Drain:      duration(10 * time.Second),
 		Networks:   16,
+
+		SelftestEvery: duration(time.Hour),
 	}
 }
 
@@ -134,6 +139,7 @@ func (c *config) validate() error {
 		{"compiler_jobs", int64(c.CompilerJobs), 1, 1_000_000},
 		{"networks", int64(c.Networks), 1, 10000},
 		{"volume_idle (ns)", int64(c.VolumeIdle), int64(time.Second), int64(1000 * time.Hour)},
+		{"selftest_every (ns)", int64(c.SelftestEvery), 0, int64(1000 * time.Hour)},
 		{"drain (ns)", int64(c.Drain), 0, int64(time.Hour)},
 	} {
 		if f.value < f.min || f.value > f.max {

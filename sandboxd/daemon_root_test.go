@@ -72,7 +72,7 @@ func startDaemon(t *testing.T, change func(*config)) *testDaemon {
 	c.Image, c.Profiles, c.User = busyboxImage(t), "../seccomp-profiles", "0"
 	c.Socket = filepath.Join(t.TempDir(), "s.sock")
 	c.CgroupParent = fmt.Sprintf("runtools-sandboxd-test-%d", os.Getpid())
-	c.MaxJails = 100
+	c.MaxJails, c.SelftestEvery = 100, 0
 	if change != nil {
 		change(&c)
 	}

@@ -68,6 +68,7 @@ func main() {
 
 const usageText = `usage: sandboxd [flags]                        serve jobs
        sandboxd check [flags]                  say what this host lacks, if anything
+       sandboxd selftest [flags]               attack the sandbox from inside: that of the sandboxd which serves, or one for the moment
        sandboxd forget [flags]                 drop the sessions' files that a sandboxd which has ended left for the next
        sandboxd seccomp check|diff|explain|minimise ...
                                                read profiles: sandboxd seccomp -h
@@ -125,6 +126,8 @@ func run(args []string) error {
 		return nil
 	case "forget":
 		return forget(&c)
+	case "selftest":
+		return selftestCommand(&c, os.Stdout)
 	case "record":
 		if info, err := os.Stat(*use); err != nil || !info.IsDir() {
 			return errors.New("seccomp record: -o must name a folder")
@@ -209,9 +212,12 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.Parked {
-		for _, t := range templates {
+	for _, t := range templates {
+		if !c.Parked {
 			t.spec.Parked = nil
+		}
+		if c.unpooled {
+			t.spec.Pool, t.spec.PoolMax = 0, 0
 		}
 	}
 	initFilter, err := loadInitProfile(c.Profiles)
@@ -244,6 +250,11 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	var sweeper sync.WaitGroup
 	sweeper.Go(func() { sweepIdle(b.volumes, time.Duration(c.VolumeIdle), stop, log) })
 	d.onClose(func() error { close(stop); sweeper.Wait(); return nil })
+	d.server.selftest, err = newSelftest(d.server, time.Duration(c.SelftestEvery))
+	if err != nil {
+		return nil, err
+	}
+	d.onClose(d.server.selftest.close)
 	return d, nil
 }
 

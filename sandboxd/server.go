@@ -24,7 +24,10 @@ type server struct {
 	log     *slog.Logger
 	cpus    int
 	pinner  *pinner // nil: jobs are not pinned
-	uid     uint32  // may connect, besides root
+
+	selftest *selftest
+
+	uid uint32 // may connect, besides root
 
 	listener *net.UnixListener
 	slots    chan struct{} // one for each connection
@@ -107,6 +110,8 @@ func (s *server) handle(conn *wire.Conn) {
 		s.reply(conn, s.forget(req.Forget))
 	case req.List != nil:
 		s.reply(conn, &wire.Reply{IDs: s.volumes.list(req.List.After, wire.MaxList)})
+	case req.Selftest != nil:
+		s.reply(conn, &wire.Reply{Checks: s.selftest.run()})
 	case req.Status != nil:
 		s.reply(conn, &wire.Reply{Status: s.status()})
 	default:
@@ -211,6 +216,7 @@ func (s *server) status() *wire.Status {
 		PoolHits: s.pools.hits.Load(), PoolMisses: s.pools.misses.Load(), Parked: s.pools.parked.Load(), Reused: s.pools.reused.Load(),
 		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(),
 	}
+	st.Selftest = s.selftest.status()
 	for name, p := range s.pools.all {
 		st.Templates = append(st.Templates, wire.Template{Name: name, Ready: len(p.ready), Size: int(p.target())})
 	}
@@ -240,6 +246,7 @@ func (s *server) drain(patience time.Duration) {
 	s.mu.Lock()
 	s.draining = true
 	s.mu.Unlock()
+	s.selftest.cancel()
 	s.listener.Close()
 	<-s.accepted
 	done := make(chan struct{})

@@ -256,6 +256,15 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return reply.Status, nil
 }
 
+// Selftest has the server test its jails now.
+func (c *Client) Selftest(ctx context.Context) ([]Check, error) {
+	reply, err := c.exchange(ctx, &Request{Selftest: &struct{}{}}, &Live{})
+	if err != nil {
+		return nil, err
+	}
+	return reply.Checks, nil
+}
+
 func (c *Client) exchange(ctx context.Context, req *Request, live *Live, files ...*os.File) (*Reply, error) {
 	conn, err := Dial(c.Path)
 	if err != nil {

@@ -16,6 +16,8 @@
 //	                          <------------  Reply{IDs}
 //	  Request{Status}         ------------>
 //	                          <------------  Reply{Status}
+//	  Request{Selftest}       ------------>
+//	                          <------------  Reply{Checks}
 //
 // The file descriptors of a job, in this order: stdout and stderr (write ends of pipes) always; then, for each flag that
 // is set in the Job, stdin (read only), the contents of Files one after the other (a memfd), and environ (a memfd that

@@ -29,6 +29,8 @@ type Request struct {
 	Forget *Forget   `json:"forget,omitempty"`
 	List   *List     `json:"list,omitempty"`
 	Status *struct{} `json:"status,omitempty"`
+
+	Selftest *struct{} `json:"selftest,omitempty"` // now, whatever the schedule
 }
 
 // Job runs one program in one fresh jail.
@@ -110,6 +112,7 @@ type List struct {
 type Reply struct {
 	Result *Result  `json:"result,omitempty"`
 	Status *Status  `json:"status,omitempty"`
+	Checks []Check  `json:"checks,omitempty"` // of Selftest
 	Error  *Error   `json:"error,omitempty"`
 	IDs    []string `json:"ids,omitempty"`
 }
@@ -177,6 +180,8 @@ type Status struct {
 	Reused     uint64     `json:"reused"` // hits whose compiler had served the same owner
 	Built      uint64     `json:"built"`  // jails built since start
 	Failed     uint64     `json:"failed"` // jails that could not be built
+
+	Selftest *Selftest `json:"selftest,omitempty"` // nil: it is off
 }
 
 // Template is one pool of jails.
@@ -220,14 +225,14 @@ func Errorf(code Code, format string, args ...any) *Error {
 // Validate says what is wrong with a request, naming the field.
 func (r *Request) Validate() error {
 	set := 0
-	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Signal != nil, r.Forget != nil, r.List != nil, r.Status != nil} {
+	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Signal != nil, r.Forget != nil, r.List != nil, r.Status != nil, r.Selftest != nil} {
 		if present {
 			set++
 		}
 	}
 	switch {
 	case set != 1:
-		return fmt.Errorf("request: %d of job, kill, signal, forget, list, status are set, want one", set)
+		return fmt.Errorf("request: %d of job, kill, signal, forget, list, status, selftest are set, want one", set)
 	case r.Job != nil:
 		return r.Job.validate()
 	case r.Kill != nil:

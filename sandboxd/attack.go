@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// An attack is one file of testdata/attack. Its first line is the CVE, the issue or the class that it stands for, then follow a
+// sentence or two, then these sections:
+//
+//	main.c, main.py, main.sh   the program; C, and C# of a peer, is compiled in a jail first. main.dash is for the /bin/sh of any image
+//	peer.c, peer.py, peer.sh   a second program in another jail: starts when the first has written "ready\n", which then lives until it
+//	                           is done (its stdin ends)
+//	next.c, next.py, next.sh   a program in another jail after the first has ended
+//	alone                      why nothing else may run beside it
+//	limits                     "wall 500", "cpu 500" in ms, "memory 64" in MiB: other than defaultLimits
+//	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
+//	                           is what was written until then
+//	want peer, want next       likewise
+//	violations                 what the result of main names: "syscall(args): count" a line
+//	open                       instead of what `want` says this is what happens today: a hole that is known. When it is closed the test
+//	                           fails until the section is removed. "open peer", "open next" likewise
+//
+// Programs judge for themselves what they could do and say it in words that are the same on every run and every kernel. attack.h, below,
+// is beside each C program.
+type attack struct {
+	name     string
+	title    string
+	about    string             // what holds, on one line
+	programs map[string]program // by role: "main", "peer", "next"
+	want     map[string]string
+	open     map[string]string
+	limits   wire.Limits
+	alone    bool
+
+	violations *string // nil: whatever there is
+}
+
+type program struct{ language, source string }
+
+// defaultLimits bound an attack that says nothing else; memory is small, so that those that go for it leave the machine alone.
+var defaultLimits = wire.Limits{WallMS: 20_000, CPUMS: 10_000, MemoryBytes: 128 << 20}
+
+// outputCap is where the runner asks for a kill, as apid does, bytes.
+const outputCap = 64 << 10
+
+func parseAttack(path string, data []byte) (*attack, error) {
+	archive := txtar.Parse(data)
+	title, about, _ := strings.Cut(string(archive.Comment), "\n")
+	a := &attack{
+		name: strings.TrimSuffix(filepath.Base(path), ".txtar"), title: title, limits: defaultLimits,
+		about:    strings.Join(strings.Fields(about), " "),
+		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{},
+	}
+	if title == "" || strings.TrimSpace(about) == "" {
+		return nil, fmt.Errorf("%s: a line that names the attack and a sentence about it come first", path)
+	}
+	for _, f := range archive.Files {
+		kind, role, _ := strings.Cut(f.Name, " ")
+		if role == "" {
+			role = "main"
+		}
+		data, err := string(f.Data), error(nil)
+		switch {
+		case kind == "want":
+			a.want[role] = data
+		case kind == "open":
+			a.open[role] = data
+		case kind == "violations":
+			a.violations = &data
+		case kind == "alone":
+			a.alone = true
+		case kind == "limits":
+			err = a.setLimits(data)
+		case strings.Contains(kind, "."):
+			name, extension, _ := strings.Cut(kind, ".")
+			a.programs[name] = program{map[string]string{"c": "c", "cs": "csharp", "py": "python", "sh": "bash", "dash": "sh"}[extension], data}
+		default:
+			err = fmt.Errorf("unknown section %q", f.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	for role, p := range a.programs {
+		if p.language == "" || a.want[role] == "" || !slices.Contains([]string{"main", "peer", "next"}, role) {
+			return nil, fmt.Errorf("%s: program %q needs a known language and a section want", path, role)
+		}
+	}
+	if a.programs["main"].source == "" || len(a.want) != len(a.programs) {
+		return nil, fmt.Errorf("%s: want main, and as many programs as expectations", path)
+	}
+	return a, nil
+}
+
+func (a *attack) setLimits(text string) error {
+	for line := range strings.Lines(text) {
+		name, number, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return fmt.Errorf("limits: %w", err)
+		}
+		switch name {
+		case "wall":
+			a.limits.WallMS = n
+		case "cpu":
+			a.limits.CPUMS = n
+		case "memory":
+			a.limits.MemoryBytes = n << 20
+		default:
+			return fmt.Errorf("limits: unknown %q", name)
+		}
+	}
+	return nil
+}
+
+// outcome is the first line of an expectation.
+func outcome(res *wire.Result, err error) string {
+	var known *wire.Error
+	switch {
+	case err != nil && errors.As(err, &known):
+		return "error " + string(known.Code) + "\n"
+	case err != nil:
+		return "error " + err.Error() + "\n"
+	case res.Limit != "":
+		return "limit " + res.Limit + "\n"
+	case res.Signal != 0:
+		return "signal " + unix.SignalName(unix.Signal(res.Signal)) + "\n"
+	}
+	return fmt.Sprintf("code %d\n", res.Code)
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// selfAttacks are attacks that need nothing but the /bin/sh of an image: one for each layer of a jail. TestAttacks runs them as well.
+//
+//go:embed testdata/attack/selftest-*.txtar
+var selfAttacks embed.FS
+
+// filterCheck is made in the jails of every template, for the filter is what differs between them. The other checks are made in one template,
+// each time in the next.
+const filterCheck = "seccomp"
+
+// selftest attacks jails from inside, to find what a test on another machine cannot: a kernel, a configuration or an image that takes a layer
+// away. It builds jails beside the pools, one after the other, at the lowest CPU weight.
+//
+//	pending --run--> passed <--run--> failed        (a run that tells nothing changes nothing)
+//
+// While it is not passed the node is not ready: apid's /readyz says so, and a balancer sends nothing here. That holds from the start to the
+// end of the first run, a second at most on an idle machine: nobody has seen yet that this node holds. Jobs that come all the same are
+// carried out; to refuse them would have every other client of a lone node pay for a check that may itself be wrong.
+type selftest struct {
+	server  *server
+	attacks []*attack
+	every   time.Duration // 0: only when asked
+
+	ctx    context.Context // until the server drains
+	cancel context.CancelFunc
+	worker sync.WaitGroup
+
+	running sync.Mutex // one run at a time
+	runs    int        // under running
+
+	mu     sync.Mutex
+	failed []string  // of the last run that told anything
+	at     time.Time // of its end
+	told   int       // runs that told anything
+}
+
+// selftestRetry is how soon a run is repeated that failed or told nothing.
+const selftestRetry = 10 * time.Second
+
+// newSelftest reads the attacks and begins the schedule.
+func newSelftest(s *server, every time.Duration) (*selftest, error) {
+	st := &selftest{server: s, every: every}
+	if s.builder.recorder != nil {
+		st.every = 0 // its calls are not the programs', and nothing is denied
+	}
+	files, err := selfAttacks.ReadDir("testdata/attack")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		data, err := selfAttacks.ReadFile(path.Join("testdata/attack", f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		a, err := parseAttack(f.Name(), data)
+		if err != nil {
+			return nil, err
+		}
+		a.name = strings.TrimPrefix(a.name, "selftest-")
+		st.attacks = append(st.attacks, a)
+	}
+	st.ctx, st.cancel = context.WithCancel(context.Background())
+	if st.every > 0 {
+		st.worker.Go(st.work)
+	}
+	return st, nil
+}
+
+func (st *selftest) close() error {
+	st.cancel()
+	st.worker.Wait()
+	return nil
+}
+
+func (st *selftest) work() {
+	for {
+		pause := st.every
+		if slices.ContainsFunc(st.run(), func(c wire.Check) bool { return c.Problem != "" }) {
+			pause = min(pause, selftestRetry)
+		}
+		select {
+		case <-time.After(pause):
+		case <-st.ctx.Done():
+			return
+		}
+	}
+}
+
+// run makes every check once. When the server drains it gives up, and what it saw counts for nothing.
+func (st *selftest) run() (checks []wire.Check) {
+	st.running.Lock()
+	defer st.running.Unlock()
+	templates := slices.Sorted(maps.Keys(st.server.pools.all))
+	for i, a := range st.attacks {
+		in := []string{templates[(st.runs+i)%len(templates)]}
+		if a.name == filterCheck {
+			in = templates
+		}
+		for _, template := range in {
+			checks = append(checks, st.check(a, template))
+		}
+	}
+	st.runs++
+	if st.ctx.Err() == nil {
+		st.conclude(checks)
+	}
+	return checks
+}
+
+// conclude takes a run over into the state, and tells of a change.
+func (st *selftest) conclude(checks []wire.Check) {
+	var failed []string
+	known := true
+	for _, c := range checks {
+		switch {
+		case c.Inconclusive:
+			known = false
+			st.server.log.Warn("self test: a check could not be made", "check", c.Name, "template", c.Template, "why", c.Problem)
+		case c.Problem != "":
+			failed = append(failed, fmt.Sprintf("%.300s", c.Name+" in "+c.Template+": "+c.Problem))
+		}
+	}
+	if failed == nil && !known {
+		return
+	}
+	st.mu.Lock()
+	before, first := st.failed, st.told == 0
+	st.failed, st.at = failed[:min(len(failed), wire.MaxFailed)], time.Now()
+	st.told++
+	st.mu.Unlock()
+	switch {
+	case len(failed) > 0 && !slices.Equal(failed, before):
+		st.server.log.Error("the self test failed: this node is not ready", "attacks that were not held", strings.Join(failed, "; "))
+	case len(failed) == 0 && (first || len(before) > 0):
+		st.server.log.Info("the self test passed", "checks", len(checks))
+	}
+}
+
+// status is nil if there is no schedule.
+func (st *selftest) status() *wire.Selftest {
+	if st.every == 0 {
+		return nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.told == 0 {
+		return &wire.Selftest{}
+	}
+	return &wire.Selftest{Passed: len(st.failed) == 0, Runs: st.told, AgoMS: time.Since(st.at).Milliseconds(), Failed: st.failed}
+}
+
+// check runs one attack.
+func (st *selftest) check(a *attack, template string) wire.Check {
+	c := wire.Check{Name: a.name, About: a.about, Template: template}
+	got, err := st.attack(a, template)
+	want := a.want["main"]
+	switch {
+	case err != nil:
+		c.Problem, c.Inconclusive = err.Error(), true
+	case got.text != want && got.late && !strings.HasPrefix(want, "limit "+wire.LimitWall):
+		c.Problem, c.Inconclusive = fmt.Sprintf("not done within %d ms", a.limits.WallMS), true
+	case got.text != want:
+		c.Problem = fmt.Sprintf("got %.150q, want %.100q", got.text, want)
+	case a.violations != nil:
+		for line := range strings.Lines(*a.violations) {
+			if !slices.Contains(got.violations, line) {
+				c.Problem = "denied, but not named: " + strings.TrimSpace(line)
+			}
+		}
+	}
+	return c
+}
+
+// attacked is what became of an attack, in the words of the section want.
+type attacked struct {
+	text       string
+	late       bool // it ran out of wall time
+	violations []string
+}
+
+// attack runs the program in a jail of its own. An error says nothing about the sandbox.
+func (st *selftest) attack(a *attack, template string) (got attacked, err error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return got, err
+	}
+	defer read.Close()
+	defer write.Close()
+	job := &job{server: st.server, apart: true, fds: jobFiles{stdout: write, stderr: write}, req: &wire.Job{
+		Template: template, Argv: []string{"/bin/sh", "-c", a.programs["main"].source, "sh"}, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin"}, Limits: a.limits,
+	}}
+	output := make(chan []byte, 1)
+	kills := make(chan string, 2)
+	go func() { output <- readCapped(read, kills) }()
+	end := context.AfterFunc(st.ctx, func() { kills <- hangUp })
+	defer end()
+	result, err := job.run(kills)
+	write.Close()
+	if err != nil || result.Limit == hangUp {
+		return got, errors.Join(err, st.ctx.Err())
+	}
+	if err := read.SetReadDeadline(time.Now().Add(outlived)); err != nil {
+		return got, err
+	}
+	stdout := <-output
+	if stdout == nil {
+		return attacked{text: "a process outlived its job"}, nil
+	}
+	got = attacked{text: outcome(result, nil) + string(stdout), late: result.Limit == wire.LimitWall}
+	for _, v := range result.Violations {
+		got.violations = append(got.violations, fmt.Sprintf("%s(%s): %d\n", v.Syscall, v.Args, v.Count))
+	}
+	return got, nil
+}
+
+// outlived is how long after the end of its jail nobody can have the pipe of a job open any more.
+const outlived = 10 * time.Second
+
+// readCapped reads to the end; nil if that does not come. A program that writes too much is ended.
+func readCapped(r *os.File, kills chan<- string) []byte {
+	data, err := io.ReadAll(io.LimitReader(r, outputCap))
+	if len(data) == outputCap {
+		kills <- wire.LimitStdout
+		_, err = io.Copy(io.Discard, r)
+	}
+	if err != nil {
+		return nil
+	}
+	return append([]byte{}, data...)
+}
+
+// buildApart makes a jail that no pool counts, for a job that waits for everybody else's.
+func (ps *pools) buildApart(t *template) (*readyJail, error) {
+	ps.turn <- struct{}{}
+	r, err := ps.builder.build(t)
+	<-ps.turn
+	if err != nil {
+		return nil, err
+	}
+	if err := r.leaf.SetWeight(loadWeight); err != nil {
+		ps.builder.release(r)
+		return nil, err
+	}
+	return r, nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runtools/runtools/pkg/cgroup"
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// laxParent makes leaves without some of their limits.
+type laxParent struct {
+	cgroup.Parent
+	memory, pids bool
+}
+
+func (p laxParent) NewLeaf(name string, l cgroup.Limits) (cgroup.Leaf, error) {
+	if p.pids {
+		l.Pids = 32768
+	}
+	leaf, err := p.Parent.NewLeaf(name, l)
+	if p.memory && err == nil {
+		return laxLeaf{leaf}, nil
+	}
+	return leaf, err
+}
+
+type laxLeaf struct{ cgroup.Leaf }
+
+func (laxLeaf) SetMemory(int64) error { return nil }
+
+// A layer that is taken away is found, by the check that is meant for it, and takes the node out of readiness until it is back.
+func TestSelftestFindsABrokenLayer(t *testing.T) {
+	td := startDaemon(t, func(c *config) {
+		spec := `{"templates":{"run":{"pool":0},"compile":{"pool":0,"pids":32}}}` // nobody but the self test builds a jail
+		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(spec), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c.SelftestEvery = 0
+	})
+	st, b := td.d.server.selftest, td.d.server.builder
+	st.every = time.Hour // it has a state, and nobody but us runs it
+	if s := st.status(); s.Passed || s.Runs != 0 {
+		t.Errorf("before the first run: %+v", s)
+	}
+	filter := td.d.server.pools.all["toy/compile"].template.filter
+	good, cgroups, ids := filter.BPF, b.cgroups, b.slots
+	// return SECCOMP_RET_ALLOW
+	allow := []byte{6, 0, 0, 0, 0, 0, 0xff, 0x7f}
+	for name, c := range map[string]struct {
+		spoil func()
+		found []string
+	}{
+		"nothing":      {func() {}, nil},
+		"memory limit": {func() { b.cgroups = laxParent{cgroups, true, false} }, []string{"memory"}},
+		"pids limit":   {func() { b.cgroups = laxParent{cgroups, false, true} }, []string{"forks"}},
+		"filter":       {func() { filter.BPF = allow }, []string{"seccomp"}},
+		"user ids":     {func() { b.slots = &slots{free: []int{0, 0, 0, 0}} }, []string{"privileges"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.spoil()
+			found := failing(t, st.run())
+			status := st.status()
+			b.cgroups, filter.BPF = cgroups, good
+			td.wantNoJails()
+			b.slots = ids
+			if !slices.Equal(found, c.found) {
+				t.Errorf("found %v, want %v", found, c.found)
+			}
+			if status.Passed != (c.found == nil) || (status.Failed == nil) != (c.found == nil) || status.Runs == 0 {
+				t.Errorf("status %+v", status)
+			}
+		})
+	}
+	if found := failing(t, st.run()); found != nil || !st.status().Passed {
+		t.Errorf("mended, and still %v, %+v", found, st.status())
+	}
+}
+
+// failing are the names of the checks that failed, each once.
+func failing(t *testing.T, checks []wire.Check) (names []string) {
+	t.Helper()
+	for _, c := range checks {
+		if c.Inconclusive {
+			t.Errorf("inconclusive: %+v", c)
+		} else if c.Problem != "" {
+			t.Logf("%s in %s: %s", c.Name, c.Template, c.Problem)
+			names = append(names, c.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (td *testDaemon) wantNoJails() {
+	td.t.Helper()
+	for range 1000 {
+		if td.d.server.builder.live.Load() == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	td.t.Error("jails of the self test are left")
+}
+
+// The schedule begins at start, and jobs do not wait for it. What cannot be tested says nothing: neither that it holds nor that it does not.
+func TestSelftestSchedule(t *testing.T) {
+	td := startDaemon(t, func(c *config) { c.SelftestEvery = duration(time.Hour) })
+	if r := td.run("echo hi", nil); r.stdout != "hi\n" {
+		t.Errorf("%+v", r)
+	}
+	var s *wire.Selftest
+	for range 6000 {
+		status, err := td.client.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s = status.Selftest; s.Runs != 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !s.Passed || s.AgoMS > time.Hour.Milliseconds() || s.Failed != nil {
+		t.Fatalf("%+v", s)
+	}
+	slots := td.d.server.builder.slots
+	slots.mu.Lock()
+	free := slots.free
+	slots.free = nil
+	slots.mu.Unlock()
+	checks, err := td.client.Selftest(t.Context())
+	slots.mu.Lock()
+	slots.free = append(slots.free, free...)
+	slots.mu.Unlock()
+	if err != nil || len(checks) == 0 || !checks[0].Inconclusive || !strings.Contains(checks[0].Problem, "max_jails") {
+		t.Errorf("without room for a jail: %v %+v", err, checks)
+	}
+	if status, err := td.client.Status(context.Background()); err != nil || !status.Selftest.Passed {
+		t.Errorf("%v %+v", err, status.Selftest)
+	}
+	checks, err = td.client.Selftest(t.Context())
+	if err != nil || failing(t, checks) != nil || len(checks) < 8 {
+		t.Errorf("%v %+v", err, checks)
+	}
+	// By hand: in the daemon that serves, and without any.
+	for _, first := range []string{"ok", "no sandboxd at "} {
+		var out strings.Builder
+		err := selftestCommand(&td.config, &out)
+		if err != nil || !strings.HasPrefix(out.String(), first) || !strings.HasSuffix(out.String(), " held\n") || strings.Contains(out.String(), "FAIL") {
+			t.Errorf("%v\n%s", err, &out)
+		}
+		if first == "ok" {
+			if n := td.d.server.pools.misses.Load() + td.d.server.pools.hits.Load(); n != 1 {
+				t.Errorf("%d jobs were counted, one was a caller's", n)
+			}
+			td.stop()
+		}
+	}
+	if err := printChecks(io.Discard, []wire.Check{{Name: "a"}, {Name: "b", Problem: "seen"}}); err == nil {
+		t.Error("a check failed, and the command did not")
+	}
+	td.config.SelftestEvery = 0
+	td.start()
+}
