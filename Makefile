@@ -52,7 +52,7 @@ test: all test-deps lint test-unit test-root test-rootfs test-e2e test-sdk test-
 
 # Packages that only tests need.
 test-deps:
-	@scripts/deps busybox-static qemu-system-x86 cpio
+	@scripts/deps busybox-static qemu-system-x86 cpio python3-six ruby-rainbow librust-itoa-dev libgoogle-gson-java
 
 # Vet, staticcheck, the C file with every warning an error. The repository's own rules are rules_test.go, with their reasons.
 lint: deps
@@ -73,7 +73,7 @@ test-rootfs: rootfs
 	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 ./rootfs
 
 # Both daemons over HTTP, every language, every sample.
-test-e2e: all
+test-e2e: all test-deps
 	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./apid/e2e
 
 # The SDKs: against a small server of their own, then packed, installed and run against the real one.

@@ -182,7 +182,7 @@ func TestSeal(t *testing.T) {
 		requireImage(t)
 	}
 	root := t.TempDir()
-	for _, d := range []string{"home/user", "build", "tmp", "proc", "dev", "sys", "usr"} {
+	for _, d := range []string{"home/user", "build", "packages", "tmp", "proc", "dev", "sys", "usr"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			t.Fatal(err)
 		}

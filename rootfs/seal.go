@@ -64,7 +64,7 @@ func ignoreNotSupported(err error) error {
 
 // checkSealed tells what in the tree is not as seal leaves it.
 func checkSealed(root string) error {
-	for _, d := range []string{"home/user", "build", "tmp", "proc", "dev", "sys"} {
+	for _, d := range []string{"home/user", "build", "packages", "tmp", "proc", "dev", "sys"} {
 		entries, err := os.ReadDir(filepath.Join(root, d))
 		if err != nil {
 			return err

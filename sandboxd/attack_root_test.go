@@ -126,9 +126,30 @@ func startAttacked(t *testing.T) *testDaemon {
 		}
 	}
 	return startDaemon(t, func(c *config) {
-		c.Image, c.FirstUID = dir, uint32(attackedUIDs)
+		c.Image, c.FirstUID, c.Packages = dir, uint32(attackedUIDs), carelessPackages(t)
 		c.Networks = 8
 	})
+}
+
+// carelessPackages is a mirror that its operator has filled with what should not be there.
+func carelessPackages(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	id, err := os.ReadFile("/usr/bin/id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{"file": 0o666, "setuid": 0o755 | os.ModeSetuid | os.ModeSetgid} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, id, 0o755), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("/proc/1/root/etc/shadow", filepath.Join(dir, "link")), os.Mkdir(filepath.Join(dir, "open"), 0o777), os.Chmod(filepath.Join(dir, "open"), 0o777), os.Chmod(dir, 0o777),
+		unix.Mknod(filepath.Join(dir, "kmsg"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 11))), os.Chmod(filepath.Join(dir, "kmsg"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // attackedUIDs is far from the default first_uid and another for each run, so that processes of these jails are known by their uid: room

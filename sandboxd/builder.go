@@ -52,6 +52,7 @@ type builder struct {
 	volumes    *volumes
 	slots      *slots
 	root       string // the image's rootfs
+	packages   string // the operator's mirror, or ""
 	devices    *vault
 	deviceDir  string
 	initFilter []byte
@@ -126,9 +127,18 @@ func (b *builder) park(r *readyJail) error {
 		return err
 	}
 	defer dev.Close()
+	var packages *os.File
+	if b.packages != "" {
+		// As safe as the image: read-only, nosuid and nodev before the jail has it.
+		if packages, err = jail.OpenTree(b.packages, true, r.jail.UserNS()); err != nil {
+			return err
+		}
+		defer packages.Close()
+	}
 	err = r.jail.Build(&jail.Spec{
 		Root:       root,
 		Dev:        dev,
+		Packages:   packages,
 		Tmp:        jail.Tmpfs{Bytes: r.template.spec.TmpBytes, Inodes: r.template.spec.TmpFiles},
 		Hostname:   hostname,
 		Rlimits:    r.template.rlimits(),

@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/cgroups/v3"
 	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/jail"
 )
 
 // minKernel is the first Linux whose tmpfs can be id-mapped; everything else we need is older (move_mount 5.2, close_range 5.9,
@@ -29,6 +31,7 @@ var requirements = []requirement{
 	{"namespaces", needNamespaces},
 	{"seccomp", needSeccomp},
 	{"image", needImage},
+	{"packages", needPackages},
 	{"profiles", needProfiles},
 	{"user", needUser},
 	{"descriptors", needDescriptors},
@@ -143,6 +146,25 @@ func needSeccomp(*config) string {
 func needImage(c *config) string {
 	if _, err := os.Stat(filepath.Join(c.Image, "image.json")); err != nil {
 		return fmt.Sprintf("%v: build one with `make rootfs`, or set image", err)
+	}
+	return ""
+}
+
+func needPackages(c *config) string {
+	if c.Packages == "" {
+		return ""
+	}
+	info, err := os.Stat(c.Packages)
+	switch {
+	case err != nil:
+		return err.Error() + ": fill the folder with scripts/packages, or leave packages empty"
+	case !info.IsDir():
+		return c.Packages + " is not a folder"
+	case info.Mode()&0o005 != 0o005:
+		return c.Packages + " cannot be read by jails: chmod -R a+rX it"
+	}
+	if _, err := os.Stat(filepath.Join(c.Image, "rootfs", jail.PackagesDir)); err != nil {
+		return fmt.Sprintf("%v: build the image anew with `make rootfs`, or leave packages empty", err)
 	}
 	return ""
 }

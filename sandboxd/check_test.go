@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -9,12 +10,19 @@ import (
 func TestCheckNamesWhatIsMissing(t *testing.T) {
 	good := defaultConfig()
 	good.Image, good.Profiles, good.User = t.TempDir(), "../seccomp-profiles", "0"
+	shut := t.TempDir()
+	if err := os.Chmod(shut, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		change func(*config)
 		want   []string
 	}{
 		"image":       {func(*config) {}, []string{"image: ", "make rootfs"}},
 		"profiles":    {func(c *config) { c.Profiles = "/none" }, []string{"profiles: ", "seccomp-profiles"}},
+		"no packages": {func(c *config) { c.Packages = "/none" }, []string{"packages: ", "scripts/packages"}},
+		"shut off":    {func(c *config) { c.Packages = shut }, []string{"packages: ", "chmod -R a+rX"}},
+		"old image":   {func(c *config) { c.Packages = "/usr" }, []string{"packages: ", "make rootfs"}},
 		"user":        {func(c *config) { c.User = "no-such-user" }, []string{"user: ", "useradd"}},
 		"descriptors": {func(c *config) { c.MaxJails = 10_000_000 }, []string{"descriptors: ", "LimitNOFILE"}},
 	} {

@@ -17,6 +17,7 @@ type config struct {
 	User     string `toml:"user"`
 	Image    string `toml:"image"`
 	Profiles string `toml:"profiles"`
+	Packages string `toml:"packages"`
 
 	CgroupParent string  `toml:"cgroup_parent"`
 	TotalWeight  uint64  `toml:"total_cpu_weight"`

@@ -31,7 +31,7 @@ func busyboxImage(t *testing.T) string {
 		t.Fatal("busybox is missing: apt-get install busybox-static")
 	}
 	dir := t.TempDir()
-	for _, d := range []string{"home/user", "build", "tmp", "proc", "dev", "sys", "bin", "etc"} {
+	for _, d := range []string{"home/user", "build", "packages", "tmp", "proc", "dev", "sys", "bin", "etc"} {
 		if err := os.MkdirAll(filepath.Join(dir, "rootfs", d), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -93,6 +93,7 @@ func run(args []string) error {
 	user := flags.String("user", "", "overrides user")
 	image := flags.String("image", "", "overrides image")
 	profiles := flags.String("profiles", "", "overrides profiles")
+	packages := flags.String("packages", "", "overrides packages")
 	parent := flags.String("cgroup-parent", "", "overrides cgroup_parent")
 	use := flags.String("o", "", "seccomp record: the `folder` to write to; what is there is added to")
 	firstUID := flags.Uint("first-uid", 0, "overrides first_uid")
@@ -103,7 +104,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	for flag, key := range map[*string]*string{socket: &c.Socket, user: &c.User, image: &c.Image, profiles: &c.Profiles, parent: &c.CgroupParent} {
+	for flag, key := range map[*string]*string{socket: &c.Socket, user: &c.User, image: &c.Image, profiles: &c.Profiles, packages: &c.Packages, parent: &c.CgroupParent} {
 		if *flag != "" {
 			*key = *flag
 		}
@@ -284,12 +285,18 @@ func (d *daemon) newBuilder(c *config, initFilter *seccomp.Filter, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
+	packages := ""
+	if c.Packages != "" {
+		if packages, err = filepath.EvalSymlinks(c.Packages); err != nil {
+			return nil, err
+		}
+	}
 	anchors, namespaces, err := openAnchors(anchorFolder(c))
 	if err != nil {
 		return nil, err
 	}
 	b := &builder{
-		cgroups: d.cgroups, root: rootfs, initFilter: initFilter.BPF, recorder: c.recorder, log: log,
+		cgroups: d.cgroups, root: rootfs, packages: packages, initFilter: initFilter.BPF, recorder: c.recorder, log: log,
 		slots:  newSlots(c.FirstUID, c.MaxJails),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
 		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors),

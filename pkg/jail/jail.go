@@ -13,10 +13,11 @@ import (
 
 // Places inside a jail, see docs/languages.md.
 const (
-	WorkDir  = "/home/user"
-	BuildDir = "/build"
-	environ  = "/tmp/.environ"
-	UserID   = 1000 // uid and gid of the program, as the jail numbers them
+	WorkDir     = "/home/user"
+	BuildDir    = "/build"
+	PackagesDir = "/packages"
+	environ     = "/tmp/.environ"
+	UserID      = 1000 // uid and gid of the program, as the jail numbers them
 
 	buildRoot = "/jail" // where PID 1 puts the image together before it pivots
 )
@@ -65,6 +66,7 @@ type Rlimit struct {
 type Spec struct {
 	Root       *os.File // detached mount: the image
 	Dev        *os.File // detached mount: a folder of devices, with an empty folder shm
+	Packages   *os.File // detached mount: what is at PackagesDir, or nil
 	Tmp        Tmpfs    // /tmp and, apart from it, /dev/shm
 	Hostname   string
 	Rlimits    []Rlimit
@@ -107,6 +109,9 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	p.setIDs(0, 0)
 	p.attach(s.Root, buildRoot)
 	p.attach(s.Dev, buildRoot+"/dev")
+	if s.Packages != nil {
+		p.attach(s.Packages, buildRoot+PackagesDir)
+	}
 	options := fmt.Sprintf("mode=1777,size=%d,nr_inodes=%d", s.Tmp.Bytes, s.Tmp.Inodes)
 	p.mount("tmpfs", buildRoot+"/tmp", unix.MS_NOSUID|unix.MS_NODEV, options)
 	p.mount("tmpfs", buildRoot+"/dev/shm", unix.MS_NOSUID|unix.MS_NODEV, options)

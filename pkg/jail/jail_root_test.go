@@ -32,7 +32,7 @@ func image(t testing.TB) string {
 		t.Fatal("busybox is missing: apt-get install busybox-static")
 	}
 	dir := t.TempDir()
-	for _, d := range []string{"home/user", "build", "tmp", "proc", "dev", "sys", "bin", "etc"} {
+	for _, d := range []string{"home/user", "build", "packages", "tmp", "proc", "dev", "sys", "bin", "etc"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -131,6 +131,30 @@ func (b *bench) volume(t testing.TB, j *Jail, readOnly bool) (mount *os.File, pa
 	}
 	t.Cleanup(func() { mount.Close() })
 	return mount, path
+}
+
+// packages is what an operator may have put together without care: writable by all, setuid root, a device.
+func (b *bench) packages(t testing.TB, j *Jail) *os.File {
+	t.Helper()
+	dir := t.TempDir()
+	busybox, err := os.ReadFile(filepath.Join(b.root, "bin/busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(
+		os.WriteFile(filepath.Join(dir, "f"), []byte("text\n"), 0o666), os.Chmod(filepath.Join(dir, "f"), 0o666),
+		os.WriteFile(filepath.Join(dir, "busybox"), busybox, 0o755), os.Chmod(filepath.Join(dir, "busybox"), 0o755|os.ModeSetuid),
+		unix.Mknod(filepath.Join(dir, "null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))), os.Chmod(filepath.Join(dir, "null"), 0o666),
+		os.Chmod(dir, 0o777))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount, err := OpenTree(dir, true, j.UserNS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mount.Close() })
+	return mount
 }
 
 type outcome struct {
@@ -366,6 +390,9 @@ func TestSpecFields(t *testing.T) {
 		func(s *Spec, _ *Job, _ *Jail) { s.Tmp.Bytes = 256 << 10 }).want(t, "262144\n262144\n")
 	b.run(t, "touch /tmp/1 /tmp/2 /tmp/3 /tmp/4 /tmp/5 2>/dev/null; ls /tmp | wc -l",
 		func(s *Spec, _ *Job, _ *Jail) { s.Tmp.Inodes = 5 }).want(t, "4\n")
+	b.run(t, "ls -a /packages", nil).want(t, ".\n..\n")
+	b.run(t, "cat /packages/f; { echo x >/packages/f; } 2>&1; /packages/busybox id -u; grep -o ' /packages ro,nosuid,nodev' /proc/self/mountinfo; { echo >/packages/null; } 2>&1; true", func(s *Spec, _ *Job, j *Jail) { s.Packages = b.packages(t, j) }).
+		want(t, "text\n/bin/sh: can't create /packages/f: Read-only file system\n1000\n /packages ro,nosuid,nodev\n/bin/sh: can't create /packages/null: Permission denied\n")
 	var joined int
 	b.run(t, "echo x", func(s *Spec, _ *Job, _ *Jail) { s.Join = func(pid int) error { joined = pid; return nil } }).want(t, "x\n")
 	if joined <= 2 {

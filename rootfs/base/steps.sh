@@ -36,6 +36,6 @@ ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime
 echo Etc/UTC >/etc/timezone
 rm -f /etc/resolv.conf && : >/etc/resolv.conf
 
-rm -rf /home/* /root/.[!.]* /root/* /build /tmp/* /run/* /var/tmp/*
-mkdir -p /home/user /build /tmp /proc /dev /sys
+rm -rf /home/* /root/.[!.]* /root/* /build /packages /tmp/* /run/* /var/tmp/*
+mkdir -p /home/user /build /packages /tmp /proc /dev /sys
 ldconfig

@@ -20,3 +20,7 @@ func main() {}' >/tmp/probe.go
 
 # go build, for all other programs, finds std compiled: -v names what it compiles.
 [ "$(go build -v $flags -ldflags='-s -w' -o /tmp/probe /tmp/probe.go 2>&1)" = command-line-arguments ]
+
+# Callers type go; gobuild under that name gives it the cache, and the operator's mirror.
+ln -s "$PWD/gobuild" /usr/local/bin/go
+ln -s "$GOROOT/bin/gofmt" /usr/local/bin/gofmt

@@ -1,6 +1,7 @@
 // Command gobuild compiles one Go program to /build/main, as `go build` would, without its 200 ms of looking around.
 //
 //	gobuild MEMORY FILES...    MEMORY: of the job, in bytes
+//	go ARGUMENTS...            under this name it is the go command, with the environment that goBuild gives it
 //
 // A program of one package main that imports only std needs no module and no dependency scan: the compiler and the linker are called
 // directly with std's export data, which the image holds (importcfg). Anything else goes to `go build`: a go.mod, cgo, embedding,
@@ -18,6 +19,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 const (
@@ -32,6 +34,9 @@ const (
 const noDWARF = "-dwarf=false"
 
 func main() {
+	if filepath.Base(os.Args[0]) == "go" {
+		goCommand()
+	}
 	if len(os.Args) < 2 {
 		fatal("usage: gobuild MEMORY FILES...")
 	}
@@ -188,12 +193,8 @@ func tool(path string, args ...string) {
 	os.Exit(1)
 }
 
-// goBuild runs go build with a cache of its own that begins with what the image's holds.
+// goBuild runs go build.
 func goBuild(files []string, p program) {
-	cache := filepath.Join(os.TempDir(), "go-build")
-	if err := seed(cache, filepath.Join(home, "cache")); err != nil {
-		fatal(err)
-	}
 	args := []string{"build", "-o", output, "-gcflags=all=" + noDWARF, "-ldflags=-s -w"}
 	if exists("go.mod") || exists("go.work") {
 		args = append(args, "./"+filepath.Dir(files[0]))
@@ -204,10 +205,10 @@ func goBuild(files []string, p program) {
 			}
 		}
 	}
-	cmd := exec.Command(filepath.Join(os.Getenv("GOROOT"), "bin/go"), args...)
-	cmd.Env = append(os.Environ(), "GOCACHE="+cache, "GOPROXY=off", "GONOSUMDB=*", "GOTMPDIR="+os.TempDir(), "CGO_ENABLED=0")
+	cmd := exec.Command(goTool(), args...)
+	cmd.Env = append(append(os.Environ(), environment()...), "CGO_ENABLED=0")
 	if exists("go.mod") && !exists("vendor/modules.txt") {
-		cmd.Env = append(cmd.Env, "GOFLAGS=-mod=mod") // a go.mod or go.sum may be incomplete
+		cmd.Env = append(cmd.Env, "GOFLAGS=-mod=mod "+writable) // a go.mod or go.sum may be incomplete
 	}
 	if p.cgo {
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
@@ -221,14 +222,61 @@ func goBuild(files []string, p program) {
 	}
 }
 
-// seed makes a writable cache whose entries are links to those of the image. Entries are named by content and never rewritten.
+// goCommand becomes the go command that a shell calls. What is set already stands.
+func goCommand() {
+	for _, v := range append(environment(), "CGO_ENABLED=0", "GOFLAGS=-gcflags=all="+noDWARF+" "+writable) {
+		name, value, _ := strings.Cut(v, "=")
+		if _, set := os.LookupEnv(name); !set {
+			os.Setenv(name, value)
+		}
+	}
+	fatal(syscall.Exec(goTool(), os.Args, os.Environ()))
+}
+
+func goTool() string {
+	root := os.Getenv("GOROOT")
+	if root == "" {
+		root = "/usr/lib/go-1.22"
+	}
+	return filepath.Join(root, "bin/go")
+}
+
+const (
+	// mirror is a GOPROXY in files, if the operator has one (docs/packages.md). Modules come from there into ~/go, which the session keeps.
+	mirror   = "/packages/go"
+	writable = "-modcacherw" // so that a session's files can be deleted
+)
+
+// environment of the go command: a cache that begins with what the image's holds, and modules from the mirror or nowhere. No checksum
+// database can be asked.
+func environment() []string {
+	cache := filepath.Join(os.TempDir(), "go-build")
+	if err := seed(cache, filepath.Join(home, "cache")); err != nil {
+		fatal(err)
+	}
+	proxy := "off"
+	if exists(mirror) {
+		proxy = "file://" + mirror
+	}
+	return []string{"GOCACHE=" + cache, "GOPROXY=" + proxy, "GONOSUMDB=*", "GOTMPDIR=" + os.TempDir(), "GOTOOLCHAIN=local"}
+}
+
+// seed makes a writable cache whose entries are links to those of the image, unless it is there. Entries are named by content and never
+// rewritten.
 func seed(cache, from string) error {
+	if exists(cache) {
+		return nil
+	}
+	half, err := os.MkdirTemp(filepath.Dir(cache), "go-build")
+	if err != nil {
+		return err
+	}
 	shards, err := os.ReadDir(from)
 	if err != nil {
 		return err
 	}
 	for _, s := range shards {
-		if err := os.MkdirAll(filepath.Join(cache, s.Name()), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(half, s.Name()), 0o755); err != nil {
 			return err
 		}
 		entries, err := os.ReadDir(filepath.Join(from, s.Name()))
@@ -236,10 +284,13 @@ func seed(cache, from string) error {
 			return err
 		}
 		for _, e := range entries {
-			if err := os.Symlink(filepath.Join(from, s.Name(), e.Name()), filepath.Join(cache, s.Name(), e.Name())); err != nil {
+			if err := os.Symlink(filepath.Join(from, s.Name(), e.Name()), filepath.Join(half, s.Name(), e.Name())); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	if err := os.Rename(half, cache); err != nil && !exists(cache) {
+		return err
+	}
+	return os.RemoveAll(half) // another go command was first
 }

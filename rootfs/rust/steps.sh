@@ -1,0 +1,3 @@
+# Where cargo looks whatever the working directory is.
+mkdir /.cargo
+mv cargo.toml /.cargo/config.toml
