@@ -20,6 +20,7 @@ const (
 	errUnknownLanguage errCode = "unknown_language"
 	errUnknownVersion  errCode = "unknown_version"
 	errUnauthorized    errCode = "unauthorized"
+	errForbidden       errCode = "forbidden"
 	errNotFound        errCode = "not_found"
 	errMethod          errCode = "method_not_allowed"
 	errTooLarge        errCode = "payload_too_large"
@@ -41,6 +42,7 @@ var httpStatus = map[errCode]int{
 	errUnknownLanguage: http.StatusBadRequest,
 	errUnknownVersion:  http.StatusBadRequest,
 	errUnauthorized:    http.StatusUnauthorized,
+	errForbidden:       http.StatusForbidden,
 	errNotFound:        http.StatusNotFound,
 	errMethod:          http.StatusMethodNotAllowed,
 	errTooLarge:        http.StatusRequestEntityTooLarge,

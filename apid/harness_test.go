@@ -94,7 +94,7 @@ func newTestServer(t testing.TB, tune func(*config)) *testServer {
 func (ts *testServer) makeKey(path string, concurrency int) string {
 	ts.t.Helper()
 	var out bytes.Buffer
-	if err := createKey(path, "test", concurrency, "", &out, io.Discard); err != nil {
+	if err := createKey(path, key{Name: "test", Concurrency: concurrency}, "", &out, io.Discard); err != nil {
 		ts.t.Fatal(err)
 	}
 	return strings.TrimSpace(out.String())

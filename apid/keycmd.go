@@ -26,7 +26,7 @@ const keyPrefix = "rt_live_"
 const minImportedKey = 16
 
 const keysUsage = `usage:
-  apid keys create -name NAME [-concurrency N] [-key KEY] [-file PATH]
+  apid keys create -name NAME [-concurrency N] [-operator] [-key KEY] [-file PATH]
   apid keys list [-file PATH]
   apid keys revoke [-file PATH] ID
 `
@@ -44,6 +44,7 @@ func keysCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) error
 	case "create":
 		name := flags.String("name", "", "what or whom the key is for")
 		concurrency := flags.Int("concurrency", 0, "jobs that the key may run at one time; 0: the server's limit")
+		operator := flags.Bool("operator", false, "the key may also see the metrics of the whole server, as the page /status shows them")
 		given := flags.String("key", "", "take over this key instead of making one, - for standard input (at least 16 characters)")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
@@ -55,7 +56,7 @@ func keysCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) error
 			}
 			*given = strings.TrimSpace(string(line))
 		}
-		return createKey(*path, *name, *concurrency, *given, stdout, stderr)
+		return createKey(*path, key{Name: *name, Concurrency: *concurrency, Operator: *operator}, *given, stdout, stderr)
 	case "list":
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
@@ -76,12 +77,12 @@ func keysCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) error
 }
 
 // createKey prints the new key on stdout, once and alone, so that a script can take it.
-func createKey(path, name string, concurrency int, given string, stdout, stderr io.Writer) error {
+func createKey(path string, k key, given string, stdout, stderr io.Writer) error {
 	switch {
-	case name == "":
+	case k.Name == "":
 		return errors.New("-name is missing")
-	case concurrency < 0:
-		return fmt.Errorf("-concurrency: %d is negative", concurrency)
+	case k.Concurrency < 0:
+		return fmt.Errorf("-concurrency: %d is negative", k.Concurrency)
 	case given != "" && len(given) < minImportedKey:
 		return fmt.Errorf("-key: has %d characters, want at least %d", len(given), minImportedKey)
 	case strings.ContainsFunc(given, func(c rune) bool { return c <= ' ' || c > '~' }):
@@ -92,10 +93,9 @@ func createKey(path, name string, concurrency int, given string, stdout, stderr 
 		token = keyPrefix + rand.Text() // 130 bits
 	}
 	hash := sha256.Sum256([]byte(token))
-	k := &key{
-		ID: "k_" + strings.ToLower(rand.Text()[:10]), Name: name, SHA256: hex.EncodeToString(hash[:]),
-		Created: time.Now().UTC().Truncate(time.Second), Concurrency: concurrency,
-	}
+	k.ID = "k_" + strings.ToLower(rand.Text()[:10])
+	k.SHA256 = hex.EncodeToString(hash[:])
+	k.Created = time.Now().UTC().Truncate(time.Second)
 	err := editKeys(path, func(keys []*key) ([]*key, error) {
 		for _, other := range keys {
 			if other.SHA256 == k.SHA256 && other.Revoked == nil {
@@ -103,7 +103,7 @@ func createKey(path, name string, concurrency int, given string, stdout, stderr 
 				return nil, errUnchanged
 			}
 		}
-		return append(keys, k), nil
+		return append(keys, &k), nil
 	})
 	if errors.Is(err, errUnchanged) {
 		fmt.Fprintf(stderr, "key %s is there already\n", k.ID)
@@ -123,16 +123,19 @@ func listKeys(path string, stdout io.Writer) error {
 		return err
 	}
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tNAME\tCREATED\tCONCURRENCY\tREVOKED")
+	fmt.Fprintln(table, "ID\tNAME\tCREATED\tCONCURRENCY\tOPERATOR\tREVOKED")
 	for _, k := range keys {
-		concurrency, revoked := "-", "-"
+		concurrency, operator, revoked := "-", "-", "-"
 		if k.Concurrency > 0 {
 			concurrency = fmt.Sprint(k.Concurrency)
+		}
+		if k.Operator {
+			operator = "yes"
 		}
 		if k.Revoked != nil {
 			revoked = k.Revoked.Format(time.RFC3339)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Created.Format(time.RFC3339), concurrency, revoked)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Created.Format(time.RFC3339), concurrency, operator, revoked)
 	}
 	return table.Flush()
 }

@@ -26,6 +26,7 @@ type key struct {
 	SHA256      string     `json:"sha256"`
 	Created     time.Time  `json:"created"`
 	Concurrency int        `json:"concurrency,omitempty"` // jobs at one time; 0: the server's limit
+	Operator    bool       `json:"operator,omitempty"`    // may see what concerns all keys: GET /v1/metrics
 	Revoked     *time.Time `json:"revoked,omitempty"`
 
 	hash [sha256.Size]byte

@@ -66,7 +66,7 @@ func TestKeysFollowTheFile(t *testing.T) {
 		t.Error("keys without a file")
 	}
 	add := func(token string) {
-		if err := createKey(path, "x", 2, token, io.Discard, io.Discard); err != nil {
+		if err := createKey(path, key{Name: "x", Concurrency: 2}, token, io.Discard, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 	}

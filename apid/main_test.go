@@ -102,7 +102,7 @@ func checkMetrics(t *testing.T, addr string) {
 	t.Helper()
 	body := scrape(t, addr)
 	for _, line := range []string{
-		`runtools_requests_total{language="python",outcome="OK"} 1`, `runtools_phase_seconds_count{phase="run"} 1`,
+		`runtools_requests_total{language="python",outcome="OK"} 1`, `runtools_phase_seconds_count{language="python",phase="run"} 1`,
 		`runtools_pool_hits_total 7`, `runtools_jails_live 3`, `runtools_pool_ready{template="py/run"} 1`, `runtools_sandboxd_up 1`,
 		`runtools_sessions 1`, `runtools_session_evictions_total 0`, `runtools_queue_length 0`, `runtools_jobs_running 0`, `runtools_keys 1`,
 	} {

@@ -31,9 +31,9 @@ func newMetrics(s *server) *metrics {
 			Name: "runtools_requests_total", Help: "Requests to execute, by language and by status of the run stage or code of the error.",
 		}, []string{"language", "outcome"}),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "runtools_phase_seconds", Help: "Where the time of a carried out request went.",
+			Name: "runtools_phase_seconds", Help: "Where the time of a carried out request went, by language.",
 			Buckets: prometheus.ExponentialBuckets(0.000_05, 3, 15), // 50 us to 4 min
-		}, []string{"phase"}),
+		}, []string{"language", "phase"}),
 		whole: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "runtools_request_seconds", Help: "Time from the headers of a carried out request to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.000_25, 2, 21), // 250 us to 4 min
@@ -98,7 +98,7 @@ func (m *metrics) count(c *call) {
 	m.whole.Observe(time.Since(c.started).Seconds())
 	for _, p := range c.timing.phases() {
 		if p.name != "compile" || p.took > 0 {
-			m.phases.WithLabelValues(p.name).Observe(p.took.Seconds())
+			m.phases.WithLabelValues(c.language, p.name).Observe(p.took.Seconds())
 		}
 	}
 }

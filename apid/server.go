@@ -122,6 +122,7 @@ var routes = []route{
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
 	{path: "/api/v2/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).pistonRuntimes},
 	{path: "/mcp", methods: "POST, OPTIONS", serve: (*server).mcp},
+	{path: "/v1/metrics", methods: "GET, HEAD, OPTIONS", serve: (*server).operatorMetrics},
 	{path: "/openapi.json", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).openAPI},
 	{path: "/healthz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).healthz},
 	{path: "/readyz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).readyz},

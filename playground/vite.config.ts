@@ -12,7 +12,7 @@ export default defineConfig({
     assetsInlineLimit: 0, // data: URLs are not allowed by the pages' policy
     chunkSizeWarningLimit: 1024,
     rollupOptions: {
-      input: ["index.html"],
+      input: ["index.html", "status.html"],
       output: {
         entryFileNames: "assets/[name].js",
         chunkFileNames: "assets/[name].js",

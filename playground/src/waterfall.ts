@@ -8,7 +8,7 @@ const meanings: Record<string, string> = {
   compile: "compiling",
   run: "the program",
   collect: "the last of the output",
-  rest: "network, and what no phase counts",
+  rest: "network, this browser, and what no phase counts",
 };
 
 export function milliseconds(ms: number): string {

@@ -142,3 +142,207 @@ test("errors lead to their line: by click in the output, by F8, in another file;
 async function atLine(page, line) {
   await page.locator("#editor .cm-lineNumbers .cm-activeLineGutter", { hasText: new RegExp(`^${line}$`) }).waitFor();
 }
+
+test("a link holds the program, in a part that no server is told", async () => {
+  const page = await open();
+  await use(page, "ruby", "puts ARGV.inspect, $stdin.read, File.read('notes/ä.txt')\n");
+  await page.fill("#args", "one 'two three'");
+  await page.fill("#stdin", "ünïcode");
+  await page.click("#add");
+  await page.keyboard.type("notes/ä.txt");
+  await page.keyboard.press("Enter");
+  await page.keyboard.insertText("<b>kept</b>");
+  await page.click("#share");
+  await page.locator("#toast", { hasText: "copied" }).waitFor();
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(link, page.url());
+  assert.ok(!server.log().includes("#p="));
+
+  const other = await open({ fragment: `${new URL(link).hash}&key=${key}` });
+  assert.equal(new URL(other.url()).hash, new URL(link).hash, "the key stays in the address, or the program does not");
+  await other.keyboard.press("Control+Enter");
+  await badge(other, "OK");
+  assert.equal((await text(other)).trim(), '["one", "two three"]\nünïcode\n<b>kept</b>');
+  const broken = await open({ fragment: "#p=AAAA" });
+  await broken.locator("#toast", { hasText: "cannot be read" }).waitFor();
+});
+
+test("a session keeps files, shows them, and ends", async () => {
+  const page = await open();
+  await use(page, "bash", 'echo "run $(($(cat count 2>/dev/null || echo 0) + 1))" | tee last; echo $(($(cat count 2>/dev/null || echo 0) + 1)) > count');
+  const runs = async (want) => {
+    await page.keyboard.press("Control+Enter");
+    await page.locator("#output .line", { hasText: want }).waitFor();
+    await badge(page, "OK");
+  };
+  await runs("run 1");
+  await runs("run 1"); // nothing is kept unless it is asked for
+  await page.check("#session");
+  await runs("run 1");
+  await runs("run 2");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#kept button", { hasText: /^last$/ }).click()]);
+  assert.equal(download.suggestedFilename(), "last");
+  await shoot(page, "session");
+  await page.click("#anew");
+  await runs("run 1");
+});
+
+test("the key is asked for once, and a wrong one again; what a program writes is never markup", async () => {
+  const page = await open({ fragment: "" });
+  await use(page, "python", "print('<img src=x onerror=alert(1)><script>alert(2)</script>\\x1b]0;title\\x07 \\x1b[38;2;1;2;3;4mnested')");
+  await page.keyboard.press("Control+Enter");
+  const dialog = page.locator("#key-dialog");
+  await dialog.waitFor();
+  await shoot(page, "key");
+  await page.keyboard.type("rt_live_not_the_key");
+  await page.keyboard.press("Enter");
+  await badge(page, "not run");
+  await dialog.waitFor(); // the server did not accept it
+  assert.match(await dialog.innerText(), /does not accept/);
+  await page.keyboard.type(key);
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "hidden" });
+  await page.keyboard.press("Control+Enter");
+  await badge(page, "OK");
+  assert.equal((await text(page)).trim(), "<img src=x onerror=alert(1)><script>alert(2)</script> nested");
+  assert.equal(await page.locator("#output img, #output script").count(), 0);
+  await page.reload();
+  await page.waitForSelector("html[data-ready=true]");
+  await page.keyboard.press("Control+Enter");
+  await badge(page, "OK");
+  assert.deepEqual(await page.context().cookies(), []);
+  assert.ok(complaints.every((c) => c.includes("401")), complaints.join()); // the browser tells of what was refused
+  complaints = [];
+});
+
+test("dark and light follow the system until the switch says otherwise, and both can be read", async () => {
+  const page = await open({ colorScheme: "dark" });
+  const back = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const dark = await back();
+  await use(page, "bash", "for c in 30 31 32 33 34 35 36 37 90 91 92 93 94 95 96 97; do printf '\\e[%dmcolour %d\\e[0m\\n' $c $c; done; echo plain; echo bad >&2; exit 3");
+  await page.keyboard.press("Control+Enter");
+  await badge(page, "RE");
+  assert.deepEqual(await faint(page), []);
+  await shoot(page, "dark");
+  await page.click("#theme");
+  const light = await back();
+  assert.notEqual(light, dark);
+  assert.deepEqual(await faint(page), []);
+  await shoot(page, "light");
+  await page.reload();
+  assert.equal(await back(), light, "the choice is forgotten");
+  await page.click("#theme");
+  await page.emulateMedia({ colorScheme: "light" });
+  assert.equal(await back(), light, "back at the system's colours it does not follow the system");
+});
+
+/** Texts with less contrast to what is behind them than WCAG's AA wants, 4.5 to 1. */
+function faint(page) {
+  return page.evaluate(() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+      canvas.clearRect(0, 0, 1, 1);
+      canvas.fillStyle = colour;
+      canvas.fillRect(0, 0, 1, 1);
+      return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const luminance = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => sum + weight * (c[i] <= 10 ? c[i] / 3294 : ((c[i] / 255 + 0.055) / 1.055) ** 2.4), 0);
+    const behind = (element) => {
+      for (let e = element; e !== null; e = e.parentElement ?? e.getRootNode().host ?? null) {
+        const c = rgba(getComputedStyle(e).backgroundColor);
+        if (c[3] === 255) return c;
+      }
+      return [255, 255, 255, 255];
+    };
+    const all = [...document.querySelectorAll("body *")].flatMap((e) => (e.shadowRoot ? [...e.shadowRoot.querySelectorAll(".cm-line, .cm-line *, .cm-gutterElement")] : [e]));
+    return all.flatMap((e) => {
+      const own = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.textContent.trim() !== "");
+      if (!own || !e.checkVisibility() || e.matches(":disabled, option, .unseen")) return [];
+      const [a, b] = [luminance(rgba(getComputedStyle(e).color)), luminance(behind(e))].sort((x, y) => y - x);
+      const ratio = (a + 0.05) / (b + 0.05);
+      return ratio < 4.5 ? [`${e.textContent.trim().slice(0, 30)}: ${ratio.toFixed(2)}`] : [];
+    });
+  });
+}
+
+test("on a phone all is in one column, nothing is cut off, and a run works by touch", async () => {
+  const page = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 });
+  await page.tap("#run");
+  await badge(page, "OK");
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it scrolls sideways");
+  const small = await page.locator("button:visible, select:visible, input:not([type=checkbox]):visible").evaluateAll((all) =>
+    all.filter((e) => !e.matches(".place")).map((e) => [e.id || e.textContent, e.getBoundingClientRect()]).filter(([, box]) => box.height < 24 || box.width < 24).map(([name]) => name));
+  assert.deepEqual(small, [], "too small to touch");
+  await shoot(page, "phone");
+  await page.locator("#waterfall").scrollIntoViewIfNeeded();
+  await shoot(page, "phone-results");
+});
+
+test("the status page shows what the server does, to an operator's key", async () => {
+  const page = await open({ file: "status" });
+  await page.locator("#health", { hasText: "serving" }).waitFor();
+  for (const [plot, row] of [["latency", "Python"], ["pools", "python/run"], ["outcomes", "Bash"]]) {
+    await page.locator(`#${plot}`, { hasText: row }).waitFor();
+  }
+  assert.ok((await page.locator("#latency .dot").count()) >= 6 * 4, "there are few latencies");
+  await page.locator(".spark .curve").first().waitFor({ state: "attached" }); // from the second answer on there are curves
+  assert.deepEqual(await faint(page), []);
+  await shoot(page, "status");
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it scrolls sideways");
+  await shoot(page, "status-phone");
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.emulateMedia({ colorScheme: "dark" });
+  assert.deepEqual(await faint(page), []);
+  await shoot(page, "status-dark");
+});
+
+test("everything is reached and worked by keyboard alone", async () => {
+  const page = await open();
+  // Around the page by Tab: each stop has a name and is seen to have the focus. The editor keeps Tab for itself until Escape is pressed.
+  const stops = [];
+  for (let i = 0; i < 40; i++) {
+    const where = await page.evaluate(() => {
+      const e = document.activeElement;
+      if (e === document.body) return "body";
+      const inner = e.shadowRoot?.activeElement ?? e;
+      const name = inner.getAttribute("aria-label") ?? inner.labels?.[0]?.textContent ?? inner.textContent;
+      const style = getComputedStyle(inner);
+      const seen = inner !== e || (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2);
+      return `${e.id || e.role || e.textContent.toLowerCase()}${name.trim() ? "" : " without a name"}${seen ? "" : " without a ring"}`;
+    });
+    if (where === "body" && stops.length > 0) break;
+    if (where !== "body") stops.push(where);
+    if (where === "editor") await page.keyboard.press("Escape");
+    await page.keyboard.press("Tab");
+  }
+  assert.deepEqual(stops, ["language", "run", "sample", "share", "key", "status", "theme", "tab", "add", "rename", "editor", "args", "stdin", "session", "copy", "output"]);
+
+  // A program of two files, renamed and deleted, run and stopped.
+  await page.locator("#add").press("Enter");
+  await page.keyboard.type("a.txt");
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("hello");
+  await page.locator("#tabs [aria-selected=true]").press("F2");
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("b.txt");
+  await page.keyboard.press("Enter");
+  assert.deepEqual(await page.locator("#tabs [role=tab]").allInnerTexts(), ["main.py", "b.txt"]);
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await page.locator("#tabs [aria-selected=true]").innerText(), "main.py");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Control+a");
+  await page.keyboard.press("Delete");
+  await page.keyboard.insertText("print(open('b.txt').read(), flush=True)\nwhile True: pass\n");
+  await page.keyboard.press("Control+Enter");
+  await page.locator("#output .line", { hasText: "hello" }).waitFor();
+  await page.keyboard.press("Control+.");
+  await badge(page, "stopped");
+  page.on("dialog", (question) => void question.accept());
+  await page.locator("#tabs [aria-selected=true]").press("ArrowRight");
+  await page.keyboard.press("Delete");
+  assert.deepEqual(await page.locator("#tabs [role=tab]").allInnerTexts(), ["main.py"]);
+});
