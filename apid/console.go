@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/runtools/runtools/pkg/wire"
 	"golang.org/x/sys/unix"
@@ -17,12 +18,16 @@ import (
 type console struct {
 	events  *stream
 	signals chan wire.Signal
+	killed  atomic.Bool // by a signal of the caller's
 
 	mu    sync.Mutex
 	moved sync.Cond // any change of what follows
 	input []byte    // not in the pipe yet
 	eof   bool      // the caller has no more input
 	over  bool      // the program has ended: whatever comes is dropped
+
+	terminal wire.Terminal // its size, if the program has one
+	master   *os.File      // of it, while the program runs
 
 	pipe [2]*os.File // of stdin, once a job was sent: it outlives a job that sandboxd could not begin
 }
@@ -53,6 +58,12 @@ func (c *console) write(data []byte) {
 const mostSignals = 64
 
 func (c *console) signal(sig unix.Signal) {
+	if sig == unix.SIGKILL {
+		c.killed.Store(true)
+	}
+	if c.key(sig) {
+		return
+	}
 	select {
 	case c.signals <- wire.Signal{Number: int(sig)}:
 	default:
@@ -110,7 +121,7 @@ func (c *console) open() (*os.File, error) {
 			return nil, err
 		}
 		c.pipe = [2]*os.File{r, w}
-		go c.pump(w)
+		go c.pump(w, func() { w.Close() })
 	}
 	fd, err := unix.FcntlInt(c.pipe[0].Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -119,9 +130,9 @@ func (c *console) open() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "stdin"), nil
 }
 
-// pump moves input into the pipe. end makes a write that waits fail.
-func (c *console) pump(w *os.File) {
-	defer w.Close()
+// pump moves input into a pipe or a terminal, whose end makes a write that waits fail.
+func (c *console) pump(w *os.File, atEnd func()) {
+	defer atEnd()
 	for data := c.take(); data != nil; data = c.take() {
 		if _, err := w.Write(data); err != nil {
 			return

@@ -59,6 +59,10 @@ func (s *server) execute(c *call) *apiError {
 		release()
 		return err
 	}
+	if x.plan.terminal != nil {
+		release()
+		return invalidField("pty", "is for GET /v1/execute/ws, where the program can be talked to")
+	}
 	if c.wantsEvents() {
 		return x.stream(release)
 	}
@@ -280,6 +284,9 @@ func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*prepa
 	p := x.plan
 	argv := p.runtime.ExpandArgv(stage, lang.Inputs{Args: p.args, Files: p.names, Memory: limits.memory})
 	base := p.baseEnvironment(stage, limits)
+	if p.terminal != nil && limits == &p.run {
+		base["TERM"] = terminalType
+	}
 	env := maps.Clone(base).change(x.changes)
 	keepEnviron := stage.KeepEnv && x.session != nil
 	if keepEnviron {
@@ -355,6 +362,9 @@ func (x *execution) tellCompiled() {
 // run runs the program.
 func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
 	j.onOutput, j.console = x.onOutput, x.console
+	if x.plan.terminal != nil {
+		j.job.Terminal = x.console.size()
+	}
 	out, err := x.send(ctx, j)
 	if err != nil {
 		return err
@@ -362,6 +372,9 @@ func (x *execution) run(ctx context.Context, j *preparedJob) *apiError {
 	x.metrics.deny(x.call.language, out.result.Violations)
 	x.call.timing.run = time.Duration(out.result.WallNS)
 	x.ran = describe(j.limits, out)
+	if x.console != nil && x.console.killed.Load() && x.ran.status == statusSignal && x.ran.signal == "SIGKILL" {
+		x.ran.message = "died of SIGKILL, which the caller sent"
+	}
 	x.ran.diagnostics = x.plan.diagnose(x.ran.stderr, false)
 	if x.events != nil {
 		x.events.outputEnds()

@@ -31,6 +31,9 @@ type jobOutput struct {
 
 // runJob has sandboxd carry out one job.
 func (s *server) runJob(ctx context.Context, in jobInput) (*jobOutput, error) {
+	if in.job.Terminal != nil {
+		return s.runTerminal(ctx, in)
+	}
 	kill := make(chan wire.Kill, 1)
 	limits := [2]string{wire.LimitStdout, wire.LimitStderr}
 	pipes, err := openStreams(in.outputLimit, func(stream int) {
@@ -79,7 +82,7 @@ func (s *server) runJob(ctx context.Context, in jobInput) (*jobOutput, error) {
 // caller's to close, also when there is an error.
 func (in *jobInput) descriptors(writers []*os.File) (fds []*os.File, environ *os.File, err error) {
 	fds = append(fds, writers...)
-	if in.job.HasStdin = len(in.stdin) > 0 || in.console != nil; in.job.HasStdin {
+	if in.job.HasStdin = (len(in.stdin) > 0 || in.console != nil) && in.job.Terminal == nil; in.job.HasStdin {
 		f, err := in.openStdin()
 		if err != nil {
 			return fds, nil, err

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // capture is what a program wrote to one stream.
@@ -43,7 +46,7 @@ func (c *capture) readAll(r *os.File, onOver func(), onData func([]byte)) error 
 		if before <= c.limit && c.over() {
 			onOver()
 		}
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, unix.EIO) { // EIO: nobody has the terminal any more
 			return nil
 		}
 		if err != nil {

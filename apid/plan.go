@@ -33,6 +33,8 @@ type plan struct {
 	stopOnFailure bool
 	artifacts     []string // patterns; nil: none
 
+	terminal *wire.Terminal // of an interactive program, or nil: it has pipes
+
 	compile, run stageLimits
 	outputLimit  int64
 }
@@ -47,7 +49,7 @@ type stageLimits struct {
 
 // makePlan checks a request against what is installed and allowed.
 func makePlan(q *request, set *lang.Set, limits *limitsConfig) (*plan, *apiError) {
-	p := &plan{stdin: q.stdin, args: q.args, env: q.env, sessionID: q.sessionID, ephemeral: q.ephemeral, explain: q.explain}
+	p := &plan{stdin: q.stdin, args: q.args, env: q.env, sessionID: q.sessionID, ephemeral: q.ephemeral, terminal: q.terminal, explain: q.explain}
 	var err *apiError
 	if p.runtime, err = resolve(set, q); err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // request is the body of POST /v1/execute as it was sent. Byte slices point into the body.
@@ -27,6 +29,8 @@ type request struct {
 	runCPUTime, compileCPUTime         *int64
 	runMemoryLimit, compileMemoryLimit *int64
 	outputLimit                        *int64
+
+	terminal *wire.Terminal // nil: none
 }
 
 type requestFile struct {
@@ -99,6 +103,10 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 	case "tests":
 		if !r.null() {
 			err = q.readTests(r)
+		}
+	case "pty":
+		if !r.null() {
+			err = q.readPTY(r)
 		}
 	case fieldStopOnFailure:
 		if !r.null() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+	"github.com/runtools/runtools/pkg/wire"
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +37,8 @@ type dialect struct {
 type message struct {
 	stdin      []byte
 	stdinClose bool
-	signal     unix.Signal // 0: none
+	signal     unix.Signal   // 0: none
+	resize     wire.Terminal // 0 columns: none
 }
 
 const (
@@ -183,6 +185,9 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 	}
 	x.console = newConsole(x.events, x.plan.stdin)
 	x.plan.stdin = nil
+	if x.plan.terminal != nil {
+		x.console.terminal = *x.plan.terminal
+	}
 	return release, nil
 }
 
@@ -222,6 +227,9 @@ func (x *conversation) obey(m message) {
 	}
 	if m.signal != 0 {
 		x.console.signal(m.signal)
+	}
+	if m.resize.Cols != 0 && x.plan.terminal != nil {
+		x.console.resize(m.resize)
 	}
 }
 
@@ -300,6 +308,33 @@ func appendMessage(b []byte, name string, data []byte) []byte {
 
 func normalEnding(*apiError) (code int, reason string) { return websocket.CloseNormalClosure, "" }
 
+// mostSide bounds a terminal, in characters each way.
+const mostSide = 1000
+
+func (r *jsonReader) terminalSide(path string) (uint16, *apiError) {
+	n, err := r.integer(path)
+	if err == nil && (n < 1 || n > mostSide) {
+		err = invalidField(path, "%d is out of range, want 1 to %d", n, mostSide)
+	}
+	return uint16(n), err
+}
+
+// readPTY reads the size of the terminal that a request wants.
+func (q *request) readPTY(r *jsonReader) *apiError {
+	q.terminal = &wire.Terminal{Cols: 80, Rows: 24}
+	return r.object("pty", func(name string) (err *apiError) {
+		switch name {
+		case "cols":
+			q.terminal.Cols, err = r.terminalSide("pty.cols")
+		case "rows":
+			q.terminal.Rows, err = r.terminalSide("pty.rows")
+		default:
+			err = invalidField("pty."+shownField(name), "unknown field; known are cols, rows")
+		}
+		return err
+	})
+}
+
 // decodeMessage reads one of the caller's messages.
 func decodeMessage(body []byte) (m message, err *apiError) {
 	var kind, encoding, sig string
@@ -321,16 +356,22 @@ func decodeMessage(body []byte) (m message, err *apiError) {
 			return r.stringInto(name, &encoding)
 		case "signal":
 			return r.stringInto(name, &sig)
+		case "cols":
+			m.resize.Cols, err = r.terminalSide(name)
+			return err
+		case "rows":
+			m.resize.Rows, err = r.terminalSide(name)
+			return err
 		}
-		return invalidField(shownField(name), "unknown field of a message; known are type, data, encoding, signal")
+		return invalidField(shownField(name), "unknown field of a message; known are type, data, encoding, signal, cols, rows")
 	})
 	if err != nil {
 		return m, err
 	}
-	wants := map[string][]string{"stdin": {"data"}, "stdin_close": nil, "signal": {"signal"}}
+	wants := map[string][]string{"stdin": {"data"}, "stdin_close": nil, "signal": {"signal"}, "resize": {"cols", "rows"}}
 	needs, known := wants[kind]
 	if !known {
-		return m, invalidField("type", "%s is unknown; known are stdin, stdin_close, signal", shown(kind))
+		return m, invalidField("type", "%s is unknown; known are stdin, stdin_close, signal, resize", shown(kind))
 	}
 	for name := range given {
 		if name != "type" && !slices.Contains(needs, name) && !(name == "encoding" && kind == "stdin") {

@@ -344,5 +344,10 @@ func makeDevices(dir string) error {
 			return err
 		}
 	}
-	return unix.Mkdir(filepath.Join(dir, "shm"), 0o755)
+	for _, folder := range []string{"shm", "pts"} { // where jails mount their own
+		if err := unix.Mkdir(filepath.Join(dir, folder), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }

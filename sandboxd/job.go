@@ -16,6 +16,7 @@ import (
 // job is one request on its way through a jail. This file is the one place where pool, volumes, cgroup and jail meet.
 type job struct {
 	server *server
+	conn   *wire.Conn // to the client
 	req    *wire.Job
 	fds    jobFiles
 
@@ -47,8 +48,11 @@ func sortFiles(j *wire.Job, files []*os.File) (jobFiles, error) {
 	if len(files) != j.Fds() {
 		return jobFiles{}, wire.Errorf(wire.CodeInvalid, "%d descriptors came with a job that needs %d", len(files), j.Fds())
 	}
-	f := jobFiles{all: files, stdout: files[0], stderr: files[1]}
-	rest := files[2:]
+	f := jobFiles{all: files}
+	rest := files
+	if j.Terminal == nil {
+		f.stdout, f.stderr, rest = files[0], files[1], files[2:]
+	}
 	for _, want := range []struct {
 		has  bool
 		into **os.File
@@ -131,8 +135,8 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	if r := j.server.builder.recorder; r != nil {
 		r.job(j.req.Template)
 	}
-	if err := j.ready.jail.Start(j.jailJob()); err != nil {
-		return nil, j.startError(err)
+	if err := j.start(); err != nil {
+		return nil, err
 	}
 	stop := j.watch(kills, before.CPU)
 	if j.signals != nil {
@@ -160,7 +164,7 @@ func (j *job) takeJail() (err error) {
 	if j.apart {
 		j.ready, err = j.server.pools.buildApart(p.template)
 	} else {
-		j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit(), j.req.Owner)
+		j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit(), j.req.Owner, j.req.Terminal != nil)
 	}
 	if err != nil {
 		return j.notBegun(err)

@@ -129,7 +129,7 @@ func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
 
 // take returns a ready jail, or builds one if there is none that can run a job with this memory limit, bytes. owner is "" unless the job may
 // have a jail that served the same owner before.
-func (ps *pools) take(p *pool, memory int64, owner string) (r *readyJail, hit bool, err error) {
+func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *readyJail, hit bool, err error) {
 	by := keptBy{p.template, owner}
 	keeps := ps.builder.keeps(p.template, owner)
 	if keeps {
@@ -141,8 +141,9 @@ func (ps *pools) take(p *pool, memory int64, owner string) (r *readyJail, hit bo
 		}
 	}
 	p.demand.add(int64(monotonic() / time.Second))
-	// Else the loaded runtime would take what the program needs, or all of it.
-	if bytes := p.bytes.Load(); 2*bytes <= memory {
+	// Else the loaded runtime would take what the program needs, or all of it. And one that is to have a terminal starts by itself: it may have
+	// looked at its streams while it was loaded.
+	if bytes := p.bytes.Load(); 2*bytes <= memory && !(terminal && p.template.spec.Parked != nil) {
 		if r := ps.takeReady(p); r != nil {
 			ps.hits.Add(1)
 			if r.loaded {

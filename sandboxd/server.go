@@ -143,7 +143,7 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 		return
 	}
 	kills := make(chan string, 2)
-	j := &job{server: s, req: req, fds: fds, killed: kills}
+	j := &job{server: s, conn: conn, req: req, fds: fds, killed: kills}
 	if req.Signals {
 		j.signals = newSignals()
 	}

@@ -19,6 +19,9 @@ const (
 	environ     = "/tmp/.environ"
 	UserID      = 1000 // uid and gid of the program, as the jail numbers them
 
+	terminals = "/dev/pts" // where a job's terminal is mounted
+	terminal  = terminals + "/0"
+
 	buildRoot = "/jail" // where PID 1 puts the image together before it pivots
 )
 
@@ -268,6 +271,7 @@ type Job struct {
 	Contents  *os.File // or nil without Files
 	Argv      []string
 	Env       []string
+	Terminal  *os.File // detached mount of a devpts with the terminal 0, of which the three streams are, or nil
 	Stdin     *os.File // nil: the jail's own /dev/null
 	Stdout    *os.File
 	Stderr    *os.File
@@ -295,6 +299,10 @@ func (j *Jail) Start(job *Job) error {
 	}
 	j.exec = plan{}
 	j.exec.simple(opChdir, WorkDir, "chdir "+WorkDir)
+	if job.Terminal != nil {
+		// The runner leads a session and has no terminal: the kernel makes this one its own. No ioctl is needed, which its filter would refuse.
+		j.exec.add(step{op: opOpen, s1: cstring(terminal), what: "open " + terminal})
+	}
 	for target, f := range []*os.File{job.Stdin, job.Stdout, job.Stderr} {
 		if f == nil {
 			j.exec.add(step{op: opOpen, a: uint64(target), s1: cstring(os.DevNull), what: "open " + os.DevNull})
@@ -310,6 +318,9 @@ func (j *Jail) Start(job *Job) error {
 	p.attach(job.Workspace, WorkDir)
 	if job.Build != nil {
 		p.attach(job.Build, BuildDir)
+	}
+	if job.Terminal != nil {
+		p.attach(job.Terminal, terminals)
 	}
 	p.add(step{op: opFSIDs, a: UserID, b: UserID, what: "take the file access of the user"})
 	if job.Again {

@@ -519,7 +519,8 @@ static int do_step(const struct zygote_step *s)
 	case ZOP_STDIO:
 		return dup2(fds[s->fd], (int)s->a) < 0 ? -1 : 0;
 	case ZOP_OPEN:
-		return dup2(open(str(s->s1), O_RDONLY | O_NOCTTY | O_CLOEXEC), (int)s->a) < 0 ? -1 : 0;
+		/* Without O_NOCTTY: a terminal, which only Jail.Start names, becomes that of our session. */
+		return dup2(open(str(s->s1), O_RDONLY | O_CLOEXEC), (int)s->a) < 0 ? -1 : 0;
 	case ZOP_KEEP_ONLY:
 		return step_keep_only();
 	case ZOP_RELAY_TO:

@@ -194,6 +194,8 @@ func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*
 type Live struct {
 	Kill    <-chan Kill
 	Signals <-chan Signal // of a job with Signals
+	// Terminal is given the master's side of a job with a Terminal, which it owns, when the job has begun. It blocks and is not polled.
+	Terminal func(master *os.File)
 }
 
 // RunLive is Run for a job that is interactive.
@@ -279,7 +281,7 @@ func (c *Client) exchange(ctx context.Context, req *Request, live *Live, files .
 	}
 	done := make(chan struct{})
 	ended := make(chan struct{})
-	spoke := false
+	spoke, begun := false, false
 	go func() {
 		defer close(ended)
 		kill := live.Kill
@@ -302,10 +304,15 @@ func (c *Client) exchange(ctx context.Context, req *Request, live *Live, files .
 	}()
 	var reply Reply
 	extra, err := conn.Recv(&reply)
+	for err == nil && reply.Terminal != nil && len(extra) == 1 && live.Terminal != nil {
+		live.Terminal(extra[0])
+		reply, begun = Reply{}, true
+		extra, err = conn.Recv(&reply)
+	}
 	close(done)
 	if err != nil {
 		<-ended
-		return nil, contextError(ctx, lostOrAway(err, spoke))
+		return nil, contextError(ctx, lostOrAway(err, spoke || begun))
 	}
 	CloseAll(extra)
 	switch {
@@ -318,7 +325,7 @@ func (c *Client) exchange(ctx context.Context, req *Request, live *Live, files .
 }
 
 // lostOrAway says what became of a request when the connection broke. A reset tells that the server had not read everything: our one
-// packet, if we spoke no more after it.
+// packet, if we spoke no more after it and had no answer yet.
 func lostOrAway(err error, spoke bool) error {
 	switch {
 	case errors.Is(err, unix.ECONNRESET) && !spoke:

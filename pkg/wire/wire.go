@@ -48,11 +48,21 @@ type Job struct {
 	Owner string `json:"owner,omitempty"`
 
 	Explain bool `json:"explain,omitempty"` // Result.Meters is wanted
+	// Terminal gives the program a terminal of its own as standard streams and controlling terminal. None of the three descriptors comes with
+	// such a job; the other end of the terminal goes to the client, in a Reply before the last.
+	Terminal *Terminal `json:"terminal,omitempty"`
+
 	Signals bool `json:"signals,omitempty"` // Request{Signal} may follow
 
 	HasStdin   bool `json:"has_stdin"`   // a descriptor follows; without it stdin is empty
 	HasFiles   bool `json:"has_files"`   // a descriptor follows: the contents of Files
 	HasEnviron bool `json:"has_environ"` // a descriptor follows: receives /tmp/.environ, see docs/languages.md
+}
+
+// Terminal is the size of one, in characters.
+type Terminal struct {
+	Cols uint16 `json:"cols"`
+	Rows uint16 `json:"rows"`
 }
 
 // Volume names a tmpfs that outlives a job. The zero Volume asks for none to be kept: a workspace is then made for the job and
@@ -115,6 +125,8 @@ type Reply struct {
 	Checks []Check  `json:"checks,omitempty"` // of Selftest
 	Error  *Error   `json:"error,omitempty"`
 	IDs    []string `json:"ids,omitempty"`
+
+	Terminal *struct{} `json:"terminal,omitempty"` // a descriptor follows, and later another Reply
 }
 
 // Names of the limit that fired, in Result.Limit and Kill.Limit.
@@ -281,6 +293,9 @@ func (j *Job) validate() error {
 	if j.Owner != "" && !validID(j.Owner) {
 		return fmt.Errorf("job.owner: not an id")
 	}
+	if j.Terminal != nil && j.HasStdin {
+		return fmt.Errorf("job.has_stdin: a job with a terminal reads from it")
+	}
 	if len(j.Files) > MaxFiles {
 		return fmt.Errorf("job.files: %d files, at most %d", len(j.Files), MaxFiles)
 	}
@@ -375,6 +390,9 @@ func validID(id string) bool {
 // Fds counts the descriptors that travel with the job.
 func (j *Job) Fds() int {
 	n := 2
+	if j.Terminal != nil {
+		n = 0
+	}
 	for _, has := range []bool{j.HasStdin, j.HasFiles, j.HasEnviron} {
 		if has {
 			n++
