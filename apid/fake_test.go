@@ -80,7 +80,11 @@ func (f *fakeSandboxd) serve(conn *wire.Conn) {
 		conn.Send(&wire.Reply{IDs: f.list(req.List.After)})
 	case req.Status != nil:
 		f.mu.Lock()
-		status := wire.Status{Selftest: f.selftest, Volumes: len(f.volumes), LiveJails: 3, PoolHits: 7, Templates: []wire.Template{{Name: "py/run", Ready: 1, Size: 2}}}
+		status := wire.Status{Selftest: f.selftest, Volumes: len(f.volumes), LiveJails: 3, PoolHits: 7, Templates: []wire.Template{{Name: "py/run", Ready: 1, Size: 2}},
+			Seccomp: &wire.Seccomp{InForce: "aa", Reloads: 2, Failures: 1, Candidate: "bb", Mode: "shadow", Share: 0.1, Tallies: []wire.Tally{
+				{Template: "py/run", Use: wire.InForce, Jobs: 9, Failed: 3, Denied: 4},
+				{Template: "py/run", Use: "shadow", Jobs: 2, Failed: 1, Killed: 1, Tried: []wire.Tried{{Syscall: "link", Args: `"a", "b"`, Count: 6, Jobs: 1}}},
+			}}}
 		f.mu.Unlock()
 		conn.Send(&wire.Reply{Status: &status})
 	case req.Job != nil:

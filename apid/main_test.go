@@ -105,6 +105,13 @@ func checkMetrics(t *testing.T, addr string) {
 		`runtools_requests_total{language="python",outcome="OK"} 1`, `runtools_phase_seconds_count{language="python",phase="run"} 1`,
 		`runtools_pool_hits_total 7`, `runtools_jails_live 3`, `runtools_pool_ready{template="py/run"} 1`, `runtools_sandboxd_up 1`,
 		`runtools_sessions 1`, `runtools_session_evictions_total 0`, `runtools_queue_length 0`, `runtools_jobs_running 0`, `runtools_keys 1`,
+		`runtools_profiles_info{candidate="bb",in_force="aa",mode="shadow"} 1`, `runtools_profile_reloads_total 2`, `runtools_profile_reload_failures_total 1`,
+		`runtools_profile_jobs_total{language="py",profiles="aa",stage="run",use="in force"} 9`,
+		`runtools_profile_denials_total{language="py",profiles="aa",stage="run",use="in force"} 4`,
+		`runtools_profile_jobs_total{language="py",profiles="bb",stage="run",use="shadow"} 2`,
+		`runtools_profile_jobs_failed_total{language="py",profiles="bb",stage="run",use="shadow"} 1`,
+		`runtools_profile_jobs_killed_total{language="py",profiles="bb",stage="run",use="shadow"} 1`,
+		`runtools_profile_tried_syscalls_total{language="py",profiles="bb",stage="run",syscall="link",use="shadow"} 6`,
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("no %s in\n%s", line, body)

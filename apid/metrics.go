@@ -133,6 +133,7 @@ func (k *sandboxdCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, parkedDesc, reusedDesc, builtDesc, failedDesc, readyDesc, sizeDesc, selfDesc, unheldDesc} {
 		ch <- d
 	}
+	describeProfiles(ch)
 }
 
 // statusWait bounds how long a scrape waits for sandboxd.
@@ -174,6 +175,9 @@ func (k *sandboxdCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, t := range status.Templates {
 		gauge(readyDesc, t.Ready, t.Name)
 		gauge(sizeDesc, t.Size, t.Name)
+	}
+	if status.Seccomp != nil { // nil: an older sandboxd, during an upgrade
+		collectProfiles(ch, status.Seccomp)
 	}
 }
 

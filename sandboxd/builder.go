@@ -28,6 +28,7 @@ const (
 // readyJail is a parked jail and all that belongs to it.
 type readyJail struct {
 	template  *template
+	variant   *variant
 	jail      *jail.Jail
 	leaf      cgroup.Leaf
 	oom       chan struct{} // closed when the kernel runs out of the leaf's memory
@@ -47,19 +48,19 @@ type readyJail struct {
 
 // builder makes jails from templates and destroys them: the one place that brings pkg/jail, pkg/cgroup and volumes together.
 type builder struct {
-	spawner    *jail.Spawner
-	cgroups    cgroup.Parent
-	volumes    *volumes
-	slots      *slots
-	root       string // the image's rootfs
-	packages   string // the operator's mirror, or ""
-	devices    *vault
-	deviceDir  string
-	initFilter []byte
-	recorder   *recorder     // nil: denied calls alone are looked at
-	limits     cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
-	mostJobs   int           // of a compiler's jail
-	log        *slog.Logger
+	spawner   *jail.Spawner
+	cgroups   cgroup.Parent
+	volumes   *volumes
+	slots     *slots
+	root      string // the image's rootfs
+	packages  string // the operator's mirror, or ""
+	devices   *vault
+	deviceDir string
+	policy    atomic.Pointer[policy]
+	recorder  *recorder     // nil: denied calls alone are looked at
+	limits    cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
+	mostJobs  int           // of a compiler's jail
+	log       *slog.Logger
 
 	serial  atomic.Uint64  // names of leaves
 	live    atomic.Int64   // jails that exist
@@ -68,12 +69,18 @@ type builder struct {
 	destroy sync.WaitGroup // jails being destroyed
 }
 
-// build makes one jail and parks it, in these phases. What a failed phase leaves is released.
+// build makes one jail and parks it, under the profiles that hold now.
 func (b *builder) build(t *template) (*readyJail, error) {
-	r := &readyJail{template: t, slot: -1, oom: make(chan struct{})}
+	p := b.policy.Load()
+	return b.buildUnder(t, p, p.pick(t))
+}
+
+// buildUnder makes a jail of a variant in these phases. What a failed phase leaves is released.
+func (b *builder) buildUnder(t *template, p *policy, v *variant) (*readyJail, error) {
+	r := &readyJail{template: t, variant: v, slot: -1, oom: make(chan struct{})}
 	b.live.Add(1)
 	for _, phase := range []func(*readyJail) error{
-		b.reserveIDs, b.makeLeaf, b.spawn, b.makeWorkspace, b.park,
+		b.reserveIDs, b.makeLeaf, b.spawn, b.makeWorkspace, func(r *readyJail) error { return b.park(r, p.init) },
 	} {
 		if err := phase(r); err != nil {
 			b.failed.Add(1)
@@ -84,6 +91,9 @@ func (b *builder) build(t *template) (*readyJail, error) {
 	b.built.Add(1)
 	return r, nil
 }
+
+// current tells whether a jail may still begin a job: no profile of it has changed since it was built.
+func (b *builder) current(r *readyJail) bool { return b.policy.Load().holds(r.template, r.variant) }
 
 func (b *builder) reserveIDs(r *readyJail) (err error) {
 	r.slot, err = b.slots.take()
@@ -112,7 +122,8 @@ func (b *builder) makeWorkspace(r *readyJail) (err error) {
 	return err
 }
 
-func (b *builder) park(r *readyJail) error {
+func (b *builder) park(r *readyJail, initFilter []byte) error {
+	filter := r.variant.filter
 	root, err := jail.OpenTree(b.root, true, r.jail.UserNS())
 	if err != nil {
 		return err
@@ -142,19 +153,19 @@ func (b *builder) park(r *readyJail) error {
 		Tmp:        jail.Tmpfs{Bytes: r.template.spec.TmpBytes, Inodes: r.template.spec.TmpFiles},
 		Hostname:   hostname,
 		Rlimits:    r.template.rlimits(),
-		InitFilter: b.initFilter,
-		Filter:     r.template.filter.BPF,
-		Listen:     r.template.filter.Notifies,
+		InitFilter: initFilter,
+		Filter:     filter.BPF,
+		Listen:     filter.Notifies,
 		Join:       r.leaf.Add,
 	})
-	if err != nil || !r.template.filter.Notifies {
+	if err != nil || !filter.Notifies {
 		return err
 	}
 	listener := seccomp.NewListener(r.jail.Listener())
 	if b.recorder != nil {
-		go b.recorder.answer(listener, r.template.filter, r.template.name, b.log)
+		go b.recorder.answer(listener, filter, r.template.name, b.log)
 	} else {
-		go r.denials.answer(listener, r.template.filter, b.log)
+		go r.denials.answer(listener, r.variant, b.log)
 	}
 	return nil
 }

@@ -170,8 +170,12 @@ func needPackages(c *config) string {
 }
 
 func needProfiles(c *config) string {
-	if _, err := loadInitProfile(c.Profiles); err != nil {
-		return err.Error() + ": set profiles to the folder seccomp-profiles"
+	templates, err := loadTemplates(c)
+	if err != nil {
+		templates = nil // that is needImage's to say; the profiles can be read without
+	}
+	if _, err := loadPolicy(c, templates); err != nil {
+		return err.Error()
 	}
 	return ""
 }

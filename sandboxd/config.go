@@ -45,9 +45,23 @@ type config struct {
 
 	SelftestEvery duration `toml:"selftest_every"`
 
+	Seccomp seccompConfig `toml:"seccomp"`
+
 	recorder *recorder // set by the command seccomp record
 	unpooled bool      // no jail is kept ready; set by the command selftest
 }
+
+// seccompConfig is the table [seccomp]: profiles on trial.
+type seccompConfig struct {
+	Candidate string  `toml:"candidate"` // folder; "" none
+	Mode      string  `toml:"mode"`      // modeShadow or modeCanary
+	Share     float64 `toml:"share"`     // of the jails of each template
+}
+
+const (
+	modeShadow = "shadow" // what the candidate would deny is counted
+	modeCanary = "canary" // what it denies is denied
+)
 
 // duration reads "10m".
 type duration time.Duration
@@ -88,6 +102,8 @@ func defaultConfig() config {
 		Networks:   16,
 
 		SelftestEvery: duration(time.Hour),
+
+		Seccomp: seccompConfig{Mode: modeShadow, Share: 0.1},
 	}
 }
 
@@ -149,6 +165,12 @@ func (c *config) validate() error {
 	}
 	if _, err := parseCPUs(c.PinCPUs); err != nil {
 		return err
+	}
+	if m := c.Seccomp.Mode; m != modeShadow && m != modeCanary {
+		return fmt.Errorf("seccomp.mode is %q, must be %q or %q", m, modeShadow, modeCanary)
+	}
+	if s := c.Seccomp.Share; !(s > 0 && s <= 1) {
+		return fmt.Errorf("seccomp.share is %g, must be above 0, and 1 at most; to end a trial, empty seccomp.candidate", s)
 	}
 	// The kernel takes no quota below 1 ms of its period of 100 ms.
 	if q := c.CPUsPerJob; !(q == 0 || q >= 0.01 && q <= 4096) {

@@ -20,9 +20,12 @@ func TestExampleShowsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range reflect.VisibleFields(reflect.TypeFor[config]()) {
-		if name := key.Tag.Get("toml"); key.IsExported() && !strings.Contains(string(text), "\n"+name+" = ") {
-			t.Errorf("the example does not show %s", name)
+	for _, table := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[seccompConfig]()} {
+		for _, key := range reflect.VisibleFields(table) {
+			name := key.Tag.Get("toml")
+			if key.IsExported() && !strings.Contains(string(text), "\n"+name+" = ") && !strings.Contains(string(text), "\n["+name+"]\n") {
+				t.Errorf("the example does not show %s", name)
+			}
 		}
 	}
 }
@@ -34,6 +37,10 @@ func TestConfigRefuses(t *testing.T) {
 		"bad duration":   {"drain = '10'", "drain"},
 		"out of range":   {"cpu_weight = 0", "cpu_weight is 0, must be 1 to 10000"},
 		"too many jails": {"max_jails = 4097", "max_jails"},
+		"no mode":        {"[seccomp]\nmode = 'log'", `seccomp.mode is "log", must be "shadow" or "canary"`},
+		"no share":       {"[seccomp]\nshare = 0.0", "seccomp.share is 0, must be above 0"},
+		"more than all":  {"[seccomp]\nshare = 10.0", "seccomp.share is 10"},
+		"unknown in it":  {"[seccomp]\ncanary = '/x'", "canary"},
 		"negative quota": {"cpus_per_job = -1.0", "cpus_per_job"},
 	} {
 		path := filepath.Join(t.TempDir(), "c.toml")
@@ -55,6 +62,7 @@ func TestTemplatesOfTheRepository(t *testing.T) {
 	if err != nil || len(paths) == 0 {
 		t.Fatal(paths, err)
 	}
+	templates := map[string]*template{}
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -65,14 +73,14 @@ func TestTemplatesOfTheRepository(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 		for name, spec := range specs {
-			profile, err := findProfile("../seccomp-profiles", spec.Seccomp, filepath.Base(filepath.Dir(path)))
-			if err == nil {
-				_, err = loadFilter(profile, false)
-			}
-			if err != nil {
-				t.Errorf("%s: %s: %v", path, name, err)
-			}
+			folder := filepath.Base(filepath.Dir(path))
+			templates[folder+"/"+name] = &template{name: folder + "/" + name, spec: spec}
 		}
+	}
+	c := defaultConfig()
+	c.Profiles = "../seccomp-profiles"
+	if _, err := loadPolicy(&c, templates); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -101,7 +101,7 @@ func TestEachStepOfABuildFails(t *testing.T) {
 		{"mount tmpfs on /jail/tmp: ", func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.TmpBytes = -1 }},
 		{"mount tmpfs on /jail/dev/shm: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.deviceDir = "/bare" }},
 		{"mount proc on /jail/proc: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "proc") }},
-		{"load seccomp filter: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.initFilter = make([]byte, 8) }},
+		{"load seccomp filter: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.policy.Load().init = make([]byte, 8) }},
 		{"load seccomp filter: ", func(_ *builder, _ *templateSpec, f *seccomp.Filter) { f.BPF = make([]byte, 8) }},
 		{"set rlimit 7: ", func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.OpenFiles = 1 << 40 }},
 		{"park /bin/none: ", parked("/bin/none")},
@@ -144,11 +144,13 @@ type sabotage func(*builder, *templateSpec, *seccomp.Filter)
 func (s sabotage) build(good *builder, t *template) error {
 	b := &builder{
 		spawner: good.spawner, cgroups: good.cgroups, volumes: good.volumes, slots: good.slots, root: good.root,
-		devices: good.devices, deviceDir: good.deviceDir, initFilter: good.initFilter, limits: good.limits, log: good.log,
+		devices: good.devices, deviceDir: good.deviceDir, limits: good.limits, log: good.log,
 	}
 	b.serial.Store(1 << 40) // other names than the good one's
-	filter := *t.filter
-	bad := &template{name: t.name, spec: t.spec, filter: &filter}
+	holds := good.policy.Load()
+	filter := *holds.inForce[t.name].filter
+	bad := &template{name: t.name, spec: t.spec}
+	b.policy.Store(&policy{init: holds.init, inForce: map[string]*variant{t.name: {filter: &filter}}})
 	s(b, &bad.spec, &filter)
 	r, err := b.build(bad)
 	if err == nil {

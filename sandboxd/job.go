@@ -150,6 +150,9 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	j.renewable = exit.Renewable
 	result, err = j.result(exit, err, before.CPU)
 	if result != nil {
+		if !j.apart {
+			j.ready.variant.tally.end(result)
+		}
 		result.CheckoutNS, result.FilesNS = int64(taken-start), int64(max(0, exit.Started-taken))
 		result.ExecAt = int64(exit.Started)
 	}

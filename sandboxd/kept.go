@@ -126,11 +126,16 @@ func (k *kept) put(r *readyJail) (surplus *readyJail) {
 }
 
 // expire returns the jails that nobody has come back for since.
-func (k *kept) expire(since time.Time) (old []*readyJail) {
+func (k *kept) expire(since time.Time) []*readyJail {
+	return k.giveUp(func(r *readyJail) bool { return !r.since.After(since) })
+}
+
+// giveUp returns the jails that are not to wait any longer.
+func (k *kept) giveUp(which func(*readyJail) bool) (old []*readyJail) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.jails = slices.DeleteFunc(k.jails, func(r *readyJail) bool {
-		if r.since.After(since) {
+		if !which(r) {
 			return false
 		}
 		old = append(old, r)

@@ -22,11 +22,12 @@
 // # Start and end
 //
 // start does what its phases say, in order, and on an error undoes those that were done. SIGTERM or SIGINT: no new jobs, running ones
-// may end within `drain`, then everything is undone in reverse. After a crash the kernel ends every jail (their control sockets
+// may end within `drain`, then everything is undone in reverse. SIGHUP: the seccomp profiles are read again (reload.go). After a crash the kernel ends every jail (their control sockets
 // close), and the next start sweeps the cgroups. In both cases the sessions' workspaces stay, and the next start finds them (anchor.go).
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -73,6 +74,7 @@ const usageText = `usage: sandboxd [flags]                        serve jobs
        sandboxd seccomp check|diff|explain|minimise ...
                                                read profiles: sandboxd seccomp -h
        sandboxd seccomp record -o DIR [flags]  serve jobs of trusted programs, and write down which calls they make
+       sandboxd seccomp shadow [flags]         ask the sandboxd that runs what the profiles on trial would deny
 `
 
 func run(args []string) error {
@@ -81,10 +83,10 @@ func run(args []string) error {
 		command, args = args[0], args[1:]
 	}
 	if command == "seccomp" {
-		if len(args) == 0 || args[0] != "record" {
+		if len(args) == 0 || args[0] != "record" && args[0] != "shadow" {
 			return seccompCommand(args, os.Stdout)
 		}
-		command, args = "record", args[1:]
+		command, args = args[0], args[1:]
 	}
 	flags := flag.NewFlagSet("sandboxd", flag.ContinueOnError)
 	flags.Usage = func() { fmt.Fprint(flags.Output(), usageText); flags.PrintDefaults() }
@@ -96,23 +98,28 @@ func run(args []string) error {
 	packages := flags.String("packages", "", "overrides packages")
 	parent := flags.String("cgroup-parent", "", "overrides cgroup_parent")
 	use := flags.String("o", "", "seccomp record: the `folder` to write to; what is there is added to")
+	enough := flags.Uint64("jobs", 300, "seccomp shadow: how many jobs of each language and stage a verdict needs")
 	firstUID := flags.Uint("first-uid", 0, "overrides first_uid")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	c, err := loadConfig(*path)
-	if err != nil {
-		return err
-	}
-	for flag, key := range map[*string]*string{socket: &c.Socket, user: &c.User, image: &c.Image, profiles: &c.Profiles, packages: &c.Packages, parent: &c.CgroupParent} {
-		if *flag != "" {
-			*key = *flag
+	read := func() (config, error) {
+		c, err := loadConfig(*path)
+		if err != nil {
+			return c, err
 		}
+		for flag, key := range map[*string]*string{socket: &c.Socket, user: &c.User, image: &c.Image, profiles: &c.Profiles, packages: &c.Packages, parent: &c.CgroupParent} {
+			if *flag != "" {
+				*key = *flag
+			}
+		}
+		if *firstUID != 0 {
+			c.FirstUID = uint32(min(*firstUID, math.MaxUint32))
+		}
+		return c, c.validate()
 	}
-	if *firstUID != 0 {
-		c.FirstUID = uint32(min(*firstUID, math.MaxUint32))
-	}
-	if err := c.validate(); err != nil {
+	c, err := read()
+	if err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
@@ -129,14 +136,16 @@ func run(args []string) error {
 		return forget(&c)
 	case "selftest":
 		return selftestCommand(&c, os.Stdout)
+	case "shadow":
+		return seccompShadow(c.Socket, max(*enough, 3), os.Stdout)
 	case "record":
 		if info, err := os.Stat(*use); err != nil || !info.IsDir() {
 			return errors.New("seccomp record: -o must name a folder")
 		}
 		c.recorder = &recorder{dir: *use, uses: map[string]*seccomp.Use{}}
-		return errors.Join(serve(&c, slog.New(slog.NewTextHandler(os.Stderr, nil))), c.recorder.write())
+		return errors.Join(serve(&c, read, slog.New(slog.NewTextHandler(os.Stderr, nil))), c.recorder.write())
 	case "serve":
-		return serve(&c, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		return serve(&c, read, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	}
 	return fmt.Errorf("unknown command %q: run sandboxd -h", command)
 }
@@ -153,10 +162,11 @@ func forget(c *config) (err error) {
 
 func anchorFolder(c *config) string { return c.Socket + ".vaults" }
 
-// serve runs until SIGTERM or SIGINT.
-func serve(c *config, log *slog.Logger) error {
-	signals := make(chan os.Signal, 1)
+// serve runs until SIGTERM or SIGINT. On SIGHUP it has read give the configuration again.
+func serve(c *config, read func() (config, error), log *slog.Logger) error {
+	signals, hangups := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
+	signal.Notify(hangups, unix.SIGHUP)
 	if problems := checkHost(c); len(problems) > 0 {
 		return errHost(problems)
 	}
@@ -165,19 +175,25 @@ func serve(c *config, log *slog.Logger) error {
 		return err
 	}
 	go d.server.serve()
-	log.Info("serving", "socket", c.Socket, "templates", len(d.server.pools.all), "cgroup", d.cgroups.Version())
+	ctx, cancel := context.WithCancel(context.Background())
+	var reloader sync.WaitGroup
+	reloader.Go(func() { d.reloadOn(ctx, hangups, read, log) })
+	log.Info("serving", "socket", c.Socket, "templates", len(d.server.pools.all), "cgroup", d.cgroups.Version(), "profiles", d.server.builder.policy.Load().digest)
 	select {
 	case s := <-signals:
 		log.Info("draining", "signal", s.String())
 	case <-d.server.builder.spawner.Dead():
 		err = errors.New("the spawner ended: no jail can be made any more")
 	}
+	cancel()
 	d.server.drain(time.Duration(c.Drain))
+	reloader.Wait()
 	return errors.Join(err, d.close())
 }
 
 // daemon is what start has made. close undoes it in reverse.
 type daemon struct {
+	config  *config // as it was at start
 	server  *server
 	cgroups cgroup.Parent
 	undo    []func() error
@@ -196,7 +212,7 @@ func (d *daemon) onClose(f func() error) { d.undo = append(d.undo, f) }
 
 // start makes everything and begins to fill the pools; serve then accepts. Whatever fails undoes what was done before.
 func start(c *config, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{}
+	d := &daemon{config: c}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -221,7 +237,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 			t.spec.Pool, t.spec.PoolMax = 0, 0
 		}
 	}
-	initFilter, err := loadInitProfile(c.Profiles)
+	profiles, err := loadPolicy(c, templates)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +245,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.onClose(d.cgroups.Delete)
-	b, err := d.newBuilder(c, initFilter, log)
+	b, err := d.newBuilder(c, profiles, log)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +296,7 @@ func (d *daemon) lock(name string) error {
 	return nil
 }
 
-func (d *daemon) newBuilder(c *config, initFilter *seccomp.Filter, log *slog.Logger) (*builder, error) {
+func (d *daemon) newBuilder(c *config, profiles *policy, log *slog.Logger) (*builder, error) {
 	rootfs, err := filepath.EvalSymlinks(filepath.Join(c.Image, "rootfs"))
 	if err != nil {
 		return nil, err
@@ -296,11 +312,12 @@ func (d *daemon) newBuilder(c *config, initFilter *seccomp.Filter, log *slog.Log
 		return nil, err
 	}
 	b := &builder{
-		cgroups: d.cgroups, root: rootfs, packages: packages, initFilter: initFilter.BPF, recorder: c.recorder, log: log,
+		cgroups: d.cgroups, root: rootfs, packages: packages, recorder: c.recorder, log: log,
 		slots:  newSlots(c.FirstUID, c.MaxJails),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
 		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors),
 	}
+	b.policy.Store(profiles)
 	d.onClose(b.volumes.close)
 	if err := b.volumes.adopt(namespaces); err != nil {
 		log.Error("some volumes of an earlier sandboxd are lost", "error", err)

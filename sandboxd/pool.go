@@ -81,6 +81,9 @@ func (ps *pools) fill(ctx context.Context, p *pool) {
 			ps.held.Add(r.bytes)
 			p.bytes.Store(r.bytes)
 			p.ready <- r
+			if !ps.builder.current(r) { // the profiles changed while it was made, perhaps after retire had looked
+				ps.retire(p)
+			}
 			continue
 		}
 		p.stock.Add(-1)
@@ -134,7 +137,7 @@ func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *re
 	keeps := ps.builder.keeps(p.template, owner)
 	if keeps {
 		for r := ps.kept.take(by, memory); r != nil; r = ps.kept.take(by, memory) {
-			if r.jail.Intact() {
+			if r.jail.Intact() && ps.builder.current(r) {
 				return ps.reuse(r), true, nil
 			}
 			ps.destroyKept([]*readyJail{r})
@@ -157,8 +160,10 @@ func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *re
 		}
 	}
 	if keeps {
-		if r := ps.kept.await(by); r != nil {
+		if r := ps.kept.await(by); r != nil && ps.builder.current(r) {
 			return ps.reuse(r), true, nil
+		} else if r != nil {
+			ps.destroyKept([]*readyJail{r})
 		}
 	}
 	ps.misses.Add(1)
@@ -173,6 +178,10 @@ func (ps *pools) takeReady(p *pool) *readyJail {
 		select {
 		case r := <-p.ready:
 			ps.drop(p, r)
+			if !ps.builder.current(r) { // retire is about to get to it
+				ps.builder.destroyLater(r, func() {})
+				continue
+			}
 			if r.jail.Intact() {
 				return r
 			}
@@ -200,6 +209,9 @@ func (ps *pools) giveBack(r *readyJail, after func()) {
 	b := ps.builder
 	b.destroy.Go(func() {
 		err := b.clear(r)
+		if err == nil && !b.current(r) {
+			err = errWornOut
+		}
 		if err == nil {
 			after()
 			after = func() {}
@@ -275,6 +287,24 @@ func (ps *pools) trim(p *pool) {
 			return
 		}
 	}
+}
+
+// retire destroys the ready jails whose profile does not hold any more; the filler makes others.
+func (ps *pools) retire(p *pool) (retired int) {
+	for range len(p.ready) {
+		select {
+		case r := <-p.ready:
+			if ps.builder.current(r) {
+				p.ready <- r // never blocks: it has left the channel, and its place in stock it has kept
+				continue
+			}
+			ps.drop(p, r)
+			ps.builder.destroyLater(r, func() {})
+			retired++
+		default:
+		}
+	}
+	return retired
 }
 
 // close ends the fillers and destroys what they made.

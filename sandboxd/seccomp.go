@@ -11,6 +11,8 @@ const seccompUsage = `usage: sandboxd seccomp check FILE                    is i
        sandboxd seccomp explain FILE [SYSCALL]        who needs a call, who would break without it, what it exposes
        sandboxd seccomp minimise FILE USE...          the smallest profile that allows what was recorded
        sandboxd seccomp record -o DIR [flags]         serve, and record which calls the jobs make; trusted programs only
+       sandboxd seccomp shadow [-config FILE] [-socket S] [-jobs N]
+                                                      what the profiles on trial would deny, asked of the sandboxd that runs
 FILE, A and B are profiles, USE records of seccomp-profiles/use.
 `
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/runtools/runtools/pkg/seccomp"
@@ -24,6 +25,9 @@ func seccompCheck(path string, out io.Writer) error {
 	}
 	grants := p.Grants()
 	fmt.Fprintf(out, "%s: %d rules, %d calls allowed, %d instructions\n", path, len(p.Syscalls), len(grants), len(f.BPF)/8)
+	if !f.Begins() && filepath.Base(path) != initProfile+".json" {
+		fmt.Fprintln(out, "note: sendmsg is denied: no jail can begin without it, sandboxd refuses the profile")
+	}
 	if p.Why == "" {
 		fmt.Fprintln(out, `note: it gives no reasons: add "why" to the profile and to each rule, and calls that are misspelt are refused instead of left out`)
 	}

@@ -33,6 +33,7 @@ func TestSeccompCommands(t *testing.T) {
 		want string
 	}{
 		{[]string{"check", a}, a + ": 2 rules, 3 calls allowed, 12 instructions\n" +
+			"note: sendmsg is denied: no jail can begin without it, sandboxd refuses the profile\n" +
 			"note: shmget is allowed with any arguments: System V shared memory: outlives its processes, within the namespace\n"},
 		{[]string{"check", bad}, bad + ": line 2: syscalls[0]: raed: this libseccomp does not know the call on this machine: correct the name or leave it out"},
 		{[]string{"diff", a, b}, `+ ioctl when arg1 == 0x5401  [exposes every driver behind a descriptor: allow single requests]

@@ -247,10 +247,12 @@ func readCapped(r *os.File, kills chan<- string) []byte {
 	return append([]byte{}, data...)
 }
 
-// buildApart makes a jail that no pool counts, for a job that waits for everybody else's.
+// buildApart makes a jail that no pool counts, for a job that waits for everybody else's. It has the profile in force: what attacks call would
+// tell nothing of a candidate.
 func (ps *pools) buildApart(t *template) (*readyJail, error) {
 	ps.turn <- struct{}{}
-	r, err := ps.builder.build(t)
+	p := ps.builder.policy.Load()
+	r, err := ps.builder.buildUnder(t, p, p.inForce[t.name])
 	<-ps.turn
 	if err != nil {
 		return nil, err

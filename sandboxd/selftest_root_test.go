@@ -49,7 +49,7 @@ func TestSelftestFindsABrokenLayer(t *testing.T) {
 	if s := st.status(); s.Passed || s.Runs != 0 {
 		t.Errorf("before the first run: %+v", s)
 	}
-	filter := td.d.server.pools.all["toy/compile"].template.filter
+	filter := b.policy.Load().inForce["toy/compile"].filter
 	good, cgroups, ids := filter.BPF, b.cgroups, b.slots
 	// return SECCOMP_RET_ALLOW
 	allow := []byte{6, 0, 0, 0, 0, 0, 0xff, 0x7f}

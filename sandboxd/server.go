@@ -34,6 +34,8 @@ type server struct {
 	accepted chan struct{} // closed when serve has returned: no connection comes after that
 	conns    sync.WaitGroup
 
+	reloads reloads
+
 	mu       sync.Mutex
 	draining bool
 	running  map[*job]struct{}
@@ -214,9 +216,10 @@ func (s *server) status() *wire.Status {
 	st := &wire.Status{
 		LiveJails: int(s.builder.live.Load()), Jobs: int(s.pools.jobs.Load()), Volumes: s.volumes.len(),
 		PoolHits: s.pools.hits.Load(), PoolMisses: s.pools.misses.Load(), Parked: s.pools.parked.Load(), Reused: s.pools.reused.Load(),
-		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(),
+		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(), Seccomp: s.builder.policy.Load().status(),
 	}
 	st.Selftest = s.selftest.status()
+	s.reloads.report(st.Seccomp)
 	for name, p := range s.pools.all {
 		st.Templates = append(st.Templates, wire.Template{Name: name, Ready: len(p.ready), Size: int(p.target())})
 	}

@@ -6,17 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/pkg/jail"
-	"github.com/runtools/runtools/pkg/seccomp"
 )
 
 // templateSpec, one entry of a jail.json (docs/languages.md), bounds the jails of one kind. The defaults are in defaultTemplate.
@@ -79,7 +78,7 @@ const poolMax = 32
 type template struct {
 	name   string // "<folder>/<template>"
 	spec   templateSpec
-	filter *seccomp.Filter
+	picked atomic.Uint64 // jails for which policy.pick had a choice
 }
 
 // parseTemplates reads a jail.json strictly.
@@ -146,7 +145,7 @@ func (s *templateSpec) validate() error {
 	return nil
 }
 
-// loadTemplates reads every jail.json of an image and compiles the profiles they name.
+// loadTemplates reads every jail.json of an image.
 func loadTemplates(c *config) (map[string]*template, error) {
 	paths, err := filepath.Glob(filepath.Join(c.Image, "languages", "*", "jail.json"))
 	if err != nil {
@@ -155,7 +154,6 @@ func loadTemplates(c *config) (map[string]*template, error) {
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("%s holds no languages: build an image with `make rootfs`, or set image", c.Image)
 	}
-	filters := map[string]*seccomp.Filter{} // by path
 	templates := map[string]*template{}
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
@@ -168,54 +166,11 @@ func loadTemplates(c *config) (map[string]*template, error) {
 		}
 		folder := filepath.Base(filepath.Dir(path))
 		for name, spec := range specs {
-			profile, err := findProfile(c.Profiles, spec.Seccomp, folder)
-			if err == nil && filters[profile] == nil {
-				filters[profile], err = loadFilter(profile, c.recorder != nil)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: template %q: %w", path, name, err)
-			}
 			full := folder + "/" + name
-			templates[full] = &template{name: full, spec: spec, filter: filters[profile]}
+			templates[full] = &template{name: full, spec: spec}
 		}
 	}
 	return templates, nil
-}
-
-// findProfile returns the file of a template's profile: the one that it names, or the addition of its language if that extends it.
-func findProfile(profiles, name, folder string) (string, error) {
-	if name == "" || name != filepath.Base(name) {
-		return "", fmt.Errorf("seccomp: %q is not the name of a profile", name)
-	}
-	addition := filepath.Join(profiles, folder+".json")
-	extends, err := seccomp.Extends(addition)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if extends == name {
-		return addition, nil
-	}
-	return filepath.Join(profiles, name+".json"), nil
-}
-
-func loadFilter(path string, record bool) (*seccomp.Filter, error) {
-	if !record {
-		return seccomp.Load(path)
-	}
-	p, err := seccomp.Read(path)
-	if err != nil {
-		return nil, err
-	}
-	return p.CompileRecorder()
-}
-
-// loadInitProfile loads the profile of every PID 1.
-func loadInitProfile(profiles string) (*seccomp.Filter, error) {
-	f, err := seccomp.Load(filepath.Join(profiles, initProfile+".json"))
-	if err == nil && f.Notifies {
-		return nil, fmt.Errorf("seccomp: %s.json answers with errors: PID 1 has no listener, it must be killed", initProfile)
-	}
-	return f, err
 }
 
 // rlimits of the program. Memory is never bounded here (RLIMIT_AS): the JVM, V8 and the CLR reserve far more than they use.

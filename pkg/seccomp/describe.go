@@ -12,7 +12,7 @@ const (
 	maxString = 64  // bytes of one string of the caller
 )
 
-// signatures are the arguments of calls that are denied, a letter each:
+// signatures are the arguments of calls that are denied, or that a profile on trial might deny, a letter each:
 //
 //	i number   x bits   p string, a path for the most part   * pointer   f descriptor
 //	a address family   t type of a socket   c flags of clone
@@ -52,6 +52,20 @@ var signatures = map[string]string{
 	"fchmodat": "fpx", "readlinkat": "fp*i", "faccessat": "fpx", "faccessat2": "fpxx", "statx": "fpxx*", "statfs": "p*", "utimensat": "fp*x",
 	"futimesat": "fp*", "utime": "p*", "utimes": "p*", "tkill": "ii", "fork": "", "vfork": "",
 	"shmget": "iix", "semget": "iix", "msgget": "ix", "chown": "pii", "lchown": "pii", "fchown": "fii", "fchownat": "fpiix",
+	"accept": "f**", "accept4": "f**x", "bind": "f*i", "connect": "f*i", "listen": "fi", "shutdown": "fi", "getsockname": "f**", "getpeername": "f**",
+	"getsockopt": "fii**", "dup": "f", "dup2": "ff", "dup3": "ffx", "close_range": "iix", "pipe2": "*x", "lseek": "fii", "readv": "f*i", "writev": "f*i",
+	"pread64": "f*ii", "pwrite64": "f*ii", "fallocate": "fxii", "ftruncate": "fi", "fsync": "f", "fdatasync": "f", "flock": "fx", "fstat": "f*",
+	"fstatfs": "f*", "fchdir": "f", "fchmod": "fx", "getcwd": "*i", "getdents64": "f*i", "openat2": "fp*i", "memfd_create": "px", "umask": "x",
+	"epoll_create1": "x", "epoll_ctl": "fif*", "epoll_wait": "f*ii", "epoll_pwait": "f*ii*i", "eventfd2": "ix", "poll": "*ii", "ppoll": "*i**i",
+	"pselect6": "i*****", "brk": "*", "mmap": "*ixxfi", "munmap": "*i", "mprotect": "*ix", "mremap": "*iix*", "madvise": "*ii", "msync": "*ix", "munlock": "*i",
+	"futex": "*xi**i", "set_robust_list": "*i", "set_tid_address": "*", "arch_prctl": "x*", "prctl": "ixxxx", "getrandom": "*ix", "uname": "*", "sysinfo": "*",
+	"rt_sigaction": "i**i", "rt_sigprocmask": "i**i", "rt_sigreturn": "", "rt_sigpending": "*i", "rt_sigsuspend": "*i", "rt_sigtimedwait": "***i",
+	"rt_sigqueueinfo": "ii*", "sigaltstack": "**", "kill": "ii", "tgkill": "iii", "pause": "", "restart_syscall": "", "alarm": "i", "setitimer": "i**",
+	"nanosleep": "**", "clock_gettime": "i*", "clock_getres": "i*", "clock_nanosleep": "ix**", "gettimeofday": "**", "times": "*",
+	"exit": "i", "exit_group": "i", "wait4": "i*x*", "waitid": "ii*x*", "getrusage": "i*", "setpriority": "iii",
+	"sched_yield": "", "sched_getaffinity": "ii*", "sched_setaffinity": "ii*", "sched_setscheduler": "ii*",
+	"getpid": "", "getppid": "", "gettid": "", "getuid": "", "geteuid": "", "getgid": "", "getegid": "", "getgroups": "i*", "getresuid": "***",
+	"setuid": "i", "setfsuid": "i", "setfsgid": "i", "getpgrp": "", "getpgid": "i", "setpgid": "ii", "getsid": "i", "setsid": "",
 }
 
 var families = map[uint64]string{0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 15: "AF_KEY", 16: "AF_NETLINK", 17: "AF_PACKET",

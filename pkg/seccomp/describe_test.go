@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,6 +16,25 @@ func memory(contents string) func(uint64, []byte) int {
 			return 0
 		}
 		return copy(into, contents[address-0x1000:])
+	}
+}
+
+// What a profile on trial might deny is decoded: every call that a profile of ours allows.
+func TestAllowedCallsHaveSignatures(t *testing.T) {
+	paths, err := filepath.Glob("../../seccomp-profiles/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no profiles", err)
+	}
+	for _, path := range paths {
+		p, err := Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range p.Grants() {
+			if _, ok := signatures[name]; !ok {
+				t.Errorf("%s: %s has no signature", path, name)
+			}
+		}
 	}
 }
 

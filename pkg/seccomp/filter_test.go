@@ -1,7 +1,6 @@
 package seccomp
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -11,48 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run interprets a program of the kernel's BPF machine as far as libseccomp uses it, on a call of x86-64: the action and its data.
-func run(t *testing.T, bpf []byte, nr uint32, args [6]uint64) uint32 {
+// run is verdict on a program that it must understand.
+func run(t *testing.T, program []byte, number uint32, args [6]uint64) uint32 {
 	t.Helper()
-	e := binary.NativeEndian
-	data := e.AppendUint32(nil, nr)
-	data = e.AppendUint32(data, unix.AUDIT_ARCH_X86_64)
-	data = e.AppendUint64(data, 0)
-	for _, a := range args {
-		data = e.AppendUint64(data, a)
+	action, err := verdict(program, number, args)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var acc uint32
-	for pc := 0; ; pc++ {
-		ins := bpf[pc*8:]
-		code, yes, no, k := e.Uint16(ins), int(ins[2]), int(ins[3]), e.Uint32(ins[4:])
-		jump := func(cond bool) {
-			if cond {
-				pc += yes
-			} else {
-				pc += no
-			}
-		}
-		switch code {
-		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
-			acc = e.Uint32(data[k:])
-		case unix.BPF_ALU | unix.BPF_AND | unix.BPF_K:
-			acc &= k
-		case unix.BPF_JMP | unix.BPF_JA:
-			pc += int(k)
-		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
-			jump(acc == k)
-		case unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K:
-			jump(acc > k)
-		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
-			jump(acc >= k)
-		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
-			jump(acc&k != 0)
-		case unix.BPF_RET | unix.BPF_K:
-			return k
-		default:
-			t.Fatalf("instruction %d: unknown code %#x", pc, code)
-		}
-	}
+	return action
 }
 
 // What we answer for a denied call is what the kernel would have answered by the profile alone, and what is allowed or expected never comes

@@ -22,7 +22,8 @@ type Call struct {
 	id     uint64
 	number seccomp.ScmpSyscall
 	args   [6]uint64
-	thread int // its id in our PID namespace
+	native bool // of the ABI x86-64, which x32 shares
+	thread int  // its id in our PID namespace
 }
 
 // Receive waits for the next call. io.EOF: no process with the filter is left; os.ErrClosed: the descriptor was closed.
@@ -60,7 +61,7 @@ func (l *Listener) Receive() (*Call, error) {
 	if recvErr != nil {
 		return nil, recvErr
 	}
-	c := &Call{id: req.ID, number: req.Data.Syscall, thread: int(req.Pid)}
+	c := &Call{id: req.ID, number: req.Data.Syscall, native: req.Data.Arch == seccomp.ArchAMD64, thread: int(req.Pid)}
 	copy(c.args[:], req.Data.Args)
 	return c, nil
 }
@@ -70,7 +71,8 @@ func (l *Listener) Answer(c *Call, errno unix.Errno) error {
 	return l.respond(&seccomp.ScmpNotifResp{ID: c.id, Error: int32(errno)})
 }
 
-// Continue lets the call pass. Only where the programs are trusted: CompileRecorder tells why.
+// Continue lets the call pass. Only where the programs are trusted, or the filter in force has allowed it already: CompileRecorder and
+// CompileShadow tell why.
 func (l *Listener) Continue(c *Call) error {
 	return l.respond(&seccomp.ScmpNotifResp{ID: c.id, Flags: seccomp.NotifRespFlagContinue})
 }

@@ -192,8 +192,48 @@ type Status struct {
 	Reused     uint64     `json:"reused"` // hits whose compiler had served the same owner
 	Built      uint64     `json:"built"`  // jails built since start
 	Failed     uint64     `json:"failed"` // jails that could not be built
+	Seccomp    *Seccomp   `json:"seccomp,omitempty"`
 
 	Selftest *Selftest `json:"selftest,omitempty"` // nil: it is off
+}
+
+// Seccomp is what the seccomp profiles do: those in force, and those on trial.
+type Seccomp struct {
+	InForce  string `json:"in_force"`          // digest of the profiles
+	Loaded   string `json:"loaded"`            // when, for people: RFC 3339
+	Reloads  uint64 `json:"reloads"`           // since start
+	Failures uint64 `json:"failures"`          // reloads that were refused: what was in force before still is
+	Failure  string `json:"failure,omitempty"` // why the last reload was refused; "" if it was not
+
+	Candidate string  `json:"candidate,omitempty"` // digest of the profiles on trial; "" none
+	Mode      string  `json:"mode,omitempty"`      // "shadow" or "canary"
+	Share     float64 `json:"share,omitempty"`     // of the jails
+	Tallies   []Tally `json:"tallies"`
+}
+
+// InForce is the Use of a Tally of profiles that are not on trial.
+const InForce = "in force"
+
+// Tally is what the jobs of one template did under one profile, since that came into use.
+type Tally struct {
+	Template string `json:"template"`
+	Use      string `json:"use"` // InForce, or the Mode
+	Jobs     uint64 `json:"jobs"`
+	Failed   uint64 `json:"failed"` // of these: ended by a signal or with another exit code than 0
+	Killed   uint64 `json:"killed"` // of these: by SIGSYS
+	Denied   uint64 `json:"denied"` // calls: all violations
+
+	// Tried are the calls that the profile on trial denies, or in shadow would deny, and the one in force allows. The most frequent ones are
+	// named, the others are in a last one whose Syscall is OtherSyscalls.
+	Tried []Tried `json:"tried,omitempty"`
+}
+
+// Tried is one call.
+type Tried struct {
+	Syscall string `json:"syscall"`
+	Args    string `json:"args,omitempty"` // of the first, as in Violation: written by the program, never to be trusted
+	Count   uint64 `json:"count"`
+	Jobs    uint64 `json:"jobs"` // that made it; 0: it was made while a runtime was loaded
 }
 
 // Template is one pool of jails.
