@@ -132,7 +132,7 @@ func TestPackages(t *testing.T) {
 	addGem(t, mirror)
 	addFrom(t, "/usr/share/cargo/registry/itoa-*", filepath.Join(mirror, "crates"))
 	addFrom(t, "/usr/share/java/gson.jar", filepath.Join(mirror, "java"))
-	fillMirror(t, mirror, "npm", "is-odd@3.0.1")
+	fillMirror(t, mirror, "npm", "is-odd@3.0.1", "@sindresorhus/is@4.6.0")
 	fillMirror(t, mirror, "go", "github.com/google/uuid@v1.6.0")
 	s, err := startStack("packages", "", fmt.Sprintf("packages = %q", mirror))
 	if err != nil {
@@ -145,7 +145,7 @@ func TestPackages(t *testing.T) {
 	})
 	for name, c := range map[string]struct{ install, language, code, want string }{
 		"python": {"pip install six && pip show six", "python", "import six; print(six.moves.urllib.parse.quote('a b'), six.__file__.split('/')[3])", "a%20b .local\n"},
-		"npm":    {"npm install is-odd && npm ls --depth 9", "javascript", "console.log(require('is-odd')(3))", "true\n"},
+		"npm":    {"npm install is-odd @sindresorhus/is && npm ls --depth 9", "javascript", "console.log(require('is-odd')(3), require('@sindresorhus/is')(3))", "true number\n"},
 		"npm -g": {"npm install -g is-odd", "bash", "ls .local/lib/node_modules", "is-odd\n"},
 		"npm ci": {`echo '{"dependencies": {"is-odd": "^3.0.0"}}' >package.json && npm install --package-lock-only && ! grep 127.0.0.1 package-lock.json && npm ci`,
 			"typescript", "const odd = require('is-odd'); console.log(odd(3) as boolean)", "true\n"},

@@ -32,10 +32,10 @@ const prefixOf = (name) => name.replace(/^@([^/]+)\//, '$1-') + '-';
 function packument(name, registry) {
   const versions = {};
   for (const file of fs.readdirSync(mirror)) {
-    if (!file.startsWith(prefixOf(name)) || !file.endsWith('.tgz')) continue;
+    if (!file.startsWith(prefixOf(name)) || !/^\d.*\.tgz$/.test(file.slice(prefixOf(name).length))) continue;
     const tarball = fs.readFileSync(path.join(mirror, file));
     const found = manifest(tarball);
-    if (found.name !== name) continue; // a-b-1.0.0.tgz may be of a-b, @a/b and a
+    if (found.name !== name) continue; // a-b-1.0.0.tgz may be of a-b and of @a/b
     const integrity = 'sha512-' + createHash('sha512').update(tarball).digest('base64');
     versions[found.version] = { ...found, dist: { tarball: `${registry}${name}/-/${path.basename(name)}-${found.version}.tgz`, integrity } };
   }
