@@ -56,7 +56,7 @@ test-deps:
 
 # Vet, staticcheck, the C file with every warning an error. The repository's own rules are rules_test.go, with their reasons.
 lint: deps
-	$(GO) vet ./...
+	$(GO) vet ./... && $(GO) vet -tags testvm ./sandboxd ./scripts/...
 	$(GO) run $(STATICCHECK) ./...
 	gcc -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fanalyzer -c pkg/jail/zygote.c -o /dev/null
 
@@ -121,14 +121,16 @@ record: all
 # The cgroup v2 half: the same tests in a virtual machine whose kernel has nothing else. Software emulation; minutes.
 test-vm: deps test-deps
 	@mkdir -p bin/vm
-	$(GO) test -c -o bin/vm/ ./pkg/cgroup ./pkg/jail ./sandboxd
+	$(GO) test -c -o bin/vm/ ./pkg/cgroup ./pkg/jail
+	$(GO) test -c -tags testvm -o bin/vm/ ./sandboxd
 	$(GO) test -c -tags testvm -o bin/vm/guest.test ./scripts/test-vm-selftest
+	$(GO) run ./scripts/test-vm-attacks bin/vm/attacks
 	gcc -O2 -static -I rootfs/parked -o bin/vm/toy pkg/jail/testdata/parked.c rootfs/parked/parked.c 2>/dev/null
-	scripts/test-vm -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/sandboxd.test=/test/sandboxd/ \
-		-with seccomp-profiles=/test/seccomp-profiles -- \
-		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ./sandboxd.test -test.run "$(VM_TESTS)"'
+	scripts/test-vm -timeout 900 -memory 2048 -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/sandboxd.test=/test/sandboxd/ \
+		-with seccomp-profiles=/test/seccomp-profiles -with /bin/bash=/bin/bash -with bin/vm/attacks -with sandboxd/testdata=/test/sandboxd/testdata -- \
+		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks ./sandboxd.test -test.run "$(VM_TESTS)"'
 
-VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst
+VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks
 
 # Each decoder of foreign bytes for FUZZTIME.
 fuzz:

@@ -30,26 +30,53 @@ func TestAttacks(t *testing.T) {
 	if err != nil || len(paths) == 0 {
 		t.Fatal("no attacks", err)
 	}
+	var all, parked []*attack
+	for _, path := range paths {
+		a, err := readAttack(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		all = append(all, a)
+		if a.isParked() {
+			parked = append(parked, a)
+		}
+	}
+	t.Run("parked", func(t *testing.T) { attackAll(t, all, true) })
+	// What has no runner is the same twice.
+	t.Run("cold", func(t *testing.T) { attackAll(t, parked, false) })
+}
+
+func readAttack(path string) (*attack, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseAttack(path, data)
+}
+
+// isParked tells whether a program of the attack is taken over by a runtime that was loaded before.
+func (a *attack) isParked() bool {
+	for _, p := range a.programs {
+		if p.language != "c" && p.language != "sh" {
+			return true
+		}
+	}
+	return false
+}
+
+func attackAll(t *testing.T, attacks []*attack, parked bool) {
 	header, err := os.ReadFile("testdata/attack/attack.h")
 	if err != nil {
 		t.Fatal(err)
 	}
-	td := startAttacked(t)
+	td := startAttacked(t, parked)
 	image := fingerprint(t, td)
 	stop := td.watchMemory()
 	turns := make(chan struct{}, parallelAttacks)
 	var first sync.Mutex // one at a time waits for more than one turn
 	t.Run("all", func(t *testing.T) {
-		for _, path := range paths {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := parseAttack(path, data)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
+		for _, a := range attacks {
 			t.Run(a.name, func(t *testing.T) {
 				t.Parallel()
 				n := 1
@@ -78,8 +105,8 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// startAttacked starts a daemon on the real image with small pools and a range of ids that no other daemon of the machine uses.
-func startAttacked(t *testing.T) *testDaemon {
+// startAttacked starts a daemon on the real image with small pools, with or without parked runtimes, and a range of ids that no other daemon of the machine uses.
+func startAttacked(t *testing.T, parked bool) *testDaemon {
 	t.Helper()
 	state := os.Getenv("RUNTOOLS_STATE")
 	if state == "" {
@@ -127,7 +154,7 @@ func startAttacked(t *testing.T) *testDaemon {
 		}
 	}
 	return startDaemon(t, func(c *config) {
-		c.Image, c.FirstUID, c.Packages = dir, uint32(attackedUIDs), carelessPackages(t)
+		c.Image, c.FirstUID, c.Packages, c.Parked = dir, uint32(attackedUIDs), carelessPackages(t), parked
 		c.Networks = 8
 	})
 }
@@ -293,6 +320,8 @@ type attackRun struct {
 	a      *attack
 	header string
 	main   *wire.Job
+
+	compiled string // where the image has the programs in C ready, as NAME-ROLE; empty: they are compiled in a jail
 }
 
 func (r *attackRun) run() {
@@ -359,7 +388,11 @@ func (r *attackRun) prepare(role string) *wire.Job {
 	case "python":
 		job.Template, job.Argv = "python/run", []string{"/usr/bin/python3", "main.py"}
 	case "c", "csharp":
-		return r.compile(job, role, p)
+		if r.compiled == "" {
+			return r.compile(job, role, p)
+		}
+		job.Template, job.Argv = "c/run", []string{r.compiled + r.a.name + "-" + role}
+		return job
 	}
 	name := "main." + map[string]string{"bash": "sh", "sh": "sh", "python": "py"}[p.language]
 	job.Files, job.HasFiles = []wire.File{{Name: name, Size: int64(len(p.source))}}, true

@@ -479,7 +479,7 @@ func TestAttackRaceForAnID(t *testing.T) {
 // CVE-2019-5736, by way of a compile job: what it leaves at /build/main is a link to /proc/self/exe, which is still sandboxd's own binary,
 // on the host's mount, when the runner executes it.
 func TestAttackRuntimeAsProgram(t *testing.T) {
-	td := startAttacked(t)
+	td := startAttacked(t, true)
 	link := &wire.Job{Template: "bash/run", Argv: []string{"/bin/bash", "-c", "ln -s /proc/self/exe /build/main"}, Env: []string{"PATH=/usr/bin:/bin"},
 		Build: wire.Volume{ID: "link", New: true}, Limits: wire.Limits{WallMS: 10_000}}
 	if r := td.runJob(context.Background(), link, nil); r.err != nil || r.Code != 0 {
