@@ -125,13 +125,16 @@ func milliseconds(ns int64) int64 {
 	return (ns + int64(time.Millisecond) - 1) / int64(time.Millisecond)
 }
 
+// compilerWasSilent begins what is shown where a compiler succeeded without a word.
+const compilerWasSilent = "OK ("
+
 // asCompile gives a compile stage its own way of saying that all is well, or not.
 func (a *stageAnswer) asCompile() {
 	switch {
 	case a.status == statusRuntimeError:
 		a.status = statusCompileFailure
 	case a.status == statusOK && len(a.stdout) == 0 && len(a.stderr) == 0:
-		a.stderr = fmt.Appendf(nil, "OK (%.3f sec real)", a.wall.Seconds())
+		a.stderr = fmt.Appendf(nil, compilerWasSilent+"%.3f sec real)", a.wall.Seconds())
 	}
 }
 

@@ -16,7 +16,7 @@ func (s *server) pistonExecute(c *call) *apiError {
 		return err
 	}
 	defer release()
-	q, err := decodePiston(body)
+	q, err := decodePiston(body, false)
 	if err != nil {
 		return err
 	}
@@ -156,8 +156,8 @@ func (s *server) pistonRuntimes(c *call) *apiError {
 }
 
 // decodePiston reads Piston's form of a request. A limit of -1, or one that is not sent, is our default; a higher one than we allow is the
-// highest: Piston's clients do not know ours.
-func decodePiston(body []byte) (*request, *apiError) {
+// highest: Piston's clients do not know ours. A message has a type besides.
+func decodePiston(body []byte, message bool) (*request, *apiError) {
 	q := &request{ephemeral: true}
 	r := &jsonReader{buf: body}
 	seen := map[string]bool{}
@@ -168,6 +168,9 @@ func decodePiston(body []byte) (*request, *apiError) {
 		seen[name] = true
 		if r.null() {
 			return nil
+		}
+		if name == "type" && message {
+			return r.stringInto(name, new(string))
 		}
 		switch name {
 		case "language":

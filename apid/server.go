@@ -120,6 +120,7 @@ var routes = []route{
 	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
 	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
+	{path: "/api/v2/connect", methods: "GET, OPTIONS", serve: (*server).pistonConnect},
 	{path: "/api/v2/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).pistonRuntimes},
 	{path: "/mcp", methods: "POST, OPTIONS", serve: (*server).mcp},
 	{path: "/v1/metrics", methods: "GET, HEAD, OPTIONS", serve: (*server).operatorMetrics},

@@ -183,6 +183,7 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 		release()
 		return nil, err
 	}
+	x.events.emit(eventBegin, beginning(x.plan.runtime))
 	x.console = newConsole(x.events, x.plan.stdin)
 	x.plan.stdin = nil
 	if x.plan.terminal != nil {
@@ -299,6 +300,9 @@ func (s *server) beginInteractive(c *call, body []byte) (*plan, *apiError) {
 
 // appendMessage makes one line of an event.
 func appendMessage(b []byte, name string, data []byte) []byte {
+	if name == eventBegin {
+		return b
+	}
 	b = append(b, `{"type":"`...)
 	b = append(b, name...)
 	b = append(b, `","data":`...)
