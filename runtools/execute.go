@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,6 +29,8 @@ type executeFlags struct {
 	ephemeral bool
 	stream    bool
 
+	interactive bool
+
 	artifacts    []string
 	artifactsDir string
 
@@ -44,7 +47,8 @@ const executeExamples = `  runtools execute --lang python --code 'print(42)'
   runtools execute --lang python --file - < script.py
   runtools execute --lang python --code 'print(input())' --stdin hello
   sort names.txt | runtools execute --file count.rb --stdin -
-  runtools execute --lang bash --code 'export A=1' --session abc-123`
+  runtools execute --lang bash --code 'export A=1' --session abc-123
+  runtools execute --interactive --file game.py`
 
 func (a *app) executeCommand() *cobra.Command {
 	f := new(executeFlags)
@@ -79,6 +83,7 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `NAME=VALUE`, or NAME to pass on its value; repeatable")
 	flags.StringVarP(&f.session, "session", "s", "", "session `ID` to use, made when new: its files and environment persist")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep no session")
+	flags.BoolVarP(&f.interactive, "interactive", "i", false, "talk to the program: it gets runtools' input as it comes and, at a terminal, one of its own")
 	flags.BoolVar(&f.stream, "stream", false, "show output while the program runs")
 	flags.StringArrayVar(&f.artifacts, "artifact", nil, "`PATTERN` of files to get back when the program has ended, repeatable: *.png, 'out/**'")
 	flags.StringVar(&f.artifactsDir, "artifacts-dir", "artifacts", "`FOLDER` where they are written")
@@ -126,7 +131,7 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 		}
 	}
 	status := statusOf(res)
-	if status != 0 && !f.form.json && !f.form.quiet && !f.readsStdin() {
+	if status != 0 && !f.form.json && !f.form.quiet && !f.interactive && !f.readsStdin() {
 		hintUnreadStdin(a.stdin, a.stderr)
 	}
 	if status != 0 {
@@ -137,6 +142,13 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 
 // carryOut runs the program and shows what it did.
 func (a *app) carryOut(ctx context.Context, c *client.Client, f *executeFlags, req *client.Request) (*client.Result, error) {
+	if f.interactive {
+		res, err := a.interact(ctx, c, f.form, req)
+		if err != nil {
+			return nil, err
+		}
+		return res, a.printNotes(f.form, res, nil)
+	}
 	if f.stream {
 		return a.follow(ctx, c, f.form, req)
 	}
@@ -187,6 +199,10 @@ func (f *executeFlags) check(flags *pflag.FlagSet) error {
 		return usagef("no program: give --code CODE or --file FILE (--file - reads standard input)")
 	case f.form.json && f.stream:
 		return usagef("--json and --stream exclude each other: the answer comes at the end")
+	case f.interactive && (f.form.json || f.form.quiet || f.stream || flags.Changed("stdin")):
+		return usagef("--interactive excludes --json, --quiet, --stream and --stdin: the program gets runtools' input, and its output is shown as it comes")
+	case f.interactive && slices.Contains(f.files, "-"):
+		return usagef("--interactive and --file -: runtools' input is for the program")
 	case f.form.json && f.form.quiet:
 		return usagef("--json and --quiet exclude each other")
 	case f.form.explain && f.form.quiet:
