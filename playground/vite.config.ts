@@ -7,6 +7,7 @@ export default defineConfig({
   build: {
     outDir: "../apid/playground",
     emptyOutDir: true,
+    cssCodeSplit: false, // both pages have the same style
     target: ["chrome123", "firefox121", "safari17.5"],
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0, // data: URLs are not allowed by the pages' policy

@@ -19,7 +19,9 @@ export const plain: Look = { colour: "", background: "", bold: false, dim: false
 export type Step = { text: string; look: Look } | "newline" | "return";
 
 // A control sequence: CSI ... letter, OSC ... BEL or ST, or ESC and one character; section 5.4 of ECMA-48.
-const escape = /\x1b(?:\[([0-9:;<=>?]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])/y;
+const escape = /\x1b(?:\[([0-9:;<=>?]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-OQ-WYZ\\`-~])/y;
+/** The beginning of one, as far as the end of the text. */
+const begun = /\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[PX^_][^\x1b]*\x1b?|[ -/]*)$/y;
 /** A sequence whose end has not come after this many characters is none. */
 const longestEscape = 4096;
 
@@ -61,18 +63,18 @@ export class AnsiParser {
         }
         at++;
       } else {
-        escape.lastIndex = at;
+        escape.lastIndex = begun.lastIndex = at;
         const sequence = escape.exec(text);
         if (sequence !== null) {
           if (sequence[2] === "m") {
             this.look = changed(this.look, sequence[1] ?? "");
           }
           at = escape.lastIndex;
-        } else if (text.length - at < longestEscape) {
+        } else if (text.length - at < longestEscape && begun.test(text)) {
           this.held = text.slice(at);
           break;
         } else {
-          at++;
+          at++; // no sequence: what follows is text
         }
       }
     }

@@ -172,6 +172,7 @@ async function run(): Promise<void> {
     runButton.classList.remove("running");
     document.body.classList.remove("running");
     label("Run", runKeys);
+    showResults(); // there may be more to see now
     void session.refresh(names);
   }
 }
@@ -185,6 +186,14 @@ function begin(names: string[]): void {
   document.body.classList.add("running");
   label("Stop", "Esc");
   verdict("", "running", "");
+  showResults();
+}
+
+/** On a phone they are below the program. */
+function showResults(): void {
+  if (matchMedia("(max-width: 760px)").matches) {
+    find("results").scrollIntoView();
+  }
 }
 
 /** A compiler that has nothing to say says "OK", and how long it took. */

@@ -17,8 +17,12 @@ export function element(name: string, className: string, text = ""): HTMLElement
   return e;
 }
 
+/** So many values a curve has room for before it is drawn closer. */
+const fewest = 30;
+
 /** A line of values over time, newest right. The scale begins at 0. */
-export function sparkline(values: number[], most: number): SVGSVGElement {
+export function sparkline(values: number[]): SVGSVGElement {
+  const most = Math.max(values.length, fewest);
   const plot = svg("svg", { viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true", class: "spark" });
   const top = Math.max(...values, 1e-9);
   const points = values.map((v, i) => `${(100 * (most - values.length + i)) / (most - 1)},${23 - (22 * v) / top}`);
@@ -68,11 +72,11 @@ export function onScale(value: number, from: number, to: number): number {
 }
 
 /** A range with a mark in it, on a logarithmic scale. */
-export function range(mark: number, upper: number, from: number, to: number): HTMLElement {
+export function range(mark: number, low: number, high: number, from: number, to: number): HTMLElement {
   const track = element("span", "track");
   const line = element("span", "reach");
-  line.style.left = `${onScale(mark, from, to)}%`;
-  line.style.width = `${onScale(upper, from, to) - onScale(mark, from, to)}%`;
+  line.style.left = `${onScale(low, from, to)}%`;
+  line.style.width = `${onScale(high, from, to) - onScale(low, from, to)}%`;
   const dot = element("span", "dot");
   dot.style.left = `${onScale(mark, from, to)}%`;
   track.append(line, dot);

@@ -37,20 +37,30 @@ export class Snapshot {
   }
 }
 
-/** A histogram: how many were at most as large as each bound. */
-export type Buckets = Map<number, number>;
+/** How many values were at most as large as each bound, and what all values are together. */
+export interface Histogram {
+  buckets: Map<number, number>;
+  count: number;
+  sum: number;
+}
 
-/** The buckets of a histogram, summed up by what `group` makes of their labels. `before` is taken off, for what happened since. */
-export function histograms(now: Snapshot, before: Snapshot | undefined, name: string, group: (labels: Record<string, string>) => string): Map<string, Buckets> {
-  const groups = new Map<string, Buckets>();
+/** The histograms of a name by what `group` makes of their labels, of which none may be made twice. `before` is taken off, for what happened since. */
+export function histograms(now: Snapshot, before: Snapshot | undefined, name: string, group: (labels: Record<string, string>) => string): Map<string, Histogram> {
+  const groups = new Map<string, Histogram>();
+  const of = (labels: Record<string, string>): Histogram => {
+    const key = group(labels);
+    const h = groups.get(key) ?? { buckets: new Map<number, number>(), count: 0, sum: 0 };
+    groups.set(key, h);
+    return h;
+  };
   const add = (snapshot: Snapshot, sign: number): void => {
     for (const { labels, value } of snapshot.all(`${name}_bucket`)) {
       const bound = labels["le"] === "+Inf" ? Infinity : Number(labels["le"]);
-      const key = group(labels);
-      const buckets = groups.get(key) ?? new Map<number, number>();
+      const { buckets } = of(labels);
       buckets.set(bound, (buckets.get(bound) ?? 0) + sign * value);
-      groups.set(key, buckets);
     }
+    snapshot.all(`${name}_count`).forEach(({ labels, value }) => (of(labels).count += sign * value));
+    snapshot.all(`${name}_sum`).forEach(({ labels, value }) => (of(labels).sum += sign * value));
   };
   add(now, 1);
   if (before !== undefined) {
@@ -60,9 +70,9 @@ export function histograms(now: Snapshot, before: Snapshot | undefined, name: st
 }
 
 /** The value below which a share of all lies, as histogram_quantile of Prometheus reads it; undefined if there are none. */
-export function quantile(buckets: Buckets, share: number): number | undefined {
+export function quantile({ buckets, count: all }: Histogram, share: number): number | undefined {
   const steps = [...buckets].sort(([a], [b]) => a - b);
-  const rank = share * (steps.at(-1)?.[1] ?? 0);
+  const rank = share * all;
   if (rank <= 0) {
     return undefined;
   }
@@ -75,5 +85,3 @@ export function quantile(buckets: Buckets, share: number): number | undefined {
   }
   return lower;
 }
-
-export const countOf = (buckets: Buckets): number => buckets.get(Infinity) ?? 0;

@@ -2,7 +2,7 @@
 import { askForKey, storedKey, takeKeyFromAddress } from "./key.ts";
 import { languageNamed } from "./languages.ts";
 import { bars, element, type Part, range, sparkline } from "./plots.ts";
-import { type Buckets, countOf, histograms, quantile, Snapshot } from "./prometheus.ts";
+import { type Histogram, histograms, quantile, Snapshot } from "./prometheus.ts";
 import { theme } from "./theme.ts";
 import { milliseconds } from "./waterfall.ts";
 
@@ -31,7 +31,7 @@ const tiles: [title: string, meaning: string, value: (i: number) => number, show
   ["Running", "requests being carried out", (i) => sum("runtools_jobs_running", i), whole],
   ["Waiting", "requests in the queue", (i) => sum("runtools_queue_length", i), whole],
   ["Jails", "that exist, those in pools included", (i) => sum("runtools_jails_live", i), whole],
-  ["Built for a waiting job", "jobs that found no sandbox ready, a second", (i) => rate("runtools_pool_misses_total", i), (n) => `${n.toFixed(1)} /s`],
+  ["Pool misses", "jobs that found no sandbox ready, a second", (i) => rate("runtools_pool_misses_total", i), (n) => `${n.toFixed(1)} /s`],
   ["Sessions", "held, with their files", (i) => sum("runtools_sessions", i), whole],
   ["Session memory", "of all sessions' files", (i) => sum("runtools_session_bytes", i), mebibytes],
   ["Memory of apid", "resident", (i) => sum("process_resident_memory_bytes", i), mebibytes],
@@ -43,7 +43,7 @@ function drawTiles(): void {
       const tile = element("div", "tile");
       tile.title = meaning;
       const values = history.map((_, i) => value(i));
-      tile.append(element("span", "name", title), element("strong", "", shown(values.at(-1)!)), sparkline(values, kept));
+      tile.append(element("span", "name", title), element("strong", "", shown(values.at(-1)!)), sparkline(values));
       return tile;
     }),
   );
@@ -54,7 +54,7 @@ const phases = ["queue", "checkout", "files", "compile", "run", "collect"];
 function drawLatency(now: Snapshot): void {
   const before = find<HTMLSelectElement>("window").value === "minute" ? history.find((s) => now.at - s.at <= minute) : undefined;
   const all = histograms(now, before, "runtools_phase_seconds", ({ language, phase }) => `${language} ${phase}`);
-  const languages = [...new Set([...all].filter(([, buckets]) => countOf(buckets) > 0).map(([key]) => key.split(" ")[0]!))].sort();
+  const languages = [...new Set([...all].filter(([, h]) => h.count > 0).map(([key]) => key.split(" ")[0]!))].sort();
   if (languages.length === 0) {
     find("latency").replaceChildren(element("p", "hint", "Nothing has run in this time."));
     return;
@@ -65,7 +65,7 @@ function drawLatency(now: Snapshot): void {
   const body = table.appendChild(element("tbody", ""));
   for (const language of languages) {
     const row = body.appendChild(element("tr", ""));
-    const runs = countOf(all.get(`${language} run`) ?? new Map());
+    const runs = all.get(`${language} run`)?.count ?? 0;
     row.append(element("th", "", languageNamed(language).label), element("td", "runs", whole(runs)), ...phases.map((phase) => cell(all.get(`${language} ${phase}`))));
   }
   find("latency").replaceChildren(table);
@@ -74,14 +74,17 @@ function drawLatency(now: Snapshot): void {
 /** The scale of all cells, seconds. */
 const [shortest, longest] = [20e-6, 20];
 
-function cell(buckets: Buckets | undefined): HTMLElement {
+function cell(h: Histogram | undefined): HTMLElement {
   const td = element("td", "");
-  const [median, upper] = buckets === undefined ? [] : [quantile(buckets, 0.5), quantile(buckets, 0.95)];
-  if (median === undefined || upper === undefined) {
+  if (h === undefined || h.count === 0) {
     return td;
   }
-  td.title = `median ${milliseconds(median * 1000)}, 95th percentile ${milliseconds(upper * 1000)}, ${whole(countOf(buckets!))} in all`;
-  td.append(element("span", "figure", milliseconds(median * 1000)), range(median, upper, shortest, longest));
+  const mean = h.sum / h.count;
+  // The range is read from steps, the mean is exact: with few values it may lie beside it.
+  const [low, high] = [quantile(h, 0.1)!, quantile(h, 0.9)!];
+  const figure = milliseconds(mean * 1000);
+  td.title = `mean ${figure}; from ${milliseconds(low * 1000)} to ${milliseconds(high * 1000)} in four of five; ${whole(h.count)} in all`;
+  td.append(element("span", "figure", figure), range(mean, Math.min(low, mean), Math.max(high, mean), shortest, longest));
   return td;
 }
 
@@ -107,7 +110,7 @@ function drawOutcomes(now: Snapshot): void {
   find("outcomes").replaceChildren(
     bars(
       [...rows].sort().map(([language, parts]) => ({
-        label: language === "" ? "refused unread" : languageNamed(language).label,
+        label: language === "" ? "refused" : languageNamed(language).label,
         figure: whole(parts.reduce((all, p) => all + p.value, 0)),
         parts: parts.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind)),
       })),

@@ -29,7 +29,7 @@ afterEach(async () => {
 });
 
 /** A fresh browser's page: no key but that of the link, no draft. */
-async function open({ fragment = `#key=${key}`, file = "", ...settings } = {}) {
+async function open({ file = "", fragment = new URL(server.link).hash, ...settings } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", ...settings });
   contexts.push(context);
   context.setDefaultTimeout(hang);
@@ -107,6 +107,17 @@ test("output is there before the end, stdout and stderr are told apart, and Esca
   for (const giveUp = Date.now() + hang; !/outcome=gone/.test(server.log()); await page.waitForTimeout(50)) {
     assert.ok(Date.now() < giveUp, `no hang-up in the log:\n${server.log()}`);
   }
+});
+
+test("output is shown as a terminal would: colours over parts, lines that are written over, and no more than a browser can take", async () => {
+  const page = await open();
+  await use(page, "bash", `printf '10%%\\r50%%\\r100%%\\r\\n\\e[3'; sleep 0.2; printf '8;5;196mred\\e[0m \\e[2Jplain\\a\\n\\e[\\n'; yes ${"x".repeat(400)} | head -c 5000000`);
+  await page.keyboard.press("Control+Enter");
+  await badge(page, "OK");
+  await page.locator("#output .of-note", { hasText: /more characters are not shown/ }).waitFor();
+  const lines = await page.locator("#output .line").evaluateAll((all) => all.slice(0, 4).map((l) => l.textContent));
+  assert.deepEqual(lines, ["100%", "red plain", "[", "x".repeat(400)]);
+  assert.equal(await page.locator("#output span", { hasText: "red" }).first().evaluate((s) => getComputedStyle(s).color), "rgb(255, 0, 0)");
 });
 
 test("errors lead to their line: by click in the output, by F8, in another file; and are marked in the editor", async () => {
@@ -269,6 +280,8 @@ test("on a phone all is in one column, nothing is cut off, and a run works by to
   const page = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 });
   await page.tap("#run");
   await badge(page, "OK");
+  const { y } = await page.locator("#output").boundingBox();
+  assert.ok(y > 0 && y < 400, `the output is at ${y}, out of sight`);
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it scrolls sideways");
   const small = await page.locator("button:visible, select:visible, input:not([type=checkbox]):visible").evaluateAll((all) =>
     all.filter((e) => !e.matches(".place")).map((e) => [e.id || e.textContent, e.getBoundingClientRect()]).filter(([, box]) => box.height < 24 || box.width < 24).map(([name]) => name));
@@ -279,9 +292,14 @@ test("on a phone all is in one column, nothing is cut off, and a run works by to
 });
 
 test("the status page shows what the server does, to an operator's key", async () => {
+  const runs = await open();
+  await use(runs, "python", "import os\ntry:\n    os.chroot('/tmp')\nexcept OSError as error:\n    print(error)\n");
+  await runs.keyboard.press("Control+Enter");
+  await badge(runs, "OK");
+  await runs.locator("#output .of-note", { hasText: "denied: chroot" }).waitFor();
   const page = await open({ file: "status" });
   await page.locator("#health", { hasText: "serving" }).waitFor();
-  for (const [plot, row] of [["latency", "Python"], ["pools", "python/run"], ["outcomes", "Bash"]]) {
+  for (const [plot, row] of [["latency", "Python"], ["pools", "python/run"], ["outcomes", "Bash"], ["denied", "chroot"]]) {
     await page.locator(`#${plot}`, { hasText: row }).waitFor();
   }
   assert.ok((await page.locator("#latency .dot").count()) >= 6 * 4, "there are few latencies");

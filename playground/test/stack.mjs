@@ -36,6 +36,7 @@ export async function serve() {
   }
   return {
     url: `http://${address}/`,
+    link: /In a browser: (\S+)/.exec(log)[1], // what people are told to open
     log: () => log,
     stop: async () => {
       server.kill("SIGTERM");
