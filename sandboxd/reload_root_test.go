@@ -253,7 +253,7 @@ func TestReloadRefuses(t *testing.T) {
 // In shadow a candidate denies nothing, allows nothing, and what it would deny is counted.
 func TestShadow(t *testing.T) {
 	candidate := profilesWith(t, func(p *seccomp.Profile) {
-		without("symlink")(p)
+		without("symlink", "umask")(p)
 		asAllowed("chroot", "sethostname")(p)
 	})
 	td := startDaemon(t, func(c *config) { c.Seccomp = seccompConfig{candidate, modeShadow, 1} })
@@ -277,12 +277,19 @@ func TestShadow(t *testing.T) {
 			t.Errorf("%+v", inForce)
 		}
 	}
+	// A flood is held up, not cut off.
+	if r := td.run("i=0; while [ $i -lt 1300 ]; do umask 027; i=$((i+1)); done; umask", func(j *wire.Job) { j.Template = "toy/compile" }); r.err != nil || r.stdout != "0027\n" {
+		t.Errorf("%v %+v %q %q", r.err, r.Result, r.stdout, r.stderr)
+	}
+	if got := td.tally("toy/compile", modeShadow).Tried; len(got) != 1 || got[0].Syscall != "umask" || got[0].Count < 1300 || got[0].Jobs != 1 {
+		t.Errorf("%+v", got)
+	}
 	s := td.seccomp()
 	if s.Mode != modeShadow || s.Candidate == "" || s.Share != 1 {
 		t.Errorf("%+v", s)
 	}
 	var out strings.Builder
-	if err := seccompShadow(td.config.Socket, 3, &out); err == nil || !strings.Contains(err.Error(), "not safe to promote: the candidate denies what jobs use: toy/cold symlink, toy/run symlink") ||
+	if err := seccompShadow(td.config.Socket, 3, &out); err == nil || !strings.Contains(err.Error(), "not safe to promote: the candidate denies what jobs use: toy/cold symlink, toy/compile umask, toy/run symlink") ||
 		!strings.Contains(out.String(), `  symlink("a", "b"): 4 calls, in 2 jobs`) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
