@@ -16,6 +16,7 @@ import (
 type denials struct {
 	mu    sync.Mutex
 	job   int    // begun until now; 0: what a runtime tries while it is loaded is not the job's
+	proof bool   // and yet it is remembered: the jail is there to prove its profile
 	total uint64 // since the job began
 	kinds []wire.Violation
 	other uint64 // calls that are in none of kinds
@@ -93,12 +94,12 @@ func (d *denials) try(l *seccomp.Listener, c *seccomp.Call, t *tally) (delay tim
 func (d *denials) note(l *seccomp.Listener, c *seccomp.Call) (delay time.Duration) {
 	d.mu.Lock()
 	d.total++
-	job, total := d.job, d.total
+	job, total, kept := d.job, d.total, d.job > 0 || d.proof
 	d.mu.Unlock()
 	if total > denialsAtOnce {
 		delay = min(time.Duration(total-denialsAtOnce)*delayStep, maxDelay)
 	}
-	if job == 0 {
+	if !kept {
 		return delay
 	}
 	v := wire.Violation{Syscall: c.Name()}
@@ -139,6 +140,13 @@ func (d *denials) begin() {
 	d.total, d.kinds, d.other = 0, nil, 0
 	d.tries = 0
 	clear(d.tried)
+}
+
+// prove has what is denied before the first job remembered.
+func (d *denials) prove() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.proof = true
 }
 
 // list returns what the job did until now.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -124,12 +125,18 @@ func (ps *pools) prove(ctx context.Context, next, before *policy) error {
 	return nil
 }
 
-func (ps *pools) proveOne(ctx context.Context, t *template, next *policy, v *variant) error {
+func (ps *pools) proveOne(ctx context.Context, t *template, next *policy, v *variant) (err error) {
 	r, err := ps.builder.buildUnder(t, next, v)
 	if err != nil {
 		return err
 	}
 	defer ps.builder.release(r)
+	r.denials.prove()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w%s", err, deniedText(r.denials.list()))
+		}
+	}()
 	// Whatever waits in it for ever, or while we are to end, is killed.
 	ctx, cancel := context.WithTimeout(ctx, loadPatience)
 	defer cancel()
@@ -141,6 +148,18 @@ func (ps *pools) proveOne(ctx context.Context, t *template, next *policy, v *var
 	ps.load <- struct{}{}
 	defer func() { <-ps.load }()
 	return ps.builder.load(r)
+}
+
+// deniedText names the calls that were denied.
+func deniedText(list []wire.Violation) string {
+	var words []string
+	for _, v := range list {
+		words = append(words, v.Syscall+"("+v.Args+")")
+	}
+	if words == nil {
+		return ""
+	}
+	return "; denied until then: " + strings.Join(words, ", ")
 }
 
 // proveExec brings a job as far as exec, of what is no program: which calls would be next depends on the program.
