@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/pkg/cgroup"
 	"github.com/runtools/runtools/pkg/jail"
@@ -48,19 +45,18 @@ type readyJail struct {
 
 // builder makes jails from templates and destroys them: the one place that brings pkg/jail, pkg/cgroup and volumes together.
 type builder struct {
-	spawner   *jail.Spawner
-	cgroups   cgroup.Parent
-	volumes   *volumes
-	slots     *slots
-	root      string // the image's rootfs
-	packages  string // the operator's mirror, or ""
-	devices   *vault
-	deviceDir string
-	policy    atomic.Pointer[policy]
-	recorder  *recorder     // nil: denied calls alone are looked at
-	limits    cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
-	mostJobs  int           // of a compiler's jail
-	log       *slog.Logger
+	spawner  *jail.Spawner
+	cgroups  cgroup.Parent
+	volumes  *volumes
+	slots    *slots
+	root     string // the image's rootfs
+	packages string // the operator's mirror, or ""
+	devices  *deviceFolders
+	policy   atomic.Pointer[policy]
+	recorder *recorder     // nil: denied calls alone are looked at
+	limits   cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
+	mostJobs int           // of a compiler's jail
+	log      *slog.Logger
 
 	serial  atomic.Uint64  // names of leaves
 	live    atomic.Int64   // jails that exist
@@ -129,11 +125,7 @@ func (b *builder) park(r *readyJail, initFilter []byte) error {
 		return err
 	}
 	defer root.Close()
-	var dev *os.File
-	err = b.devices.do(func() error {
-		dev, err = jail.OpenDevices(b.deviceDir, r.jail.UserNS())
-		return err
-	})
+	dev, err := b.devices.open(r.slot, r.jail.UserNS())
 	if err != nil {
 		return err
 	}
@@ -318,47 +310,4 @@ func (s *slots) put(slot int) {
 
 func (s *slots) ids(slot int) jail.IDs {
 	return jail.IDs{First: s.first + uint32(slot)*idsPerJail, Count: idsPerJail}
-}
-
-// device is one character device node.
-type device struct {
-	name         string
-	major, minor uint32
-}
-
-// devices of a jail, with the numbers of the kernel's admin-guide/devices.txt. Nothing among them holds state.
-var devices = []device{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}
-
-// deviceLinks are what programs expect beside them.
-var deviceLinks = map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
-
-// makeDevices fills the folder that every jail's /dev is a read-only clone of. It runs on the vault's thread: the nodes exist
-// in no namespace of the host.
-func makeDevices(dir string) error {
-	if err := unix.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	if err := unix.Mount("dev", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=64k"); err != nil {
-		return fmt.Errorf("mount: %w", err)
-	}
-	for _, d := range devices {
-		path := filepath.Join(dir, d.name)
-		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
-			return fmt.Errorf("mknod %s: %w", path, err)
-		}
-		if err := unix.Chmod(path, 0o666); err != nil { // whatever our umask is
-			return err
-		}
-	}
-	for name, target := range deviceLinks {
-		if err := unix.Symlink(target, filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	for _, folder := range []string{"shm", "pts"} { // where jails mount their own
-		if err := unix.Mkdir(filepath.Join(dir, folder), 0o755); err != nil {
-			return err
-		}
-	}
-	return nil
 }

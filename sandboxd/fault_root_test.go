@@ -75,7 +75,7 @@ func TestEachStepOfABuildFails(t *testing.T) {
 	})
 	good := td.d.server.builder
 	template := td.d.server.pools.all["toy/cold"].template
-	if err := good.devices.do(func() error {
+	if err := good.devices.vault.do(func() error {
 		return errors.Join(unix.Mkdir("/bare", 0o755), unix.Mount("bare", "/bare", "tmpfs", 0, ""))
 	}); err != nil {
 		t.Fatal(err)
@@ -95,11 +95,11 @@ func TestEachStepOfABuildFails(t *testing.T) {
 		{"uid_map", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.slots = newSlots(0xffffff00, 1) }},
 		{"max_volumes 0 reached", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.volumes = noRoom }},
 		{"open_tree /none", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = "/none" }},
-		{"open_tree /none", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.deviceDir = "/none" }},
+		{"open_tree /none", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.devices = devicesAt(b, "/none") }},
 		{"attach /jail/dev: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "dev") }},
 		{"mount tmpfs on /jail/tmp: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "tmp") }},
 		{"mount tmpfs on /jail/tmp: ", func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.TmpBytes = -1 }},
-		{"mount tmpfs on /jail/dev/shm: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.deviceDir = "/bare" }},
+		{"mount tmpfs on /jail/dev/shm: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.devices = devicesAt(b, "/bare") }},
 		{"mount proc on /jail/proc: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "proc") }},
 		{"load seccomp filter: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.policy.Load().init = make([]byte, 8) }},
 		{"load seccomp filter: ", func(_ *builder, _ *templateSpec, f *seccomp.Filter) { f.BPF = make([]byte, 8) }},
@@ -138,13 +138,18 @@ func TestEachStepOfABuildFails(t *testing.T) {
 	}
 }
 
+// devicesAt has every jail get the same folder, as it is.
+func devicesAt(b *builder, path string) *deviceFolders {
+	return &deviceFolders{b.devices.vault, func(int) string { return path }, map[string]bool{path: true}}
+}
+
 // sabotage spoils a copy of what a jail is built from.
 type sabotage func(*builder, *templateSpec, *seccomp.Filter)
 
 func (s sabotage) build(good *builder, t *template) error {
 	b := &builder{
 		spawner: good.spawner, cgroups: good.cgroups, volumes: good.volumes, slots: good.slots, root: good.root,
-		devices: good.devices, deviceDir: good.deviceDir, limits: good.limits, log: good.log,
+		devices: good.devices, limits: good.limits, log: good.log,
 	}
 	b.serial.Store(1 << 40) // other names than the good one's
 	holds := good.policy.Load()

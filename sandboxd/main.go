@@ -322,14 +322,10 @@ func (d *daemon) newBuilder(c *config, profiles *policy, log *slog.Logger) (*bui
 	if err := b.volumes.adopt(namespaces); err != nil {
 		log.Error("some volumes of an earlier sandboxd are lost", "error", err)
 	}
-	if b.devices, err = newVault(enterEmptyMountNamespace); err != nil {
+	if b.devices, err = newDeviceFolders(); err != nil {
 		return nil, err
 	}
-	d.onClose(func() error { b.devices.close(); return nil })
-	b.deviceDir = "/dev"
-	if err := b.devices.do(func() error { return makeDevices(b.deviceDir) }); err != nil {
-		return nil, fmt.Errorf("devices: %w", err)
-	}
+	d.onClose(func() error { b.devices.vault.close(); return nil })
 	if b.spawner, err = jail.Start(c.Networks); err != nil {
 		return nil, err
 	}
