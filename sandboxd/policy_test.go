@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,5 +141,14 @@ func wantPacket(t *testing.T, reply *wire.Reply) {
 	}
 	if len(body) > wire.MaxPacket {
 		t.Errorf("%d bytes, a packet has %d", len(body), wire.MaxPacket)
+	}
+}
+
+// What a reload does not take in is named, so that nobody believes that it holds.
+func TestReloadNamesWhatItLeaves(t *testing.T) {
+	before, now := defaultConfig(), defaultConfig()
+	now.Profiles, now.Seccomp.Candidate, now.Drain, now.Parked = "/x", "/y", 0, false
+	if got := changed(&before, &now); !slices.Equal(got, []string{"parked", "drain"}) {
+		t.Errorf("got %v", got)
 	}
 }
