@@ -399,6 +399,9 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	r := &wire.Result{
 		Violations: j.ready.denials.list(), Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
 	}
+	if !j.apart {
+		j.server.denied.add(j.req.Template, r.Violations)
+	}
 	switch {
 	case waitErr != nil && limit == "":
 		// PID 1 died and none of us killed it: the kernel did, for want of memory on the host.

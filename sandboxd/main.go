@@ -70,6 +70,7 @@ func main() {
 const usageText = `usage: sandboxd [flags]                        serve jobs
        sandboxd check [flags]                  say what this host lacks, if anything
        sandboxd selftest [flags]               attack the sandbox from inside: that of the sandboxd which serves, or one for the moment
+       sandboxd top [-n COUNT] [flags]         show what the sandboxd that serves is doing, every second
        sandboxd forget [flags]                 drop the sessions' files that a sandboxd which has ended left for the next
        sandboxd seccomp check|diff|explain|minimise ...
                                                read profiles: sandboxd seccomp -h
@@ -99,6 +100,7 @@ func run(args []string) error {
 	parent := flags.String("cgroup-parent", "", "overrides cgroup_parent")
 	use := flags.String("o", "", "seccomp record: the `folder` to write to; what is there is added to")
 	enough := flags.Uint64("jobs", 300, "seccomp shadow: how many jobs of each language and stage a verdict needs")
+	pictures := flags.Int("n", 0, "top: end after `COUNT` pictures; 0: on Ctrl-C, or after one where the output is no terminal")
 	firstUID := flags.Uint("first-uid", 0, "overrides first_uid")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -134,6 +136,8 @@ func run(args []string) error {
 		return nil
 	case "forget":
 		return forget(&c)
+	case "top":
+		return top(&c, os.Stdout, *pictures)
 	case "selftest":
 		return selftestCommand(&c, os.Stdout)
 	case "shadow":
@@ -355,7 +359,7 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 		return err
 	}
 	d.server = &server{
-		builder: b, volumes: b.volumes, log: log, cpus: runtime.NumCPU(), pinner: newPinner(pinned), uid: uint32(uid),
+		started: time.Now(), maxJails: c.MaxJails, builder: b, volumes: b.volumes, log: log, cpus: runtime.NumCPU(), pinner: newPinner(pinned), uid: uint32(uid),
 		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), accepted: make(chan struct{}), running: map[*job]struct{}{},
 	}
 	return nil

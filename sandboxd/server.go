@@ -26,6 +26,9 @@ type server struct {
 	pinner  *pinner // nil: jobs are not pinned
 
 	selftest *selftest
+	started  time.Time
+	maxJails int
+	denied   denied
 
 	uid uint32 // may connect, besides root
 
@@ -210,20 +213,6 @@ func (s *server) forget(f *wire.Forget) *wire.Reply {
 		}
 	}
 	return &wire.Reply{}
-}
-
-func (s *server) status() *wire.Status {
-	st := &wire.Status{
-		LiveJails: int(s.builder.live.Load()), Jobs: int(s.pools.jobs.Load()), Volumes: s.volumes.len(),
-		PoolHits: s.pools.hits.Load(), PoolMisses: s.pools.misses.Load(), Parked: s.pools.parked.Load(), Reused: s.pools.reused.Load(),
-		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(), Seccomp: s.builder.policy.Load().status(),
-	}
-	st.Selftest = s.selftest.status()
-	s.reloads.report(st.Seccomp)
-	for name, p := range s.pools.all {
-		st.Templates = append(st.Templates, wire.Template{Name: name, Ready: len(p.ready), Size: int(p.target())})
-	}
-	return st
 }
 
 func (s *server) begin(j *job) bool {

@@ -279,6 +279,13 @@ func (vs *volumes) open(v *volume, readOnly bool, userNS *os.File) (*os.File, er
 	return v.vault.open(v.path, readOnly, userNS)
 }
 
+// named counts those that have an id.
+func (vs *volumes) named() int {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return len(vs.byID)
+}
+
 func (vs *volumes) len() int {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()

@@ -79,6 +79,8 @@ type Parent interface {
 	Version() int
 	// NewLeaf makes a leaf.
 	NewLeaf(name string, limits Limits) (Leaf, error)
+	// Memory in use by everything in it, bytes.
+	Memory() (int64, error)
 	// AddInit moves a process into the init leaf.
 	AddInit(pid int) error
 	// Delete removes the parent and whatever leaves are left, killing their processes first.

@@ -46,3 +46,9 @@ func (l *leafV1) Details() (Details, error) { return readDetails(l.path, "memory
 func (l *leafV2) Details() (Details, error) {
 	return readDetails(func(_, name string) string { return path.Join(l.folder, name) }, "memory.current")
 }
+
+func (p *parentV1) Memory() (int64, error) {
+	return readField(path.Join(root, "memory", p.path, "memory.usage_in_bytes"), "")
+}
+
+func (p *parentV2) Memory() (int64, error) { return readField(path.Join(p.path, "memory.current"), "") }

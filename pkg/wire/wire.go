@@ -195,6 +195,24 @@ type Status struct {
 	Seccomp    *Seccomp   `json:"seccomp,omitempty"`
 
 	Selftest *Selftest `json:"selftest,omitempty"` // nil: it is off
+
+	UptimeMS   int64    `json:"uptime_ms"`
+	MaxJails   int      `json:"max_jails"`
+	Named      int      `json:"named"`             // of Volumes: those that clients can ask for again, workspaces of sessions and build results
+	PoolBytes  int64    `json:"pool_bytes"`        // memory of the jails that are ready
+	PoolBudget int64    `json:"pool_budget"`       // how much that may be
+	Memory     int64    `json:"memory"`            // bytes, of everything in our cgroup: jails and what waits in volumes that running jobs wrote
+	Denials    []Denial `json:"denials,omitempty"` // since start, the most frequent first, at most MaxDenials
+}
+
+// MaxDenials bounds Status.Denials.
+const MaxDenials = 100
+
+// Denial counts the calls of one name that were denied to the programs of one language; Violation says which count.
+type Denial struct {
+	Language string `json:"language"` // folder of the templates
+	Syscall  string `json:"syscall"`
+	Count    uint64 `json:"count"`
 }
 
 // Seccomp is what the seccomp profiles do: those in force, and those on trial.
@@ -240,7 +258,9 @@ type Tried struct {
 type Template struct {
 	Name  string `json:"name"`
 	Ready int    `json:"ready"`
-	Size  int    `json:"size"` // jails it should hold, by recent demand
+	Size  int    `json:"size"`  // jails it should hold, by recent demand
+	Jobs  int    `json:"jobs"`  // running
+	Bytes int64  `json:"bytes"` // memory of one of its ready jails; 0: not known
 }
 
 // Code classifies an Error.

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// What a daemon did is in the picture; into a pipe it is printed once.
+func TestTop(t *testing.T) {
+	td := startDaemon(t, nil)
+	td.run("chroot /tmp true", nil)
+	td.run("chroot /tmp true; exit 3", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "kept", New: true} })
+	text := td.top()
+	for _, want := range []string{
+		`^sandboxd, up \d+s: 0 jobs running, \d+ of 100 jails, memory \d+\.\d [KM]iB\n`, `\nself test  off\n`, `\njobs       2 since start; `,
+		`\nvolumes    \d+, of which 1 are of sessions`, `\ntoy/cold +0 +0 +0 `, `\ntoy/run +\d +2 +0 `, `\ntoy +chroot +2 `,
+	} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("no match of %s in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\x1b") || strings.Count(text, "POOL") != 1 {
+		t.Errorf("not one picture in plain text:\n%q", text)
+	}
+	stdin, end, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	done := make(chan ran)
+	go func() {
+		job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/cat"}, HasStdin: true}
+		done <- td.runJob(t.Context(), job, nil, stdin)
+	}()
+	running := regexp.MustCompile(`: 1 jobs running,(.|\n)*\ntoy/run +\d +\d +1 `)
+	for tries := 0; !running.MatchString(td.top()); tries++ {
+		if tries == 1000 {
+			t.Fatal("the running job is not shown")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	end.Close()
+	if r := <-done; r.err != nil {
+		t.Error(r.err)
+	}
+	missing := config{Socket: td.config.Socket + "-none"}
+	if err := top(&missing, os.Stdout, 1); err == nil {
+		t.Error("no error without a daemon")
+	}
+}
+
+// top is what the command prints into a pipe.
+func (td *testDaemon) top() string {
+	td.t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		td.t.Fatal(err)
+	}
+	defer read.Close()
+	if err := top(&td.config, write, 0); err != nil {
+		td.t.Fatal(err)
+	}
+	write.Close()
+	text, err := io.ReadAll(read)
+	if err != nil {
+		td.t.Fatal(err)
+	}
+	return string(text)
+}

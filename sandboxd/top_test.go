@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+func TestPicture(t *testing.T) {
+	now := &wire.Status{
+		Templates: []wire.Template{{Name: "python/run", Ready: 3, Size: 4, Jobs: 2, Bytes: 9 << 20}, {Name: "c/run", Ready: 4, Size: 4}},
+		LiveJails: 9, MaxJails: 1000, Jobs: 2, Volumes: 12, Named: 5, PoolHits: 990, PoolMisses: 10, Parked: 500, Reused: 1, Built: 1020, Failed: 1,
+		UptimeMS: 100_400, PoolBytes: 27 << 20, PoolBudget: 2 << 30, Memory: 1536 << 10,
+		Denials:  []wire.Denial{{Language: "python", Syscall: "chroot", Count: 50}, {Language: "bash", Syscall: "unshare", Count: 3}},
+		Selftest: &wire.Selftest{Passed: true, Runs: 1, AgoMS: 90_000},
+	}
+	before := &wire.Status{PoolHits: 970, PoolMisses: 10, Built: 1000, UptimeMS: 98_400, Denials: []wire.Denial{{Language: "python", Syscall: "chroot", Count: 45}}}
+	const whole = `sandboxd, up 1m40s: 2 jobs running, 9 of 1000 jails, memory 1.5 MiB
+self test  passed 1m30s ago
+rates      this second: 10.0 jobs/s, 10.0 jails/s built
+jobs       1000 since start; 99.0 % found a jail ready, 50.0 % a runtime loaded, 0.1 % a warm compiler
+volumes    12, of which 5 are of sessions or compiled programs
+jails      1020 built since start, 1 could not be; those that are ready take 27.0 MiB of 2.0 GiB
+
+POOL                      READY TARGET   JOBS     A JAIL
+c/run                         4      4      0          -
+python/run                    3      4      2    9.0 MiB
+
+DENIED TO                SYSTEM CALL                   COUNT    PER S
+python                   chroot                           50      2.5
+bash                     unshare                           3      1.5
+`
+	if got := picture(now, before, nil); got != whole {
+		t.Errorf("got\n%s\nwant\n%s", got, whole)
+	}
+	failed := &wire.Selftest{Runs: 1, Failed: []string{"memory in c/run: x"}}
+	for name, c := range map[string]struct {
+		now, before *wire.Status
+		err         error
+		want        string
+	}{
+		"the first":       {now, nil, nil, "since start: 10.0 jobs/s, 10.2 jails/s"},
+		"another daemon":  {&wire.Status{UptimeMS: 1000, PoolHits: 3}, now, nil, "since start: 3.0 jobs/s"},
+		"nothing yet":     {&wire.Status{}, nil, nil, "0.0 % found a jail ready"},
+		"no answer":       {nil, now, errors.New("gone"), "no answer: gone\n"},
+		"test pending":    {&wire.Status{Selftest: &wire.Selftest{}}, nil, nil, "not yet passed"},
+		"test failed":     {&wire.Status{Selftest: failed}, nil, nil, "FAILED: this node is not ready: memory in c/run: x\n"},
+		"test turned off": {&wire.Status{}, nil, nil, "self test  off\n"},
+	} {
+		if got := picture(c.now, c.before, c.err); !strings.Contains(got, c.want) {
+			t.Errorf("%s: no %q in\n%s", name, c.want, got)
+		}
+	}
+}
+
+func TestCrop(t *testing.T) {
+	for _, c := range []struct {
+		width, height int
+		want          string
+	}{
+		{0, 0, "abc\nde\nf\n"}, {80, 24, "abc\nde\nf"}, {2, 24, "ab\nde\nf"}, {80, 3, "abc\nde\nf"}, {80, 2, "abc\n... and 2 lines more"}, {3, 1, "..."},
+	} {
+		if got := crop("abc\nde\nf\n", c.width, c.height); got != c.want {
+			t.Errorf("%d x %d: %q, want %q", c.width, c.height, got, c.want)
+		}
+	}
+}
