@@ -31,16 +31,17 @@ func TestExecute(t *testing.T) {
 			t.Errorf("Authorization %q, want %q", got, want)
 		}
 		want := `{"language":"c","files":[{"name":"a.c","content":"<&>"},{"name":"b","content":"/w==","encoding":"base64"}],` +
-			`"stdin":"AP8=","stdin_encoding":"base64","run_timeout":1500}` + "\n"
+			`"stdin":"AP8=","stdin_encoding":"base64","explain":true,"run_timeout":1500}` + "\n"
 		if string(body) != want {
 			t.Errorf("body\n%s want\n%s", body, want)
 		}
 		_, _ = io.WriteString(w, `{"language":"c","version":"13.3.0","session_id":null,"future":1,
 			"compile":{"stdout":"","stderr":"OK (0.085 sec real)","code":0,"time_ms":0,"memory_kb":0,"cached":true},
 			"run":{"stdout":"\ufffd","stdout_base64":"/w==","stderr":"e","code":null,"signal":"SIGKILL","time_ms":1.25,
-			"memory_kb":1152,"status":"TO","message":"m","limit":{"name":"run_timeout","limit":1500,"used":1501.5}}}`)
+			"memory_kb":1152,"status":"TO","message":"m","limit":{"name":"run_timeout","limit":1500,"used":1501.5},
+			"limits":[{"name":"stack","set_by":null,"unit":"bytes","limit":8,"used":null,"peak":null,"fired":null}]}}`)
 	})
-	req := &Request{Language: "c", Files: []File{NewFile("a.c", []byte("<&>")), NewFile("b", []byte{0xff})}, RunTimeout: 1500}
+	req := &Request{Language: "c", Files: []File{NewFile("a.c", []byte("<&>")), NewFile("b", []byte{0xff})}, RunTimeout: 1500, Explain: true}
 	req.SetStdin([]byte{0, 0xff})
 	res, err := c.Execute(context.Background(), req)
 	if err != nil {
@@ -52,6 +53,9 @@ func TestExecute(t *testing.T) {
 	run := res.Run
 	if run.Code != nil || run.Signal != "SIGKILL" || run.TimeMS != 1.25 || run.Status != TimeLimit || run.LimitFired.Used != 1501.5 {
 		t.Errorf("run %+v", run)
+	}
+	if l := run.Limits; len(l) != 1 || l[0].Name != "stack" || l[0].SetBy != "" || *l[0].Limit != 8 || l[0].Used != nil || l[0].Fired != nil {
+		t.Errorf("limits %+v", l)
 	}
 	if b, err := run.StdoutBytes(); err != nil || string(b) != "\xff" {
 		t.Errorf("stdout %q, %v", b, err)

@@ -1,5 +1,5 @@
 // What the compiler must accept, and refuse. It is not run.
-import { type ExecuteResult, RunTools, RunToolsConnectionError, RunToolsError, type Runtime, type Session, type Stage, stdoutBytes } from "@runtools/sdk";
+import { type ExecuteResult, type LimitUse, RunTools, RunToolsConnectionError, RunToolsError, type Runtime, type Session, type Stage, stdoutBytes } from "@runtools/sdk";
 
 export async function accepted(rt: RunTools, signal: AbortSignal): Promise<void> {
   const result: ExecuteResult = await rt.execute(
@@ -15,6 +15,9 @@ export async function accepted(rt: RunTools, signal: AbortSignal): Promise<void>
     const used: number = result.run.limit.used;
     void used;
   }
+  const fired: LimitUse | undefined = (await rt.execute({ language: "c", code: "", explain: true })).run.limits?.find((row) => row.fired);
+  const peak: number | null = fired?.peak ?? null;
+  void peak;
   const bytes: Uint8Array = stdoutBytes(result.run);
   for await (const event of rt.stream({ language: "c", code: "", tests: [{ expectedStdout: "1" }] }, { signal })) {
     if (event.type === "stdout") {

@@ -75,6 +75,7 @@ class Scenarios(Calls):
             args=("1",),
             env={"A": "b"},
             session_id="s",
+            explain=True,
             run_timeout=1,
             compile_timeout=2,
             run_cpu_time=3,
@@ -99,6 +100,7 @@ class Scenarios(Calls):
                 "args": ["1"],
                 "env": {"A": "b"},
                 "session_id": "s",
+                "explain": True,
                 "run_timeout": 1,
                 "compile_timeout": 2,
                 "run_cpu_time": 3,
@@ -427,6 +429,7 @@ class ResultTest(unittest.TestCase):
             "status": "TO",
             "message": "m",
             "limit": {"name": "run_timeout", "limit": 1500, "used": 1501, "new": 1},
+            "limits": [{"name": "stack", "set_by": None, "unit": "bytes", "limit": 8, "used": None, "peak": None, "fired": None, "new": 1}],
             "new": 1,
         }
         compiled = {**PRINTED_42["run"], "cached": True}
@@ -436,6 +439,8 @@ class ResultTest(unittest.TestCase):
         self.assertEqual((run.stdout_bytes, run.stderr_bytes), (b"\xff\0", "é".encode()))
         self.assertEqual((run.code, run.signal, run.time_ms, run.cpu_time_ms, run.memory_kb), (None, "SIGKILL", 1.25, 0.5, 1152))
         self.assertEqual((run.status, run.message, run.limit), ("TO", "m", runtools.LimitFired("run_timeout", 1500, 1501)))
+        self.assertEqual(run.limits, [runtools.LimitUse("stack", "bytes", 8, None, None, None)])
+        self.assertEqual(result.compile.limits, [])
 
 
 class SettingsTest(unittest.TestCase):
