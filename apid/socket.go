@@ -103,10 +103,12 @@ type conversation struct {
 func (s *server) converse(c *call, ws *websocket.Conn, d *dialect) {
 	events := newStream(d.shape, mostUnsent)
 	x := &conversation{execution: &execution{server: s, call: c, events: events, onOutput: events.output}, dialect: d, ws: ws}
-	defer x.drain()
 	release, err := x.readRequest()
 	if err != nil {
 		x.conclude(err)
+		if err.code != errGone {
+			x.drain()
+		}
 		return
 	}
 	s.conversations.Add(1)
@@ -133,6 +135,7 @@ func (s *server) converse(c *call, ws *websocket.Conn, d *dialect) {
 	x.conclude(<-ended)
 	ws.SetReadDeadline(time.Now().Add(closeWait))
 	<-gone
+	x.drain()
 }
 
 // conn is the connection below fasthttp's own.
@@ -154,11 +157,12 @@ func (x *conversation) drain() {
 func (x *conversation) readRequest() (release func(), err *apiError) {
 	x.visitors.changed(x.conn(), fasthttp.StateActive) // until it is here, the connection gives way like any other
 	x.ws.SetReadDeadline(time.Now().Add(time.Duration(x.cfg.HTTP.ReadTimeout)))
-	defer context.AfterFunc(x.server.jobs, func() { x.ws.SetReadDeadline(time.Now()) })()
+	conn := x.conn() // not x.ws, whose connection is another's when this one has ended
+	defer context.AfterFunc(x.server.jobs, func() { conn.SetReadDeadline(time.Now()) })()
 	kind, stream, wsErr := x.ws.NextReader()
 	if wsErr != nil {
 		var netErr net.Error
-		if errors.As(wsErr, &netErr) && netErr.Timeout() {
+		if errors.As(wsErr, &netErr) && netErr.Timeout() && x.server.jobs.Err() == nil {
 			return nil, refuse(errInvalidJSON, "the first message did not arrive within %v", time.Duration(x.cfg.HTTP.ReadTimeout))
 		}
 		return nil, errHungUp
