@@ -73,12 +73,16 @@ func (c *Client) ReadFilePart(ctx context.Context, id, path string, offset, leng
 }
 
 func (c *Client) readFile(ctx context.Context, id, path, byteRange string) (part FilePart, err error) {
+	address, err := filePath(id, path)
+	if err != nil {
+		return part, err
+	}
 	err = c.retrying(ctx, true, func() error {
 		header := make(http.Header)
 		if byteRange != "" {
 			header.Set("Range", byteRange)
 		}
-		resp, err := c.send(ctx, http.MethodGet, filePath(id, path), nil, header)
+		resp, err := c.send(ctx, http.MethodGet, address, nil, header)
 		var refused *Error
 		if errors.As(err, &refused) && refused.Status == http.StatusRequestedRangeNotSatisfiable {
 			part.Total = refused.total
@@ -108,9 +112,13 @@ func totalOf(resp *http.Response) int64 {
 
 // WriteFile makes content the file at path, with the folders above it, in place of what was there. It makes the session if there is none.
 func (c *Client) WriteFile(ctx context.Context, id, path string, content []byte) error {
+	address, err := filePath(id, path)
+	if err != nil {
+		return err
+	}
 	return c.retrying(ctx, true, func() error {
 		header := http.Header{"Content-Type": {"application/octet-stream"}}
-		resp, err := c.send(ctx, http.MethodPut, filePath(id, path), content, header)
+		resp, err := c.send(ctx, http.MethodPut, address, content, header)
 		if err != nil {
 			return err
 		}
@@ -120,7 +128,11 @@ func (c *Client) WriteFile(ctx context.Context, id, path string, content []byte)
 
 // RemoveFile removes a file, or a folder with all that is in it.
 func (c *Client) RemoveFile(ctx context.Context, id, path string) error {
-	return c.Call(ctx, http.MethodDelete, filePath(id, path), nil, nil)
+	address, err := filePath(id, path)
+	if err != nil {
+		return err
+	}
+	return c.Call(ctx, http.MethodDelete, address, nil, nil)
 }
 
 // Archive returns a tar of all files as it comes from the server. The caller closes it.
@@ -150,10 +162,14 @@ func (c *Client) Fork(ctx context.Context, id string, count int) ([]string, erro
 
 func sessionPath(id string) string { return pathSessions + url.PathEscape(id) }
 
-func filePath(id, path string) string {
+// filePath refuses what servers resolve in a URL: "..", and to remove it, would mean the session itself.
+func filePath(id, path string) (string, error) {
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
+		if part == "" || part == "." || part == ".." {
+			return "", fmt.Errorf("path %q: want a relative one without empty parts, . and ..", path)
+		}
 		parts[i] = url.PathEscape(part)
 	}
-	return sessionPath(id) + "/files/" + strings.Join(parts, "/")
+	return sessionPath(id) + "/files/" + strings.Join(parts, "/"), nil
 }

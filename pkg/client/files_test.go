@@ -85,3 +85,96 @@ func TestFiles(t *testing.T) {
 		t.Errorf("no such file: %v", err)
 	}
 }
+
+// A path that a server would resolve is not sent: it could mean the session.
+func TestPathsThatLeadOut(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) { t.Errorf("asked %s %s", r.Method, r.URL) })
+	for _, path := range []string{"", "..", "a/../..", "./a", "/a", "a//b", "a/"} {
+		_, readErr := c.ReadFile(t.Context(), "s", path)
+		for _, err := range []error{readErr, c.RemoveFile(t.Context(), "s", path), c.WriteFile(t.Context(), "s", path, nil)} {
+			if err == nil || !strings.Contains(err.Error(), "relative") {
+				t.Errorf("%q: %v", path, err)
+			}
+		}
+	}
+}
+
+// Each call of a session has its id, which a file that is written gives it.
+func TestSessionFiles(t *testing.T) {
+	var asked []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked = append(asked, r.Method+" "+r.URL.Path+" "+strings.TrimSpace(string(body)))
+		switch {
+		case r.Header.Get("Accept") == "text/event-stream":
+			_, _ = io.WriteString(w, "event: stdout\ndata: {\"text\":\"1\"}\n\nevent: result\ndata: {\"session_id\":\"given\"}\n\n")
+		case strings.HasSuffix(r.URL.Path, "/fork"):
+			_, _ = io.WriteString(w, `{"session_ids":["x"]}`)
+		case r.Method == http.MethodGet:
+			_, _ = io.WriteString(w, `{"files":[]}`)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	ctx := t.Context()
+	s := c.Session("")
+	calls := func() (errs []error) {
+		_, err := s.Files(ctx)
+		errs = append(errs, err)
+		_, err = s.ReadFile(ctx, "a")
+		errs = append(errs, err)
+		_, err = s.ReadFilePart(ctx, "a", 1, 2)
+		errs = append(errs, err, s.RemoveFile(ctx, "a"))
+		archive, err := s.Archive(ctx)
+		if err == nil {
+			archive.Close()
+		}
+		errs = append(errs, err)
+		_, err = s.Info(ctx)
+		errs = append(errs, err)
+		copies, err := s.Fork(ctx, 1)
+		if err == nil && copies[0].id != "x" {
+			t.Errorf("a copy is %q", copies[0].id)
+		}
+		return append(errs, err)
+	}
+	for i, err := range calls() {
+		if refused := new(Error); !errors.As(err, &refused) || refused.Code != "not_found" || MayHaveRun(err) {
+			t.Errorf("call %d of a session that has not begun: %v", i, err)
+		}
+	}
+	if len(asked) != 0 {
+		t.Errorf("asked %q", asked)
+	}
+	if err := s.WriteFile(ctx, "a", nil); err != nil || !strings.HasPrefix(s.id, "go-") {
+		t.Errorf("%v, id %q", err, s.id)
+	}
+	for i, err := range calls() {
+		if err != nil {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	for _, request := range asked {
+		if !strings.Contains(request, " /prefix/v1/sessions/"+s.id) {
+			t.Errorf("%s is not of the session", request)
+		}
+	}
+
+	s = c.Session("")
+	for event, err := range s.Stream(ctx, &Request{Language: "bash"}) {
+		if err != nil || event.Name == "stdout" && s.id != "" {
+			t.Errorf("%+v, %v", event, err)
+		}
+	}
+	for range s.Stream(ctx, &Request{Language: "bash"}) {
+		break // which leaves the session to others
+	}
+	if id, err := s.ID(ctx); id != "given" || err != nil || !strings.Contains(asked[len(asked)-1], `"session_id":"given"`) {
+		t.Errorf("id %q, %v; asked %s", id, err, asked[len(asked)-1])
+	}
+	for _, err := range s.Stream(ctx, &Request{SessionID: "other"}) {
+		if err == nil {
+			t.Error("the request of another session was sent")
+		}
+	}
+}

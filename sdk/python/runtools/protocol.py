@@ -90,8 +90,8 @@ def file_path(id: str, path: str) -> str:
 
 
 def get_file_call(id: str, path: str, offset: int, length: Optional[int], request_id: Optional[str]) -> Call:
-    if offset < 0 or (length is not None and length < 1):
-        raise ValueError(f"part of {path!r}: want an offset of at least 0 and a length of at least 1")
+    if not 0 <= offset < 1 << 62 or (length is not None and not 1 <= length < 1 << 62):  # a range that is no number the server would ignore
+        raise ValueError(f"part of {path!r}: want an offset of at least 0 and a length of at least 1, each below 2**62")
     byte_range = None
     if offset > 0 or length is not None:
         byte_range = f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + length - 1}"

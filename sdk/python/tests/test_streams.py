@@ -183,7 +183,7 @@ class Streaming(Calls):
         for path in ("", "/x", "a//b", "..", "a/../b", "."):
             with self.subTest(path), self.assertRaisesRegex(ValueError, "relative"):
                 self.run_call(files.get(path))
-        for part in ({"offset": -1}, {"length": 0}):
+        for part in ({"offset": -1}, {"length": 0}, {"offset": 1 << 62}):
             with self.assertRaisesRegex(ValueError, "at least"):
                 self.run_call(files.get("x", **part))
         self.assertEqual(len(self.fake.requests), 10)

@@ -1,7 +1,7 @@
 export { type ExecuteOptions, RunTools, type RunToolsOptions } from "./client.js";
 export { type ErrorCode, type ErrorDetails, RunToolsConnectionError, RunToolsError, RunToolsTimeoutError } from "./errors.js";
 export { type ExecuteEvent, outputBytes, type OutputEvent } from "./events.js";
-export type { SessionFiles } from "./files.js";
+export type { GetFileOptions, SessionFiles } from "./files.js";
 export type { ExecuteRequest, Language, SourceFile, TestCase } from "./request.js";
 export {
   type Artifact,

@@ -1,7 +1,6 @@
 import type { ExecuteOptions, RunTools } from "./client.js";
-import { RunToolsError } from "./errors.js";
 import type { ExecuteEvent } from "./events.js";
-import { SessionFiles } from "./files.js";
+import { begun, SessionFiles } from "./files.js";
 import type { ExecuteRequest } from "./request.js";
 import type { ExecuteResult, SessionInfo } from "./result.js";
 import type { CallOptions, Transport } from "./transport.js";
@@ -34,7 +33,7 @@ export class Session {
     this.files = new SessionFiles(transport, (signal, send, begin) =>
       this.#inTurn(signal, async () => {
         const id = this.#id ?? (begin ? newId() : undefined);
-        const done = await send(this.#path(id));
+        const done = await send(sessionPath(id));
         this.#id ??= id; // a file that could not be put made no session
         return done;
       }),
@@ -80,13 +79,13 @@ export class Session {
 
   /** What the server knows of the session; at once, also while a program runs in it. */
   async info(options?: CallOptions): Promise<SessionInfo> {
-    return (await this.transport.call({ method: "GET", path: this.#path(this.#id), idempotent: true }, options)) as SessionInfo;
+    return (await this.transport.call({ method: "GET", path: begun(sessionPath(this.#id)), idempotent: true }, options)) as SessionInfo;
   }
 
   /** A tar of all files. */
   archive(options: CallOptions = {}): Promise<Uint8Array> {
     return this.#inTurn(options.signal, async () => {
-      const path = `${this.#path(this.#id)}/archive`;
+      const path = `${begun(sessionPath(this.#id))}/archive`;
       return (await this.transport.call({ method: "GET", path, accept: "application/x-tar", idempotent: true }, options)) as Uint8Array;
     });
   }
@@ -94,7 +93,7 @@ export class Session {
   /** New sessions that begin with the same files and environment, at most 100. */
   fork(count = 1, options: CallOptions = {}): Promise<Session[]> {
     return this.#inTurn(options.signal, async () => {
-      const path = `${this.#path(this.#id)}/fork`;
+      const path = `${begun(sessionPath(this.#id))}/fork`;
       const answer = await this.transport.call({ method: "POST", path, body: JSON.stringify({ count }), idempotent: false }, options);
       return (answer as { session_ids: string[] }).session_ids.map((id) => this.client.session(id));
     });
@@ -107,13 +106,6 @@ export class Session {
     return this.#inTurn(options.signal, async () => this.#id !== undefined && this.client.deleteSession(this.#id, options));
   }
 
-  #path(id: string | undefined): string {
-    if (id === undefined) {
-      throw new RunToolsError("the session has not begun: execute a program in it, or put a file", { code: "not_found" });
-    }
-    return `/v1/sessions/${encodeURIComponent(id)}`;
-  }
-
   #inTurn<T>(signal: AbortSignal | undefined, send: () => Promise<T>): Promise<T> {
     const before = this.#last;
     const mine = ended(before, signal).then(send);
@@ -121,6 +113,10 @@ export class Session {
     this.#last = Promise.allSettled([before, mine]);
     return mine;
   }
+}
+
+function sessionPath(id: string | undefined): string | undefined {
+  return id === undefined ? undefined : `/v1/sessions/${encodeURIComponent(id)}`;
 }
 
 /** The server names a session only when a program ran. An id belongs to its key: it need not be secret, only another each time. */

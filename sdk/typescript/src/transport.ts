@@ -35,6 +35,8 @@ interface Call {
   body?: string | Uint8Array;
   /** What a success is, unless it is JSON: bytes, or events, which are a stream of bytes. */
   accept?: "application/octet-stream" | "application/x-tar" | "text/event-stream";
+  /** Of bytes: the header Range. */
+  range?: string | undefined;
   idempotent: boolean;
 }
 
@@ -130,7 +132,7 @@ export class Transport {
         ...(call.body === undefined ? {} : { body: call.body as BodyInit }),
       });
       // The type tells what we asked for from a page that a proxy gave instead.
-      if (response.status === 200 && call.accept !== undefined && response.headers.get("Content-Type") === call.accept) {
+      if ((response.status === 200 || response.status === 206) && call.accept !== undefined && mediaType(response) === call.accept) {
         return call.accept === "text/event-stream" ? response.body : new Uint8Array(await response.arrayBuffer());
       }
       text = await response.text();
@@ -139,6 +141,9 @@ export class Transport {
     }
     if (response.status === 204) {
       return undefined;
+    }
+    if (response.status === 416 && call.range !== undefined) {
+      return new Uint8Array(); // the file ends before
     }
     const answer = parse(text);
     if (response.status === 200 && answer !== undefined && call.accept === undefined) {
@@ -152,6 +157,9 @@ export class Transport {
     if (call.body !== undefined) {
       headers["Content-Type"] = typeof call.body === "string" ? "application/json" : "application/octet-stream";
     }
+    if (call.range !== undefined) {
+      headers["Range"] = call.range;
+    }
     if (requestId !== undefined) {
       headers["X-Request-Id"] = requestId;
     }
@@ -160,6 +168,11 @@ export class Transport {
     }
     return headers;
   }
+}
+
+/** Without parameters: a proxy may add a charset. */
+function mediaType(response: Response): string | undefined {
+  return response.headers.get("Content-Type")?.split(";")[0]!.trim().toLowerCase();
 }
 
 /** What ends a call before its answer: the caller's signal, and the timeout. */

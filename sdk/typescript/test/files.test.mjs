@@ -45,6 +45,20 @@ test("files of a session", async (t) => {
   );
 });
 
+test("a part of a file", async (t) => {
+  const octets = (status) => ({ ...bytes("Application/Octet-Stream; charset=x", "bc"), status });
+  const { server, rt } = await serve(t, octets(206), octets(206), octets(200), refusal(416, "never_read"));
+  const { files } = rt.session("s");
+  for (const part of [{ offset: 1, length: 2 }, { offset: 9 }, {}]) {
+    assert.deepEqual(await files.get("a", part), new Uint8Array([98, 99]));
+  }
+  assert.equal((await files.get("a", { length: 5 })).length, 0, "the file ends before");
+  assert.deepEqual(server.requests.map((r) => r.headers.range), ["bytes=1-2", "bytes=9-", undefined, "bytes=0-4"]);
+  for (const part of [{ offset: -1 }, { length: 0 }, { offset: 0.5 }, { offset: 1e21 }]) {
+    await assert.rejects(files.get("a", part), TypeError);
+  }
+});
+
 test("a path that would lead out of the files is not sent", async (t) => {
   const { server, rt } = await serve(t, { status: 204 });
   for (const path of ["", "..", "a/../..", "./a", "/a", "a//b"]) {
@@ -58,6 +72,7 @@ test("a session that has not begun", async (t) => {
   const session = rt.session();
   await assert.rejects(session.files.list(), { code: "not_found" });
   await assert.rejects(session.info(), { code: "not_found" });
+  assert.equal(await session.files.delete("a"), false);
   await assert.rejects(session.files.put("a", "b"));
   assert.equal(session.id, undefined);
   await session.files.put("a", "b");
