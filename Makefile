@@ -163,10 +163,15 @@ bench-deps: all
 	@for package in bubblewrap crun runc firejail; do scripts/deps $$package || true; done
 	@$(GO) build -o bin/bench ./scripts/bench
 
-# Binaries, profiles, example configuration and systemd units, below DESTDIR.
+# Binaries, manual pages, completion, profiles, example configuration and systemd units, below DESTDIR.
 install: binaries mkrootfs
 	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/usr/share/runtools/rootfs $(DESTDIR)/usr/share/runtools/seccomp-profiles $(DESTDIR)/etc/runtools $(DESTDIR)/usr/lib/systemd/system
 	install bin/sandboxd bin/apid bin/runtools bin/mkrootfs $(DESTDIR)/usr/local/bin/
+	bin/runtools man $(DESTDIR)/usr/local/share/man/man1
+	install -d $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)/usr/share/zsh/vendor-completions $(DESTDIR)/usr/share/fish/vendor_completions.d
+	bin/runtools completion bash > $(DESTDIR)/usr/share/bash-completion/completions/runtools
+	bin/runtools completion zsh > $(DESTDIR)/usr/share/zsh/vendor-completions/_runtools
+	bin/runtools completion fish > $(DESTDIR)/usr/share/fish/vendor_completions.d/runtools.fish
 	cp -r seccomp-profiles/. $(DESTDIR)/usr/share/runtools/seccomp-profiles/
 	cp -rL rootfs/*/ rootfs/host-packages $(DESTDIR)/usr/share/runtools/rootfs/
 	install -m 644 sandboxd/sandboxd.example.toml $(DESTDIR)/etc/runtools/

@@ -46,31 +46,29 @@ A line for each case: its verdict, time, memory and name. Exit status: 0 all acc
 }
 
 func (a *app) judge(cmd *cobra.Command, f *executeFlags, folder, checker string, stop bool) error {
-	if err := f.check(cmd.Flags()); err != nil {
-		return err
-	}
 	names, tests, err := readCases(folder, checker)
 	if err != nil {
 		return err
 	}
-	c, err := a.client()
+	c, req, err := a.prepare(cmd, f, nil)
 	if err != nil {
 		return err
-	}
-	req, err := f.request(a.stdin, nil)
-	if err != nil {
-		return err
-	}
-	if req.Language == "" {
-		if req.Language, err = languageOf(cmd.Context(), c, f.files[0]); err != nil {
-			return err
-		}
 	}
 	req.Tests, req.StopOnFailure, req.Ephemeral = tests, stop, false
-	res, err := c.Execute(cmd.Context(), req)
-	if err != nil {
-		return err
+	progress := a.progress(f.form)
+	var res *client.Result
+	done := 0
+	for event, err := range c.Stream(cmd.Context(), req) {
+		if err != nil {
+			return err
+		}
+		if event.Name == "test" {
+			done++
+			progress.show("runtools: %d of %d cases", done, len(names))
+		}
+		res = event.Result
 	}
+	progress.show("")
 	return a.printVerdicts(f.form, names, res)
 }
 
@@ -90,7 +88,11 @@ func (a *app) printVerdicts(form outputForm, names []string, res *client.Result)
 			accepted++
 		}
 		if !form.json && !form.quiet {
-			fmt.Fprintf(a.stdout, "%s %8.1f ms %8d KiB  %s\n", test.Verdict, test.Run.TimeMS, test.Run.MemoryKB, names[i])
+			shade := red
+			if test.Verdict == "AC" {
+				shade = green
+			}
+			fmt.Fprintf(a.stdout, "%s %8.1f ms %8d KiB  %s\n", paint(a.stdout, shade, test.Verdict), test.Run.TimeMS, test.Run.MemoryKB, names[i])
 		}
 	}
 	if !form.json && len(res.Tests) > 0 {

@@ -52,6 +52,7 @@ const executeExamples = `  runtools execute --lang python --code 'print(42)'
 
 func (a *app) executeCommand() *cobra.Command {
 	f := new(executeFlags)
+	var watch bool
 	cmd := &cobra.Command{
 		Use:   "execute (--code CODE | --file FILE...) [-- ARG...]",
 		Short: "Run a program in a sandbox",
@@ -63,10 +64,14 @@ Exit status: the program's own, or 128+n when it died of signal n; 1 compilation
 		Example: executeExamples,
 		Args:    argsAfterDash,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if watch {
+				return a.watch(cmd, f, args)
+			}
 			return a.execute(cmd, f, args)
 		},
 	}
 	f.define(cmd.Flags())
+	cmd.Flags().BoolVar(&watch, "watch", false, "run again whenever a FILE changes, until Ctrl-C")
 	_ = cmd.RegisterFlagCompletionFunc("lang", a.completeLanguage)
 	cmd.AddCommand(a.runtimesCommand())
 	return cmd
@@ -75,7 +80,7 @@ Exit status: the program's own, or 128+n when it died of signal n; 1 compilation
 func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	flags.StringVarP(&f.lang, "lang", "l", "", "`LANGUAGE`, name or alias (default: by the extension of the first file)")
-	flags.StringVar(&f.version, "runtime-version", "", "`VERSION` of the language: 3, 3.12 or '>=3.11 <3.14' (default newest)")
+	flags.StringVar(&f.version, "runtime-version", "", "`VERSION` of the language: 3, 3.12, ~3.12 or ^3 (default newest)")
 	flags.StringVarP(&f.code, "code", "c", "", "the program: `CODE` in the language")
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "`FILE` of the program, repeatable: the first is run; - is standard input")
 	flags.StringVar(&f.stdin, "stdin", "", "`TEXT` of the program's standard input; - passes on that of runtools (default empty)")
@@ -104,22 +109,31 @@ func argsAfterDash(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) error {
+// prepare makes the request of the flags, and the client that sends it.
+func (a *app) prepare(cmd *cobra.Command, f *executeFlags, afterDash []string) (*client.Client, *client.Request, error) {
 	if err := f.check(cmd.Flags()); err != nil {
-		return err
+		return nil, nil, err
 	}
 	c, err := a.client()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	req, err := f.request(a.stdin, afterDash)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if req.Language == "" {
 		if req.Language, err = languageOf(cmd.Context(), c, f.files[0]); err != nil {
-			return err
+			return nil, nil, err
 		}
+	}
+	return c, req, nil
+}
+
+func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) error {
+	c, req, err := a.prepare(cmd, f, afterDash)
+	if err != nil {
+		return err
 	}
 	res, err := a.carryOut(cmd.Context(), c, f, req)
 	if err != nil {
@@ -152,7 +166,9 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, f *executeFlags, r
 	if f.stream {
 		return a.follow(ctx, c, f.form, req)
 	}
+	end := a.progress(f.form).tick("waiting for the program (--stream shows its output as it comes)")
 	res, err := c.Execute(ctx, req)
+	end()
 	if err != nil {
 		return nil, err
 	}

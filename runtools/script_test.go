@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +41,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   cmdStatus,
 			"waitfile": cmdWaitFile,
+			"waitgrep": cmdWaitGrep,
 		},
 	})
 }
@@ -47,14 +50,17 @@ func TestScript(t *testing.T) {
 //
 //	answer.json      body of the answer to POST /v1/execute; absent: a Python program that printed 42
 //	answer.status    HTTP status line and headers of every answer, such as "503" or "503 Retry-After: 2"; absent: 200
-//	events.txt       in place of answer.json for a client that accepts events
+//	events.txt       for a client that accepts events; absent: one with answer.json
 //	runtimes.json    body of the answer to GET /v1/execute/runtimes; absent: 404
 //	hang             when present, POST waits until the client hangs up, then leaves the file hungup
 //	sessions/ID/     the files of a session, by GET and PUT
 //	put.status       when present, PUT is refused
 //	request.json     left: the last request's body, indented
 //	request.txt      left: "METHOD PATH" and the headers that matter of every request
-type fakeServer struct{ dir string }
+type fakeServer struct {
+	dir       string
+	recording sync.Mutex
+}
 
 const defaultAnswer = `{"language":"python","version":"3.12.3","session_id":"a1b2c3d4-e5f6","session_created":true,` +
 	`"run":{"stdout":"42\n","stderr":"","code":0,"signal":null,"time_ms":22,"cpu_time_ms":20.5,"memory_kb":9088,` +
@@ -78,9 +84,9 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if events := f.read("events.txt", ""); events != "" && r.Header.Get("Accept") == "text/event-stream" {
+	if r.Header.Get("Accept") == "text/event-stream" && f.read("answer.status", "") == "" {
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, events)
+		_, _ = io.WriteString(w, f.read("events.txt", "event: result\ndata: "+strings.ReplaceAll(answer, "\n", "")+"\n\n"))
 		return
 	}
 	status, header, _ := strings.Cut(strings.TrimSpace(f.read("answer.status", "200")), " ")
@@ -116,6 +122,8 @@ func (f *fakeServer) serveSession(w http.ResponseWriter, r *http.Request, folder
 }
 
 func (f *fakeServer) record(r *http.Request, body []byte) {
+	f.recording.Lock()
+	defer f.recording.Unlock()
 	var log bytes.Buffer
 	log.WriteString(f.read("request.txt", ""))
 	log.WriteString(r.Method + " " + r.URL.Path + "\n")
@@ -175,4 +183,18 @@ func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s did not appear", args[0])
+}
+
+// cmdWaitGrep waits until a file has a match: waitgrep REGEXP NAME
+func cmdWaitGrep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitgrep regexp name")
+	}
+	pattern := regexp.MustCompile(args[0])
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if b, err := os.ReadFile(ts.MkAbs(args[1])); err == nil && pattern.Match(b) {
+			return
+		}
+	}
+	ts.Fatalf("%s did not come to match %s", args[1], args[0])
 }

@@ -20,6 +20,8 @@ func (a *app) sessionCommand() *cobra.Command {
 		Example: `  runtools session ls mine
   runtools session put mine data.csv < data.csv
   runtools session get mine out/plot.png > plot.png
+  runtools session cp data/ mine:in/
+  runtools session cp mine:out .
   runtools session fork mine 3`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -31,6 +33,7 @@ func (a *app) sessionCommand() *cobra.Command {
 		{"ls ID", "List its files: mode, size, time of change, name", cobra.ExactArgs(1), a.sessionList},
 		{"get ID FILE", "Write a file of it to standard output", cobra.ExactArgs(2), a.sessionGet},
 		{"put ID FILE", "Make a file of standard input, and the session if it is not there", cobra.ExactArgs(2), a.sessionPut},
+		{"cp SOURCE... TARGET", "Copy files and folders into it or out of it: ID:PATH is one in the session ID", cobra.MinimumNArgs(2), a.sessionCopy},
 		{"rm ID [FILE...]", "Remove files and folders of it; without any, end the session", cobra.MinimumNArgs(1), a.sessionRemove},
 		{"archive ID", "Write a tar of all its files to standard output, for tar xf -", cobra.ExactArgs(1), a.sessionArchive},
 		{"fork ID [COUNT]", "Print the ids of new sessions that begin as it is", cobra.RangeArgs(1, 2), a.sessionFork},

@@ -167,7 +167,7 @@ func filePath(id, path string) (string, error) {
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
 		if part == "" || part == "." || part == ".." {
-			return "", fmt.Errorf("path %q: want a relative one without empty parts, . and ..", path)
+			return "", fmt.Errorf("path %q: want a relative one; no part may be empty, a dot or two dots", path)
 		}
 		parts[i] = url.PathEscape(part)
 	}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// isTerminal says whether a person sees what is written there.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+type colour string
+
+// The eight that every terminal has, which its theme chooses.
+const (
+	red    colour = "31"
+	green  colour = "32"
+	yellow colour = "33"
+)
+
+// paint colours a text of ours for a terminal. What programs wrote is never touched. https://no-color.org
+func paint(w io.Writer, c colour, text string) string {
+	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(w) {
+		return text
+	}
+	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+}
+
+// progress is one line on a terminal that is written over, and gone in the end. Elsewhere it is nothing.
+type progress struct {
+	w  io.Writer // nil: no terminal
+	mu sync.Mutex
+}
+
+func (a *app) progress(form outputForm) *progress {
+	if form.json || form.quiet || !isTerminal(a.stderr) {
+		return &progress{}
+	}
+	return &progress{w: a.stderr}
+}
+
+const eraseLine = "\r\x1b[K"
+
+func (p *progress) show(format string, args ...any) {
+	if p.w == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.w, eraseLine+format, args...)
+}
+
+// tick shows what is being waited for and how long, after the first second and until the returned function is called.
+func (p *progress) tick(what string) (end func()) {
+	if p.w == nil {
+		return func() {}
+	}
+	began, done, ended := time.Now(), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				p.show("runtools: %s, %d s", what, int(time.Since(began).Seconds()))
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+		p.show("")
+	}
+}
