@@ -153,6 +153,7 @@ type answer struct {
 	tests             []testAnswer
 	hasTests          bool
 	collected         *collected
+	repeated          *repeated
 }
 
 // encode writes the JSON by hand: output is mostly one long string, which encoding/json would copy three times.
@@ -184,6 +185,9 @@ func (a *answer) encode() []byte {
 	b = a.run.append(b)
 	if a.collected != nil {
 		b = a.collected.append(b)
+	}
+	if a.repeated != nil {
+		b = append(append(b, `,"repeat":`...), a.repeated.encode()...)
 	}
 	if a.hasTests {
 		b = append(b, `,"tests":[`...)

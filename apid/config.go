@@ -29,6 +29,13 @@ type config struct {
 	Limits   limitsConfig  `toml:"limits"`
 
 	Artifacts artifactsConfig `toml:"artifacts"`
+	Repeat    repeatConfig    `toml:"repeat"`
+}
+
+// repeatConfig bounds the runs of one request.
+type repeatConfig struct {
+	MaxRuns int      `toml:"max_runs"`
+	MaxTime duration `toml:"max_time"`
 }
 
 // artifactsConfig bounds the files that come back with an answer.
@@ -141,6 +148,7 @@ func defaults() config {
 			CompileMemoryLimit: bound{1 << 30, 2 << 30},
 			OutputLimit:        bound{10 << 20, 32 << 20},
 		},
+		Repeat:    repeatConfig{MaxRuns: 100, MaxTime: duration(5 * time.Minute)},
 		Artifacts: artifactsConfig{MaxFiles: 100, MaxBytes: 8 << 20},
 	}
 }
@@ -233,6 +241,8 @@ func (c *config) checkFigures() error {
 		{"cache.max_bytes_per_key", c.Cache.MaxBytesPerKey, 0},
 		{"cache.max_entries", int64(c.Cache.MaxEntries), 1},
 		{"cache.max_age", int64(c.Cache.MaxAge), int64(time.Millisecond)},
+		{"repeat.max_runs", int64(c.Repeat.MaxRuns), 1},
+		{"repeat.max_time", int64(c.Repeat.MaxTime), int64(time.Second)},
 		{"artifacts.max_files", int64(c.Artifacts.MaxFiles), 1},
 		{"artifacts.max_bytes", c.Artifacts.MaxBytes, 1},
 	} {

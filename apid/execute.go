@@ -36,6 +36,7 @@ type execution struct {
 	compiled  *stageAnswer
 	ran       stageAnswer
 	tested    []testAnswer
+	repeated  *repeated  // nil: it was run once, or not at all
 	collected *collected // artifacts; nil: none were asked for, or there was no run
 
 	tool     *tool    // nil: a program is run
@@ -114,6 +115,9 @@ func (s *server) understand(c *call, body []byte) (*plan, *apiError) {
 		return nil, err
 	}
 	p, err := makePlan(q, s.langs, &s.cfg.Limits)
+	if err == nil {
+		err = p.setRepeat(q, &s.cfg.Repeat)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +208,7 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 
 // jobs is compile, where the language has it, and run.
 func (x *execution) jobs(ctx context.Context) *apiError {
-	x.held, x.artifact, x.tested, x.collected = nil, nil, nil, nil
+	x.held, x.artifact, x.tested, x.collected, x.repeated = nil, nil, nil, nil, nil
 	if x.session != nil && x.session.form == formGiven {
 		x.held = decodeFiles(x.session.stored)
 	}
@@ -224,6 +228,9 @@ func (x *execution) jobs(ctx context.Context) *apiError {
 			return err
 		}
 		run.job.Build = x.built()
+	}
+	if x.plan.repeat > 0 {
+		return x.runRepeated(ctx, run)
 	}
 	if x.plan.tests != nil {
 		return x.runTests(ctx, run.job.Build)
@@ -410,7 +417,7 @@ func (x *execution) encode() []byte {
 	a := answer{
 		language: x.plan.runtime.Name, version: x.plan.runtime.Version,
 		sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
-		tests: x.tested, hasTests: x.plan.tests != nil, collected: x.collected,
+		tests: x.tested, hasTests: x.plan.tests != nil, collected: x.collected, repeated: x.repeated,
 	}
 	return a.encode()
 }

@@ -32,6 +32,7 @@ type plan struct {
 	tests         []requestTest // nil: the program runs once, with stdin
 	stopOnFailure bool
 	artifacts     []string // patterns; nil: none
+	repeat        int      // how often the program is run to be measured; 0: once, and nobody measures
 
 	terminal *wire.Terminal // of an interactive program, or nil: it has pipes
 

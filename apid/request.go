@@ -24,6 +24,7 @@ type request struct {
 	tests         []requestTest // nil: none
 	stopOnFailure bool
 	artifacts     []string // patterns; nil: none
+	repeat        *int64
 
 	runTimeout, compileTimeout         *int64
 	runCPUTime, compileCPUTime         *int64
@@ -112,6 +113,11 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 		if !r.null() {
 			q.stopOnFailure, err = r.boolean(name)
 		}
+	case "repeat":
+		if !r.null() {
+			q.repeat = new(int64)
+			*q.repeat, err = r.integer(name)
+		}
 	case "artifacts":
 		if !r.null() {
 			err = q.readArtifacts(r)
@@ -129,7 +135,7 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 	return err
 }
 
-const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, explain, tests, stop_on_failure, artifacts, run_timeout, compile_timeout, " +
+const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, explain, tests, stop_on_failure, artifacts, repeat, run_timeout, compile_timeout, " +
 	"run_cpu_time, compile_cpu_time, run_memory_limit, compile_memory_limit, output_limit"
 
 func (q *request) limitField(name string) **int64 {

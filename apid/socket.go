@@ -299,6 +299,9 @@ func (s *server) beginInteractive(c *call, body []byte) (*plan, *apiError) {
 	if err == nil && p.tests != nil {
 		err = invalidField("tests", "cannot be run interactively; send them to POST /v1/execute")
 	}
+	if err == nil && p.repeat > 0 {
+		err = invalidField("repeat", "cannot be run interactively; send it to POST /v1/execute")
+	}
 	return p, err
 }
 

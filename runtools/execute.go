@@ -33,6 +33,7 @@ type executeFlags struct {
 
 	artifacts    []string
 	artifactsDir string
+	repeat       int
 
 	timeout        millis
 	compileTimeout millis
@@ -92,6 +93,7 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.stream, "stream", false, "show output while the program runs")
 	flags.StringArrayVar(&f.artifacts, "artifact", nil, "`PATTERN` of files to get back when the program has ended, repeatable: *.png, 'out/**'")
 	flags.StringVar(&f.artifactsDir, "artifacts-dir", "artifacts", "`FOLDER` where they are written")
+	flags.IntVar(&f.repeat, "repeat", 0, "run the program `N` times and say on stderr how long it takes; nothing is kept")
 	flags.Var(&f.timeout, "timeout", "wall time of the run: 5s, 1m30s, or a number of milliseconds")
 	flags.Var(&f.compileTimeout, "compile-timeout", "wall time of the compilation")
 	flags.Var(&f.memory, "memory", "memory of the run: bytes, or 512K, 256M, 2G (powers of 1024)")
@@ -143,6 +145,9 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 		if err := a.saveArtifacts(f.artifactsDir, res); err != nil {
 			return err
 		}
+	}
+	if res.Repeat != nil && !f.form.json && !f.form.quiet {
+		a.printRepeat(res.Repeat)
 	}
 	status := statusOf(res)
 	if status != 0 && !f.form.json && !f.form.quiet && !f.interactive && !f.readsStdin() {
@@ -255,6 +260,7 @@ func (f *executeFlags) request(stdin *os.File, afterDash []string) (*client.Requ
 		Ephemeral:      f.ephemeral,
 		Explain:        f.form.explain,
 		Artifacts:      f.artifacts,
+		Repeat:         f.repeat,
 		RunTimeout:     int64(f.timeout),
 		CompileTimeout: int64(f.compileTimeout),
 		RunMemoryLimit: int64(f.memory),

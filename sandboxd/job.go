@@ -30,6 +30,7 @@ type job struct {
 	renewable bool // the jail may serve its owner again
 
 	meters *meters // nil: nobody wants to see them
+	noise  *noise  // nil: nor these
 
 	apart   bool          // in a jail of its own making, which is none of the pools' (selftest.go)
 	unpin   func()        // gives its CPU back
@@ -127,6 +128,11 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	}
 	if j.req.Explain {
 		if j.meters, err = openMeters(j.ready); err != nil {
+			return nil, j.startError(err)
+		}
+	}
+	if j.req.Noise {
+		if j.noise, err = beginNoise(j.ready); err != nil {
 			return nil, j.startError(err)
 		}
 	}
@@ -431,6 +437,11 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	}
 	if j.buildMnt != nil {
 		if r.BuildBytes, _, err = usage(j.buildMnt); err != nil {
+			return nil, err
+		}
+	}
+	if j.noise != nil {
+		if r.Noise, err = j.noise.since(j.ready, exit); err != nil {
 			return nil, err
 		}
 	}

@@ -41,6 +41,7 @@ type answer struct {
 	Run            stage   `json:"run"`
 	Tests          []test  `json:"tests"`
 
+	Repeat           *repeat    `json:"repeat"`
 	Artifacts        []artifact `json:"artifacts"`
 	ArtifactsOmitted *struct {
 		Count   int    `json:"count"`

@@ -88,6 +88,8 @@ func TestOpenAPI(t *testing.T) {
 		"tests":         {program("bash", "cat").with(request{"tests": test, "stop_on_failure": true}), 200},
 		"explained":     {program("c", hellos["c"]).with(request{"explain": true}), 200},
 		"artifacts":     {program("bash", "echo 1 >a; truncate -s 20M b").with(request{"artifacts": []string{"?"}}), 200},
+		"repeat":        {program("bash", ":").with(request{"repeat": 3}), 200},
+		"repeat, ci":    {program("bash", ":").with(request{"repeat": 6}), 200},
 		"bad field":     {program("bash", ":").with(request{"run_timeout": 0}), 400},
 		"bad language":  {program("cobol", ":"), 400},
 		"bad file name": {program("bash", ":").with(request{"files": []request{{"name": "../x", "content": ""}}}), 400},

@@ -45,6 +45,9 @@ type Request struct {
 
 	// Artifacts are patterns: files that match when the program has ended come back. "*.png", "out/**". Not beside Tests.
 	Artifacts []string `json:"artifacts,omitempty"`
+
+	// Repeat runs the program that often, one run after another, to say how long it takes. Not beside Tests, Artifacts and SessionID.
+	Repeat int `json:"repeat,omitempty"`
 }
 
 // Test is an input of the program, and what it is to answer.
@@ -110,6 +113,8 @@ type Result struct {
 	Artifacts        []Artifact `json:"artifacts"`
 	ArtifactsOmitted *Omitted   `json:"artifacts_omitted"` // what matched besides; nil: nothing
 
+	Repeat *Repeat `json:"repeat"` // with Repeat in the request; nil if compilation failed
+
 	// Raw is the server's answer as it came.
 	Raw json.RawMessage `json:"-"`
 }
@@ -119,6 +124,27 @@ type Artifact struct {
 	Name    string `json:"name"` // relative to the working directory
 	Size    int64  `json:"size"` // bytes
 	Content []byte `json:"content"`
+}
+
+// Repeat sums up the runs of one program.
+type Repeat struct {
+	Runs         int    `json:"runs"` // fewer than asked for if a limit fired: that run is the last
+	WallMS       Spread `json:"wall_ms"`
+	CPUMS        Spread `json:"cpu_ms"`
+	MemoryKB     Spread `json:"memory_kb"`
+	OutputsEqual bool   `json:"outputs_equal"` // all wrote the same and ended the same way
+	Quality      struct {
+		Grade   string   `json:"grade"`   // "A" nothing disturbed the runs ... "D" do not compare the figures
+		Reasons []string `json:"reasons"` // what lowered it
+	} `json:"quality"`
+}
+
+// Spread is one figure of all runs.
+type Spread struct {
+	Median float64     `json:"median"`
+	Min    float64     `json:"min"`
+	Max    float64     `json:"max"`
+	CI95   *[2]float64 `json:"ci95"` // confidence interval of the median; nil below 6 runs
 }
 
 // Omitted sums up the files that did not fit into an answer.

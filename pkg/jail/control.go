@@ -88,7 +88,7 @@ func (c *control) receive() (r reply, extra *os.File, err error) {
 	if err != nil {
 		return r, nil, err
 	}
-	var body [sizeofReply + 1]byte
+	var body [sizeofReply + sizeofRusage + 1]byte
 	var oob [64]byte // one descriptor and, on the runner's socket, credentials
 	var n, oobn, flags int
 	var recvErr error
@@ -120,7 +120,7 @@ func (c *control) receiveNow() (r reply, err error) {
 	if err != nil {
 		return r, err
 	}
-	var body [sizeofReply + 1]byte
+	var body [sizeofReply + sizeofRusage + 1]byte
 	var n int
 	var recvErr error
 	if err := raw.Control(func(fd uintptr) { n, _, recvErr = unix.Recvfrom(int(fd), body[:], unix.MSG_DONTWAIT) }); err != nil {

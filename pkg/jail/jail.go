@@ -379,6 +379,9 @@ type Exit struct {
 	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else; with Job.Again, nor has /tmp anything
 
 	Renewable bool // with Job.Again: Clear and Renew may be tried
+
+	// Of the program's process, since that began, and of the children it waited for; 0 with ErrKilled.
+	InvoluntarySwitches, MajorFaults int64
 }
 
 // ErrKilled means that the jail was killed before the program ended.
@@ -407,7 +410,8 @@ func (j *Jail) Wait() (Exit, error) {
 	if err != nil {
 		return Exit{Started: started}, err
 	}
-	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns), Same: r.same, Renewable: j.again && r.same && j.renewable()}, nil
+	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns), Same: r.same, Renewable: j.again && r.same && j.renewable(),
+		InvoluntarySwitches: int64(r.switches), MajorFaults: int64(r.faults)}, nil
 }
 
 func (j *Jail) startTime() (time.Duration, error) {

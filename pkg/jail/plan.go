@@ -138,7 +138,7 @@ func (p *plan) encode() (packet []byte, files []*os.File, err error) {
 // ErrTooLarge is a job whose file names, with every folder above a file, and words do not fit one packet together.
 var ErrTooLarge = errors.New("too large")
 
-// reply mirrors struct zygote_reply.
+// reply mirrors struct zygote_reply, and what of struct rusage may follow it.
 type reply struct {
 	index  uint32
 	errno  unix.Errno
@@ -146,21 +146,27 @@ type reply struct {
 	status unix.WaitStatus
 	ns     uint64
 	same   bool
+
+	switches, faults uint64
 }
 
 func decodeReply(b []byte) (reply, error) {
-	if len(b) != sizeofReply {
-		return reply{}, fmt.Errorf("reply of %d bytes, want %d", len(b), sizeofReply)
+	if len(b) != sizeofReply && len(b) != sizeofReply+sizeofRusage {
+		return reply{}, fmt.Errorf("reply of %d bytes, want %d or %d", len(b), sizeofReply, sizeofReply+sizeofRusage)
 	}
 	e := binary.NativeEndian
-	return reply{
+	r := reply{
 		index:  e.Uint32(b),
 		errno:  unix.Errno(e.Uint32(b[4:])),
 		pid:    int32(e.Uint32(b[8:])),
 		status: unix.WaitStatus(e.Uint32(b[12:])),
 		ns:     e.Uint64(b[16:]),
 		same:   e.Uint64(b[24:]) == 1,
-	}, nil
+	}
+	if len(b) > sizeofReply {
+		r.faults, r.switches = e.Uint64(b[offsetFaults:]), e.Uint64(b[offsetSwitches:])
+	}
+	return r, nil
 }
 
 // StepError is a step that failed inside a jail.

@@ -65,7 +65,7 @@ static int control;     /* our end of the control socket */
 static int in_jail;     /* we are PID 1 or a runner */
 static int relay = -1;  /* in PID 1: Go's end of the runner's control socket */
 static int reply_fd = -1; /* goes along with the next reply */
-static struct zygote_reply reply;
+static struct { struct zygote_reply head; struct rusage use; } whole; /* use: of ZOP_REAP's program; parked runtimes reply without it */
 
 static uint64_t now_ns(void)
 {
@@ -127,7 +127,7 @@ static int send_packet(int socket, void *bytes, size_t size, const int *passed, 
 
 static void send_reply(void)
 {
-	if (send_packet(control, &reply, sizeof reply, &reply_fd, reply_fd >= 0) < 0)
+	if (send_packet(control, &whole, sizeof whole, &reply_fd, reply_fd >= 0) < 0)
 		_exit(0);
 	if (reply_fd >= 0)
 		close(reply_fd);
@@ -163,7 +163,7 @@ static int step_spawn(const struct zygote_step *s)
 		return -1;
 	}
 	if (pid > 0) {
-		reply.pid = (int32_t)pid;
+		whole.head.pid = (int32_t)pid;
 		return 0;
 	}
 	/* The child: its own control socket, and none of its parent's. Keeping the parent's would let a jail speak as the spawner. */
@@ -365,7 +365,7 @@ static int step_exec(const struct zygote_step *s)
 	/* Until execve /proc/self/exe is sandboxd's own binary: a link to it must not be followed (CVE-2019-5736). Nobody else runs here yet. */
 	if (open_resolving(argv[0], O_PATH, RESOLVE_NO_MAGICLINKS) < 0)
 		return -1;
-	reply.ns = now_ns();
+	whole.head.ns = now_ns();
 	send_reply();
 	execve(argv[0], argv, env);
 	return -1;
@@ -411,15 +411,15 @@ static int step_reap(const struct zygote_step *s)
 	if (recv(control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		_exit(0);
 	for (;;) {
-		pid_t pid = waitpid(-1, &status, s->a ? WUNTRACED : 0);
+		pid_t pid = wait4(-1, &status, s->a ? WUNTRACED : 0, &whole.use);
 		if (pid < 0 && errno != EINTR)
 			return -1;
-		if (pid != reply.pid)
+		if (pid != whole.head.pid)
 			continue;
-		reply.ns = now_ns();
-		reply.status = status;
+		whole.head.ns = now_ns();
+		whole.head.status = status;
 		/* Others may be left, and may still write: what they do after the end of the program is lost in any case. */
-		if ((reply.same = s->a && says_ended(s, &reply.status)))
+		if ((whole.head.same = s->a && says_ended(s, &whole.head.status)))
 			return 0;
 		if (!WIFSTOPPED(status))
 			break;
@@ -427,7 +427,7 @@ static int step_reap(const struct zygote_step *s)
 	/* Orphans become our children, so having none means that no other process is left in the jail. */
 	while (waitpid(-1, &status, WNOHANG) > 0)
 		;
-	reply.same = waitpid(-1, &status, WNOHANG) < 0 && errno == ECHILD;
+	whole.head.same = waitpid(-1, &status, WNOHANG) < 0 && errno == ECHILD;
 	return 0;
 }
 
@@ -450,10 +450,10 @@ static int step_same(const struct zygote_step *s)
 {
 	struct stat st;
 
-	if (!reply.same)
+	if (!whole.head.same)
 		return 0;
 	int fd = open_resolving(str(s->s1), O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH);
-	reply.same = fd >= 0 && fstat(fd, &st) == 0 && st.st_mode == s->a &&
+	whole.head.same = fd >= 0 && fstat(fd, &st) == 0 && st.st_mode == s->a &&
 		(!S_ISREG(st.st_mode) || (st.st_nlink == 1 && (uint64_t)st.st_size == s->c && same_bytes(fd, fds[s->fd], (off_t)s->b, s->c)));
 	if (fd >= 0)
 		close(fd);
@@ -463,7 +463,7 @@ static int step_same(const struct zygote_step *s)
 static int step_count(const struct zygote_step *s)
 {
 	struct statfs st;
-	reply.same = reply.same && statfs(str(s->s1), &st) == 0 && st.f_files - st.f_ffree == s->a;
+	whole.head.same = whole.head.same && statfs(str(s->s1), &st) == 0 && st.f_files - st.f_ffree == s->a;
 	return 0;
 }
 
@@ -553,18 +553,18 @@ static void serve(void)
 {
 	for (;;) {
 		receive_packet();
-		reply.index = packet.head.count;
-		reply.error = 0;
+		whole.head.index = packet.head.count;
+		whole.head.error = 0;
 		for (uint32_t i = 0; i < packet.head.count; i++) {
 			if (do_step(&packet.head.steps[i]) < 0) {
-				reply.index = i;
-				reply.error = errno;
+				whole.head.index = i;
+				whole.head.error = errno;
 				break;
 			}
 		}
 		close_received();
 		send_reply();
-		if (reply.error && in_jail)
+		if (whole.head.error && in_jail)
 			_exit(127);
 	}
 }

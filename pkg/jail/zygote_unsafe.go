@@ -2,6 +2,9 @@ package jail
 
 // #cgo CFLAGS: -std=gnu11 -Wall -Wextra
 // #include "zygote.h"
+// #include <stddef.h>
+// #include <sys/resource.h>
+// enum { offsetof_majflt = offsetof(struct rusage, ru_majflt), offsetof_nivcsw = offsetof(struct rusage, ru_nivcsw) };
 import "C"
 
 // The numbers of zygote.h, defined there once.
@@ -16,6 +19,9 @@ const (
 	sizeofPacket   = C.sizeof_struct_zygote_packet
 	sizeofStep     = C.sizeof_struct_zygote_step
 	sizeofReply    = C.sizeof_struct_zygote_reply
+	sizeofRusage   = C.sizeof_struct_rusage // behind it in zygote.c's own replies
+	offsetFaults   = sizeofReply + C.offsetof_majflt
+	offsetSwitches = sizeofReply + C.offsetof_nivcsw
 	opSpawn        = C.ZOP_SPAWN
 	opSetns        = C.ZOP_SETNS
 	opUnshare      = C.ZOP_UNSHARE

@@ -53,6 +53,7 @@ type Job struct {
 	Terminal *Terminal `json:"terminal,omitempty"`
 
 	Signals bool `json:"signals,omitempty"` // Request{Signal} may follow
+	Noise   bool `json:"noise,omitempty"`   // Result.Noise is wanted
 
 	HasStdin   bool `json:"has_stdin"`   // a descriptor follows; without it stdin is empty
 	HasFiles   bool `json:"has_files"`   // a descriptor follows: the contents of Files
@@ -154,6 +155,8 @@ type Result struct {
 
 	Meters []Meter `json:"meters,omitempty"` // with Job.Explain: of every limit that was in force but those of the output, which is the client's
 
+	Noise *Noise `json:"noise,omitempty"` // with Job.Noise: what disturbed the job
+
 	WorkspaceDropped bool `json:"workspace_dropped"` // with DropUnchanged: it held Files as they were given, and nothing else
 
 	WorkspaceBytes int64 `json:"workspace_bytes"` // in the workspace after the job
@@ -178,6 +181,13 @@ type Violation struct {
 	Syscall string `json:"syscall"`        // name; "unknown" for a number that has none
 	Args    string `json:"args,omitempty"` // printable ASCII, at most 200 bytes; "" if nobody looked at them. Written by the program: never to be trusted
 	Count   uint64 `json:"count"`
+}
+
+// Noise is what the kernel counted of the disturbances of one job, from its start to the end of its program.
+type Noise struct {
+	Throttled           int64 `json:"throttled"`            // periods of the scheduler in which the CPU quota held it back
+	InvoluntarySwitches int64 `json:"involuntary_switches"` // times that a thread of it had a CPU taken away; of children those that were waited for
+	MajorFaults         int64 `json:"major_faults"`         // times that it waited for a page from a disk; of children likewise
 }
 
 // Status is a snapshot of the server.

@@ -86,6 +86,11 @@ export interface ExecuteRequest {
    * within a folder, `**` for folders. At most 32. Not beside `tests`.
    */
   artifacts?: readonly string[] | undefined;
+  /**
+   * Run the program that often, one run after another, each in a sandbox of its own; `repeat` of the result sums up what they took. Not
+   * beside `tests`, `artifacts` and `sessionId`.
+   */
+  repeat?: number | undefined;
   /** Wall clock of the run, milliseconds. Default 300000, which is also the most. */
   runTimeout?: number | undefined;
   /** Wall clock of the compilation, milliseconds. Default 60000, which is also the most. */
@@ -118,6 +123,7 @@ const wireNames: Record<keyof ExecuteRequest, string> = {
   tests: "tests",
   stopOnFailure: "stop_on_failure",
   artifacts: "artifacts",
+  repeat: "repeat",
   runTimeout: "run_timeout",
   compileTimeout: "compile_timeout",
   runCpuTime: "run_cpu_time",

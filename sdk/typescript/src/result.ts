@@ -29,6 +29,30 @@ export interface ExecuteResult {
   artifacts?: Artifact[];
   /** What matched and is not in `artifacts`; absent when that is nothing. */
   artifacts_omitted?: ArtifactsOmitted;
+  /** With `repeat` in the request: what the runs took. `run` is the first of them. Absent if compilation failed. */
+  repeat?: Repeat;
+}
+
+/** What the runs of one program took. */
+export interface Repeat {
+  /** Fewer than asked for if a limit fired: that run is the last. */
+  runs: number;
+  wall_ms: Spread;
+  cpu_ms: Spread;
+  memory_kb: Spread;
+  /** All wrote the same and ended the same way. */
+  outputs_equal: boolean;
+  /** A: nothing disturbed the runs. B: a little did. C: compare the figures with care. D: do not. `reasons`: what lowered the grade. */
+  quality: { grade: "A" | "B" | "C" | "D"; reasons: string[] };
+}
+
+/** One figure of all runs. */
+export interface Spread {
+  median: number;
+  min: number;
+  max: number;
+  /** Confidence interval of the median; null below 6 runs. */
+  ci95: [number, number] | null;
 }
 
 /** A file that the program left; {@link artifactBytes} gives its bytes. */
