@@ -30,6 +30,15 @@ type config struct {
 
 	Artifacts artifactsConfig `toml:"artifacts"`
 	Repeat    repeatConfig    `toml:"repeat"`
+
+	Executions executionsConfig `toml:"executions"`
+}
+
+// executionsConfig bounds the requests whose results wait to be asked for.
+type executionsConfig struct {
+	Keep           duration `toml:"keep"`
+	MaxPerKey      int      `toml:"max_per_key"`
+	MaxBytesPerKey int64    `toml:"max_bytes_per_key"`
 }
 
 // repeatConfig bounds the runs of one request.
@@ -148,8 +157,9 @@ func defaults() config {
 			CompileMemoryLimit: bound{1 << 30, 2 << 30},
 			OutputLimit:        bound{10 << 20, 32 << 20},
 		},
-		Repeat:    repeatConfig{MaxRuns: 100, MaxTime: duration(5 * time.Minute)},
-		Artifacts: artifactsConfig{MaxFiles: 100, MaxBytes: 8 << 20},
+		Executions: executionsConfig{Keep: duration(10 * time.Minute), MaxPerKey: 1000, MaxBytesPerKey: 64 << 20},
+		Repeat:     repeatConfig{MaxRuns: 100, MaxTime: duration(5 * time.Minute)},
+		Artifacts:  artifactsConfig{MaxFiles: 100, MaxBytes: 8 << 20},
 	}
 }
 
@@ -241,6 +251,9 @@ func (c *config) checkFigures() error {
 		{"cache.max_bytes_per_key", c.Cache.MaxBytesPerKey, 0},
 		{"cache.max_entries", int64(c.Cache.MaxEntries), 1},
 		{"cache.max_age", int64(c.Cache.MaxAge), int64(time.Millisecond)},
+		{"executions.keep", int64(c.Executions.Keep), int64(time.Second)},
+		{"executions.max_per_key", int64(c.Executions.MaxPerKey), 1},
+		{"executions.max_bytes_per_key", c.Executions.MaxBytesPerKey, 0},
 		{"repeat.max_runs", int64(c.Repeat.MaxRuns), 1},
 		{"repeat.max_time", int64(c.Repeat.MaxTime), int64(time.Second)},
 		{"artifacts.max_files", int64(c.Artifacts.MaxFiles), 1},

@@ -332,6 +332,7 @@ func (s *server) expire(ctx context.Context) {
 		case now := <-ticker.C:
 			s.sessions.expire(now)
 			s.artifacts.expire(now)
+			s.executions.expire(now)
 			if err := s.sessions.rewrite(); err != nil {
 				s.log.Error("shorten the journal of sessions", "err", err)
 			}

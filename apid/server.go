@@ -23,21 +23,22 @@ import (
 
 // server is one apid.
 type server struct {
-	cfg       *config
-	log       *slog.Logger
-	langs     *lang.Set
-	keys      *keyring
-	sandbox   *wire.Client
-	queue     *queue
-	sessions  *sessions
-	packer    packer
-	artifacts *artifacts
-	forgetter *forgetter
-	hangups   *hangups
-	visitors  *visitors
-	metrics   *metrics
-	readiness readiness
-	http      *fasthttp.Server
+	cfg        *config
+	log        *slog.Logger
+	langs      *lang.Set
+	keys       *keyring
+	sandbox    *wire.Client
+	queue      *queue
+	sessions   *sessions
+	packer     packer
+	artifacts  *artifacts
+	executions *executions
+	forgetter  *forgetter
+	hangups    *hangups
+	visitors   *visitors
+	metrics    *metrics
+	readiness  readiness
+	http       *fasthttp.Server
 
 	runtimes []byte           // the answer to GET /v1/execute/runtimes
 	pages    map[string]*page // of the playground, by path; none if it is off
@@ -72,6 +73,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
 	s.artifacts = newArtifacts(cfg.Cache, s.forgetter.add)
+	s.executions = newExecutions(cfg.Executions)
 	s.visitors = newVisitors(connectionsFor(cfg, log), log)
 	s.metrics = newMetrics(s)
 	if s.runtimes, err = encodeRuntimes(langs); err != nil {
@@ -118,6 +120,8 @@ var routes = []route{
 	{path: "/v1/execute", methods: "POST, OPTIONS", serve: (*server).execute},
 	{path: "/v1/execute/ws", methods: "GET, OPTIONS", serve: (*server).executeSocket},
 	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
+	{path: "/v1/executions", methods: "POST, OPTIONS", serve: (*server).startExecution},
+	{path: "/v1/executions/", methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).execution},
 	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
 	{path: "/api/v2/connect", methods: "GET, OPTIONS", serve: (*server).pistonConnect},

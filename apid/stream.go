@@ -107,13 +107,17 @@ func (x *execution) stream(release func()) *apiError {
 }
 
 // performSafely is perform outside the goroutine whose panics serve catches.
-func (x *execution) performSafely(ctx context.Context) (err *apiError) {
+func (x *execution) performSafely(ctx context.Context) *apiError {
+	return x.safely(func() *apiError { return x.perform(ctx) })
+}
+
+func (x *execution) safely(carryOut func() *apiError) (err *apiError) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
-	return x.perform(ctx)
+	return carryOut()
 }
 
 // conclude sends the last event.

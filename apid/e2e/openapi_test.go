@@ -109,12 +109,23 @@ func TestOpenAPI(t *testing.T) {
 			d.check(t, pointer("/v1/execute", "POST", fmt.Sprint(c.status)), content)
 		})
 	}
+	started, content, err := api.send(t.Context(), api.key, "POST", "/v1/executions", program("bash", "echo x"))
+	if err != nil || started.StatusCode != 202 {
+		t.Fatalf("%v %d %s", err, started.StatusCode, content)
+	}
+	d.check(t, pointer("/v1/executions", "POST", "202"), content)
+	var execution struct{ ID string }
+	if err := json.Unmarshal(content, &execution); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		method, path, at, key string
 		status                int
 	}{
 		{"GET", "/v1/execute/runtimes", "/v1/execute/runtimes", api.key, 200}, {"GET", "/v1/execute/runtimes", "/v1/execute/runtimes", "wrong", 401},
 		{"POST", "/v1/execute", "/v1/execute", "", 401},
+		{"GET", "/v1/executions/" + execution.ID + "?wait=60", "/v1/executions/{id}", api.key, 200}, {"GET", "/v1/executions/none", "/v1/executions/{id}", api.key, 404},
+		{"GET", "/v1/executions/" + execution.ID + "?wait=x", "/v1/executions/{id}", api.key, 400},
 		{"GET", "/v1/sessions/" + id, "/v1/sessions/{id}", api.key, 200}, {"GET", "/v1/sessions/none", "/v1/sessions/{id}", api.key, 404}, {"GET", "/v1/sessions/a%20b", "/v1/sessions/{id}", api.key, 400},
 		{"GET", "/v1/sessions/" + id + "/files", "/v1/sessions/{id}/files", api.key, 200}, {"POST", "/v1/sessions/" + id + "/fork", "/v1/sessions/{id}/fork", api.key, 200},
 		{"GET", "/v1/sessions/" + id + "/files/none", "/v1/sessions/{id}/files/{path}", api.key, 404},

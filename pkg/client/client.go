@@ -35,7 +35,9 @@ import (
 const (
 	PathExecute  = "/v1/execute"
 	PathRuntimes = "/v1/execute/runtimes"
-	pathSessions = "/v1/sessions/"
+
+	pathExecutions = "/v1/executions"
+	pathSessions   = "/v1/sessions/"
 )
 
 // DefaultURL is where a server listens unless it is told otherwise.
@@ -147,7 +149,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, hea
 		return nil, err
 	}
 	switch resp.StatusCode {
-	case http.StatusOK, http.StatusPartialContent, http.StatusNoContent:
+	case http.StatusOK, http.StatusAccepted, http.StatusPartialContent, http.StatusNoContent:
 		return resp, nil
 	}
 	answer, err := c.readAll(resp)

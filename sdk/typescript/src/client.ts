@@ -1,7 +1,7 @@
 import { RunToolsError } from "./errors.js";
 import { decodeEvent, type ExecuteEvent } from "./events.js";
 import { encodeRequest, type ExecuteRequest } from "./request.js";
-import type { ExecuteResult, Runtime } from "./result.js";
+import type { ExecuteResult, Execution, Runtime } from "./result.js";
 import { Session } from "./session.js";
 import { type CallOptions, Transport } from "./transport.js";
 
@@ -122,6 +122,34 @@ export class RunTools {
       }
       begun = true;
     }
+  }
+
+  /**
+   * Has a program run and does not wait for it: no connection is kept. The server keeps its result for some minutes.
+   *
+   * ```ts
+   * const { id } = await rt.start({ language: "bash", code: "sleep 60; echo done" });
+   * let execution = await rt.execution(id, { wait: 60 });
+   * while (execution.status === "pending") execution = await rt.execution(id, { wait: 60 });
+   * console.log(execution.result?.run.stdout);
+   * ```
+   */
+  async start(request: ExecuteRequest, options?: CallOptions): Promise<Execution> {
+    const body = encodeRequest(request);
+    const answer = await this.#transport.call({ method: "POST", path: "/v1/executions", body, idempotent: false }, options);
+    return answer as Execution;
+  }
+
+  /** How a program that was started stands. `wait`: seconds to wait for its end, at most 60; else it answers at once. */
+  async execution(id: string, options: CallOptions & { wait?: number } = {}): Promise<Execution> {
+    const { wait = 0, ...callOptions } = options;
+    const path = `/v1/executions/${encodeURIComponent(id)}?wait=${wait}`;
+    return (await this.#transport.call({ method: "GET", path, idempotent: true }, callOptions)) as Execution;
+  }
+
+  /** Kills a program that was started, if it runs, and has the server forget it. False if this key has none of that id any more. */
+  async deleteExecution(id: string, options?: CallOptions): Promise<boolean> {
+    return this.#transport.delete(`/v1/executions/${encodeURIComponent(id)}`, options);
   }
 
   /** Lists what is installed: one entry a version, the newest of a language first. */

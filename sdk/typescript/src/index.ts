@@ -10,6 +10,7 @@ export {
   type CompileStage,
   type Diagnostic,
   type ExecuteResult,
+  type Execution,
   type FileEntry,
   type LimitFired,
   type Repeat,

@@ -197,6 +197,20 @@ export interface LimitFired {
   used: number;
 }
 
+/** A program that was started and not waited for. */
+export interface Execution {
+  id: string;
+  status: "pending" | "done" | "failed";
+  /** ISO 8601. */
+  created: string;
+  /** ISO 8601; absent while it is pending. */
+  ended?: string;
+  /** If it is done: what `execute` would have returned. */
+  result?: ExecuteResult;
+  /** If it failed: what `execute` would have thrown. */
+  error?: { code: string; message: string; field?: string; request_id: string };
+}
+
 /** One installed version of a language. */
 export interface Runtime {
   /** Canonical name. */

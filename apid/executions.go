@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+)
+
+// Executions are requests whose callers do not wait on the connection: they get an id at once and ask for the result later.
+//
+//	POST /v1/executions          ---> pending ---> done, failed ---> forgotten: too old, the key's room is used up, deleted
+//	GET  /v1/executions/{id}             |
+//	DELETE /v1/executions/{id}           +--- the program is killed
+//
+// They take the same way as any other request, through the queue and its bounds; only the answer is kept here instead of sent. All of it is
+// in memory: a record of results would be a store of what programs wrote, with an age, a size and secrets of its own, to save a caller
+// one repetition after a restart. So after a restart an id is unknown.
+type executions struct {
+	cfg executionsConfig
+
+	mu     sync.Mutex
+	byID   map[executionKey]*asyncExecution
+	owners map[string]*executionOwner // by key id: those with any
+}
+
+type executionKey struct{ keyID, id string }
+
+// executionOwner sums up what one key has here.
+type executionOwner struct {
+	count int
+	bytes int64
+	ended []*asyncExecution // in this order
+}
+
+// asyncExecution is one of them.
+type asyncExecution struct {
+	executionKey
+	created time.Time
+	cancel  context.CancelCauseFunc
+	done    chan struct{} // closed when it has ended
+
+	// Set before done is closed.
+	ended  time.Time
+	status string // "done", "failed"
+	body   []byte // the answer of POST /v1/execute, an error's too
+}
+
+// errDeleted is the cause of the end of an execution that its caller deleted. Nobody is told.
+var errDeleted = refuse(errGone, "the execution was deleted")
+
+func newExecutions(cfg executionsConfig) *executions {
+	return &executions{cfg: cfg, byID: map[executionKey]*asyncExecution{}, owners: map[string]*executionOwner{}}
+}
+
+// add makes room for one more: ended ones go, oldest first; those that run do not.
+func (e *executions) add(a *asyncExecution) *apiError {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	o := e.owners[a.keyID]
+	if o == nil {
+		o = &executionOwner{}
+	}
+	for o.count >= e.cfg.MaxPerKey {
+		if len(o.ended) == 0 {
+			return refuse(errRateLimited, "this key has %d executions that have not ended, which is its share", o.count)
+		}
+		e.dropLocked(o.ended[0])
+	}
+	e.owners[a.keyID] = o
+	o.count++
+	e.byID[a.executionKey] = a
+	return nil
+}
+
+func (e *executions) find(key executionKey) *asyncExecution {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.byID[key]
+}
+
+// end keeps a result, unless the execution was deleted meanwhile.
+func (e *executions) end(a *asyncExecution, status string, body []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer close(a.done)
+	a.ended, a.status, a.body = time.Now(), status, body
+	if e.byID[a.executionKey] != a {
+		return
+	}
+	o := e.owners[a.keyID]
+	o.ended = append(o.ended, a)
+	o.bytes += int64(len(body))
+	for o.bytes > e.cfg.MaxBytesPerKey && o.ended[0] != a {
+		e.dropLocked(o.ended[0])
+	}
+}
+
+// drop forgets an execution, and ends it if it runs.
+func (e *executions) drop(key executionKey) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.byID[key]
+	if a != nil {
+		e.dropLocked(a)
+	}
+	return a != nil
+}
+
+func (e *executions) dropLocked(a *asyncExecution) {
+	o := e.owners[a.keyID]
+	for i, ended := range o.ended {
+		if ended == a {
+			o.ended = append(o.ended[:i:i], o.ended[i+1:]...)
+			o.bytes -= int64(len(a.body))
+			break
+		}
+	}
+	delete(e.byID, a.executionKey)
+	if o.count--; o.count == 0 {
+		delete(e.owners, a.keyID)
+	}
+	a.cancel(errDeleted)
+}
+
+// expire forgets the results that have been kept for long enough.
+func (e *executions) expire(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, o := range e.owners {
+		for len(o.ended) > 0 && now.Sub(o.ended[0].ended) >= time.Duration(e.cfg.Keep) {
+			e.dropLocked(o.ended[0])
+		}
+	}
+}
+
+// startExecution is POST /v1/executions.
+func (s *server) startExecution(c *call) *apiError {
+	if err := s.unread.admit(c.key.ID); err != nil {
+		return err
+	}
+	body, release, err := s.readBody(c)
+	if err != nil {
+		return err
+	}
+	// c ends with this request. What is carried out has a call of its own, with the same id for the log, that never touches a connection.
+	behind := &call{id: c.id, started: c.started, route: c.route, method: c.method, key: c.key, bodyBytes: c.bodyBytes}
+	behind.detach()
+	x := &execution{server: s, call: behind}
+	if x.plan, err = s.understand(behind, body); err != nil {
+		release()
+		return err
+	}
+	ticket, err := s.queue.enter(c.key.ID, c.key.Concurrency)
+	if err != nil {
+		release()
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(s.jobs)
+	a := &asyncExecution{executionKey: executionKey{c.key.ID, uuid.NewString()}, created: time.Now(), cancel: cancel, done: make(chan struct{})}
+	if err := s.executions.add(a); err != nil {
+		cancel(nil)
+		ticket.leave()
+		release()
+		return err
+	}
+	s.conversations.Add(1) // a shutdown waits for it
+	go func() {
+		defer s.conversations.Add(-1)
+		defer release()
+		defer cancel(nil)
+		x.carryOutBehind(ctx, ticket, a)
+	}()
+	s.replyExecution(c, a)
+	c.ctx.SetStatusCode(fasthttp.StatusAccepted)
+	return nil
+}
+
+// carryOutBehind is perform for a request whose answer is kept.
+func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecution) {
+	err := x.safely(func() *apiError {
+		defer x.giveUp(t)
+		return x.inSession(ctx, t)
+	})
+	status, body := "done", []byte(nil)
+	if err == nil {
+		body = x.encode()
+		x.call.outcome = x.ran.status
+	} else {
+		status, body = "failed", x.call.fail(err)
+		x.call.status = httpStatus[err.code]
+	}
+	x.call.answerBytes = len(body)
+	x.executions.end(a, status, body)
+	x.finish(x.call)
+}
+
+// maxWait is how long one GET waits for the end of an execution at most; callers ask again.
+const maxWait = time.Minute
+
+// execution serves what is below /v1/executions/.
+func (s *server) execution(c *call) *apiError {
+	key := executionKey{c.key.ID, strings.TrimPrefix(string(c.ctx.Path()), "/v1/executions/")}
+	unknown := refuse(errNotFound, "this key has no execution %s; it may have been forgotten", shown(key.id))
+	if c.method == fasthttp.MethodDelete {
+		if !s.executions.drop(key) {
+			return unknown
+		}
+		c.ctx.SetStatusCode(fasthttp.StatusNoContent)
+		return nil
+	}
+	wait := time.Duration(0)
+	if given := string(c.ctx.QueryArgs().Peek("wait")); given != "" {
+		seconds, err := strconv.ParseFloat(given, 64)
+		if err != nil || !(seconds >= 0 && seconds <= maxWait.Seconds()) {
+			return invalidField("wait", "%s: want a number of seconds from 0 to %g", shown(given), maxWait.Seconds())
+		}
+		wait = time.Duration(seconds * float64(time.Second))
+	}
+	a := s.executions.find(key)
+	if a == nil {
+		return unknown
+	}
+	if wait > 0 {
+		ctx, done := s.whileWanted(c)
+		defer done()
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-a.done:
+		case <-timer.C:
+		case <-ctx.Done():
+			return contextError(ctx)
+		}
+	}
+	s.replyExecution(c, a)
+	return nil
+}
+
+// replyExecution tells how an execution stands.
+func (s *server) replyExecution(c *call, a *asyncExecution) {
+	head := struct {
+		ID      string     `json:"id"`
+		Status  string     `json:"status"`
+		Created time.Time  `json:"created"`
+		Ended   *time.Time `json:"ended,omitempty"`
+	}{ID: a.id, Status: "pending", Created: a.created.UTC().Truncate(time.Millisecond)}
+	var result []byte
+	select {
+	case <-a.done:
+		ended := a.ended.UTC().Truncate(time.Millisecond)
+		head.Status, head.Ended, result = a.status, &ended, a.body
+	default:
+	}
+	b, _ := json.Marshal(head)
+	result = bytes.TrimSuffix(result, []byte{'\n'})
+	switch head.Status {
+	case "done":
+		b = append(b[:len(b)-1], `,"result":`...)
+		b = append(append(b, result...), '}')
+	case "failed": // result is {"error":...}
+		b = append(b[:len(b)-1], ',')
+		b = append(b, result[1:]...)
+	}
+	s.unread.reply(c, append(b, '\n'))
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// asyncAnswer is an answer of /v1/executions.
+type asyncAnswer struct {
+	ID, Status string
+	Result     json.RawMessage
+	Error      *struct{ Code string }
+}
+
+// async asks for something below /v1/executions.
+func (ts *testServer) async(key, method, path string, fields map[string]any, status int) (e asyncAnswer) {
+	ts.t.Helper()
+	body, _ := json.Marshal(fields)
+	req, err := http.NewRequest(method, "http://"+ts.addr+"/v1/executions"+path, strings.NewReader(string(body)))
+	if err != nil {
+		ts.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Content-Type", "application/json")
+	a, err := http.DefaultClient.Do(req)
+	if err != nil {
+		ts.t.Fatal(err)
+	}
+	defer a.Body.Close()
+	content, _ := io.ReadAll(a.Body)
+	if a.StatusCode != status {
+		ts.t.Fatalf("%s %s: %d, want %d: %s", method, path, a.StatusCode, status, content)
+	}
+	if len(content) > 0 {
+		if err := json.Unmarshal(content, &e); err != nil {
+			ts.t.Fatalf("%v in %s", err, content)
+		}
+	}
+	return e
+}
+
+func TestExecutions(t *testing.T) {
+	ts := newTestServer(t, func(c *config) { c.Executions.MaxPerKey, c.Executions.MaxBytesPerKey = 3, 2000 })
+	other := ts.makeKey(ts.cfg.Keys, 0)
+	ts.keys.refresh()
+	e := ts.async(ts.key, "POST", "", with(python("print 1"), "session_id", "s"), 202)
+	if e = ts.async(ts.key, "GET", "/"+e.ID+"?wait=30", nil, 200); e.Status != "done" || !strings.Contains(string(e.Result), `"stdout":"1\n"`) {
+		t.Errorf("got %+v", e)
+	}
+	ts.async(other, "GET", "/"+e.ID, nil, 404)
+	ts.async(other, "DELETE", "/"+e.ID, nil, 404)
+	ts.async(ts.key, "GET", "/"+e.ID+"?wait=61", nil, 400)
+	ts.async(ts.key, "GET", "/"+e.ID+"?wait=NaN", nil, 400)
+	ts.async(ts.key, "POST", "", with(python(), "run_timeout", 0), 400)
+	failed := ts.async(ts.key, "POST", "", python("fail internal"), 202)
+	if failed = ts.async(ts.key, "GET", "/"+failed.ID+"?wait=30", nil, 200); failed.Status != "failed" || failed.Error == nil || failed.Error.Code != "internal" {
+		t.Errorf("got %+v", failed)
+	}
+	// A running one is pending, stays whatever else comes, and ends when it is deleted.
+	running := ts.async(ts.key, "POST", "", python("sleep 1h"), 202)
+	eventually(t, "it runs", func() bool { ts.fake.mu.Lock(); defer ts.fake.mu.Unlock(); return ts.fake.running == 1 })
+	if e := ts.async(ts.key, "GET", "/"+running.ID+"?wait=0.01", nil, 200); e.Status != "pending" {
+		t.Errorf("got %+v", e)
+	}
+	large := ts.async(ts.key, "POST", "", python("print "+strings.Repeat("x", 3000)), 202) // and the results before have no room
+	if large = ts.async(ts.key, "GET", "/"+large.ID+"?wait=30", nil, 200); large.Status != "done" {
+		t.Errorf("got %+v", large)
+	}
+	ts.async(ts.key, "GET", "/"+e.ID, nil, 404)
+	ts.async(ts.key, "GET", "/"+failed.ID, nil, 404)
+	more := []asyncAnswer{running}
+	for range 2 {
+		more = append(more, ts.async(ts.key, "POST", "", python("sleep 1h"), 202))
+	}
+	ts.async(ts.key, "POST", "", python("print 1"), 429)
+	for _, e := range more {
+		ts.async(ts.key, "DELETE", "/"+e.ID, nil, 204)
+		ts.async(ts.key, "GET", "/"+e.ID, nil, 404)
+	}
+	eventually(t, "the programs are killed", func() bool { ts.fake.mu.Lock(); defer ts.fake.mu.Unlock(); return ts.fake.killed == 3 })
+	// What is too old is forgotten.
+	last := ts.async(ts.key, "POST", "", python("print 1"), 202)
+	ts.async(ts.key, "GET", "/"+last.ID+"?wait=30", nil, 200)
+	ts.executions.expire(time.Now().Add(time.Hour))
+	ts.async(ts.key, "GET", "/"+last.ID, nil, 404)
+	eventually(t, "nothing is left", func() bool { return ts.conversations.Load() == 0 && ts.executions.count() == 0 && ts.bodies.all == 0 })
+}
+
+// count says how many there are, and that no owner without any is.
+func (e *executions) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.byID) + len(e.owners)
+}

@@ -1,0 +1,45 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Execution is a program that runs without a connection; see [Client.Start].
+type Execution struct {
+	ID      string     `json:"id"`
+	Status  string     `json:"status"` // "pending", "done" or "failed"
+	Created time.Time  `json:"created"`
+	Ended   *time.Time `json:"ended"`
+	Result  *Result    `json:"result"` // if done; its Raw is empty
+	Error   *struct {
+		Code      string `json:"code"`
+		Message   string `json:"message"`
+		Field     string `json:"field"`
+		RequestID string `json:"request_id"`
+	} `json:"error"` // if failed: what Execute would have returned
+}
+
+// MaxWait is the longest that one call of [Client.Execution] waits on the server.
+const MaxWait = time.Minute
+
+// Start has a program run and returns at once. The server keeps its result for some minutes, until [Client.Forget].
+func (c *Client) Start(ctx context.Context, req *Request) (*Execution, error) {
+	e := new(Execution)
+	return e, c.Call(ctx, http.MethodPost, pathExecutions, req, e)
+}
+
+// Execution tells how an execution stands. It waits for its end for as long as wait, at most [MaxWait].
+func (c *Client) Execution(ctx context.Context, id string, wait time.Duration) (*Execution, error) {
+	e := new(Execution)
+	seconds := strconv.FormatFloat(min(max(wait, 0), MaxWait).Seconds(), 'f', -1, 64)
+	return e, c.Call(ctx, http.MethodGet, pathExecutions+"/"+url.PathEscape(id)+"?wait="+seconds, nil, e)
+}
+
+// Forget ends an execution if it runs, and has the server forget it.
+func (c *Client) Forget(ctx context.Context, id string) error {
+	return c.Call(ctx, http.MethodDelete, pathExecutions+"/"+url.PathEscape(id), nil, nil)
+}
