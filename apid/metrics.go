@@ -75,7 +75,7 @@ func newMetrics(s *server) *metrics {
 		{"runtools_session_evictions_total", "Sessions dropped early because the number or bytes allowed were used up.", func() uint64 { return s.sessions.counts().evicted }},
 		{"runtools_compile_cache_hits_total", "Requests that found what they would have compiled.", func() uint64 { return s.artifacts.counts().hits }},
 		{"runtools_compile_cache_misses_total", "Requests that did not, and compiled.", func() uint64 { return s.artifacts.counts().misses }},
-		{"runtools_connections_closed_early_total", "Connections that were closed for others, before a whole request had come.", s.visitors.closedEarly.Load},
+		{"runtools_connections_closed_early_total", "Connections that were closed for others, before a whole request with a valid key had come.", s.visitors.closedEarly.Load},
 		{"runtools_connections_refused_total", "Connections that were refused because every one was being served.", s.visitors.refused.Load},
 		{"runtools_session_packs_total", "Workspaces packed.", s.packer.packs.Load},
 		{"runtools_session_pack_failures_total", "Workspaces that could not be packed.", s.packer.failures.Load},

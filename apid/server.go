@@ -161,11 +161,6 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 // dispatch finds the route.
 func (s *server) dispatch(c *call) *apiError {
 	path := string(c.ctx.Path())
-	if c.ctx.RequestBodyStream() == nil {
-		if err := c.arrived(); err != nil {
-			return err
-		}
-	}
 	if p := s.pages[path]; p != nil {
 		return s.serveRoute(c, &route{path: path, methods: pageMethods, keyless: true, serve: func(s *server, c *call) *apiError { return s.page(c, p) }})
 	}
@@ -193,6 +188,11 @@ func (s *server) serveRoute(c *call, r *route) *apiError {
 	if !r.keyless {
 		if err := s.authenticate(c); err != nil {
 			return err
+		}
+		if c.ctx.RequestBodyStream() == nil { // else who reads the body says so
+			if err := c.arrived(); err != nil {
+				return err
+			}
 		}
 	}
 	return r.serve(s, c)

@@ -21,8 +21,9 @@ import (
 //	                 |
 //	                 +-- closed, longest first, when another wants the place
 //
-// A connection waits while no whole request has come on it: new, idle, or with a half of one. Timeouts end that too, but whoever opens enough
-// of them would keep all others out until then. So those that wait give way, and nobody is refused unless each connection is being served.
+// A connection waits while no whole request with a valid key has come on it: new, idle, with a half of one, or with a stranger's, who may ask for a page
+// and never read it. Timeouts end that too, but whoever opens enough of them would keep all others out until then. So those that wait give
+// way, and nobody is refused unless each connection is being served.
 type visitors struct {
 	net.Listener
 	most int
@@ -194,7 +195,7 @@ func (c *visitor) silent() bool {
 	return !c.begun
 }
 
-// served says that a whole request has come. It is false if the connection was closed at that moment.
+// served says that a whole request with a valid key has come. It is false if the connection was closed at that moment.
 func (c *visitor) served() bool {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
