@@ -130,7 +130,7 @@ test-vm: deps test-deps
 		-with seccomp-profiles=/test/seccomp-profiles -with /bin/bash=/bin/bash -with bin/vm/attacks -with sandboxd/testdata=/test/sandboxd/testdata -- \
 		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks ./sandboxd.test -test.run "$(VM_TESTS)"'
 
-VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks
+VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps
 
 # Each decoder of foreign bytes for FUZZTIME.
 fuzz:

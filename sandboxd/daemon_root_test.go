@@ -224,7 +224,7 @@ func TestLimitsFire(t *testing.T) {
 	}{
 		"wall":            {"echo out; sleep 600", wire.Limits{WallMS: 200}, wire.LimitWall},
 		"wall, stopped":   {"echo out; kill -STOP $$", wire.Limits{WallMS: 200}, wire.LimitWall},
-		"wall, storm":     {"echo out; f() { f | f & }; f; sleep 600", wire.Limits{WallMS: 500}, wire.LimitWall},
+		"wall, storm":     {"echo out; f() { f | f & }; f & exec sleep 600", wire.Limits{WallMS: 500}, wire.LimitWall},
 		"cpu":             {"echo out; while :; do :; done", wire.Limits{WallMS: 60_000, CPUMS: 200}, wire.LimitCPU},
 		"cpu, children":   {"echo out; (while :; do :; done) & (while :; do :; done) & wait", wire.Limits{WallMS: 60_000, CPUMS: 200}, wire.LimitCPU},
 		"memory":          {"echo out; head -c 100000000 /dev/zero | tail", wire.Limits{WallMS: 60_000, MemoryBytes: 32 << 20}, wire.LimitMemory},

@@ -48,6 +48,9 @@ func buildBars() []bar {
 		bar{"parked Python, PSS KiB", "memory", "python3", "pss", 4096, 2048, false},
 		bar{"bash, p99/p50 at 80 % load", "tail", "bash", "ratio", 3, 2, false},
 		bar{"python, p99/p50 at 80 % load", "tail", "python", "ratio", 3, 2, false},
+		bar{"an event after the program's write, p50 ms", "api", "an event, the first", "p50", 2, 2, false},
+		bar{"20 tests of a C++ program / compile + 1 run", "api", "c++ iostream", "ratio", 2, 2, false},
+		bar{"fork of a session of 10 MB, p50 ms", "api", "a fork", "p50", 20, 20, false},
 		bar{"c, CPU time against bare, %", "harness", "c", "off", 2, 0, false},
 		bar{"python, CPU time against bare, %", "harness", "python", "off", 2, 0, false},
 	)

@@ -100,6 +100,7 @@ var sections = []section{
 	{"memory", benchMemory}, // before any demand makes pools larger
 	{"languages", benchLanguages},
 	{"profile", benchProfile},
+	{"api", benchAPI},
 	{"throughput", benchThroughput},
 	{"pool", benchPool},
 	{"tail", benchTail},
