@@ -183,7 +183,7 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 	}
 	x.ws.SetReadDeadline(time.Time{}) // a program may wait for its caller as long as it may run
 	x.call.bodyBytes = buf.Len()
-	if x.plan, err = x.begin(x.server, x.call, buf.Bytes()); err != nil {
+	if err = x.safely(func() (err *apiError) { x.plan, err = x.begin(x.server, x.call, buf.Bytes()); return err }); err != nil {
 		release()
 		return nil, err
 	}
@@ -215,8 +215,8 @@ func (x *conversation) listen() error {
 		case len(body) > maxMessage:
 			return refuse(errTooLarge, "a message has more than %d bytes: split the input", maxMessage)
 		}
-		m, refused := x.message(body)
-		if refused != nil {
+		var m message
+		if refused := x.safely(func() (err *apiError) { m, err = x.message(body); return err }); refused != nil {
 			return refused
 		}
 		x.obey(m)

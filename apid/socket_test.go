@@ -1,105 +1,59 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"net/http"
+	"net"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/coder/websocket"
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
 )
 
-// openSocket opens one and sends the request. Each message that comes is then one call of read, which returns "" at the end.
-func (ts *testServer) openSocket(t *testing.T, fields map[string]any) (ws *websocket.Conn, read func() string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	ws, _, err := websocket.Dial(ctx, "ws://"+ts.addr+"/v1/execute/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + ts.key}}})
-	if err != nil {
-		t.Fatal(err)
+// A mistake of ours in reading a message fails its request, and not apid with the jobs of all callers: a WebSocket is served where nobody else catches a
+// panic.
+func TestSocketPanics(t *testing.T) {
+	for name, change := range map[string]func(*dialect){
+		"the first message": func(d *dialect) { d.begin = func(*server, *call, []byte) (*plan, *apiError) { panic("mistake") } },
+		"a later message":   func(d *dialect) { d.message = func([]byte) (message, *apiError) { panic("mistake") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ts := newTestServer(t, nil)
+			d := &dialect{begin: (*server).beginInteractive, shape: appendMessage, message: decodeMessage, ending: normalEnding}
+			change(d)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			go fasthttp.Serve(ln, func(ctx *fasthttp.RequestCtx) {
+				c := newCall(ctx)
+				c.key = &key{ID: "k"}
+				ts.openSocket(c, d)
+			})
+			ws, _, err := websocket.DefaultDialer.Dial("ws://"+ln.Addr().String(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ws.Close()
+			ws.WriteMessage(websocket.TextMessage, []byte(encode(python("sleep 1m"))))
+			ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"stdin_close"}`))
+			for last := ""; ; {
+				_, text, err := ws.ReadMessage()
+				if websocket.IsCloseError(err, websocket.CloseNormalClosure) && strings.Contains(last, `"code":"internal"`) {
+					break
+				}
+				if err != nil {
+					t.Fatalf("%v after %s", err, last)
+				}
+				last = string(text)
+			}
+			eventually(t, "the log tells", func() bool {
+				log := ts.log.String()
+				return strings.Contains(log, "mistake") && strings.Contains(log, "goroutine ")
+			})
+			if r := ts.do("POST", "/v1/execute", encode(python("print x"))); r.Status != 200 {
+				t.Errorf("afterwards: %s", r.Raw)
+			}
+		})
 	}
-	t.Cleanup(func() { ws.CloseNow() })
-	ws.SetReadLimit(-1)
-	if fields != nil {
-		say(t, ws, encode(fields))
-	}
-	return ws, func() string {
-		_, body, err := ws.Read(ctx)
-		if err != nil && !errors.As(err, new(websocket.CloseError)) {
-			t.Errorf("%v", err)
-		}
-		return string(body)
-	}
-}
-
-func say(t *testing.T, ws *websocket.Conn, message string) {
-	t.Helper()
-	if err := ws.Write(context.Background(), websocket.MessageText, []byte(message)); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestSocket(t *testing.T) {
-	ts := newTestServer(t, nil)
-	ws, read := ts.openSocket(t, python("cat"))
-	say(t, ws, `{"type": "stdin", "data": "ein"}`)
-	say(t, ws, `{"type": "stdin_close"}`)
-	if got := read(); got != `{"type":"stdout","data":{"text":"ein"}}` {
-		t.Errorf("%s", got)
-	}
-	if got := read(); got != `{"type":"exit","data":{"code":0,"signal":null,"status":"OK"}}` {
-		t.Errorf("%s", got)
-	}
-	var last struct {
-		Type string
-		Data result
-	}
-	if got := read(); json.Unmarshal([]byte(got), &last) != nil || last.Type != "result" || last.Data.Run == nil || last.Data.Run.Stdout != "ein" {
-		t.Errorf("%s", got)
-	}
-	if got := read(); got != "" {
-		t.Errorf("%s after the last", got)
-	}
-	if log := ts.log.String(); !strings.Contains(log, "route=/v1/execute/ws status=101") || !strings.Contains(log, "outcome=OK") {
-		t.Errorf("log: %s", log)
-	}
-}
-
-// A key that has its share running and waiting is told so by an event, as by a 429 elsewhere.
-func TestSocketsAreCounted(t *testing.T) {
-	ts := newTestServer(t, func(c *config) { c.Queue.MaxJobs, c.Queue.PerKey = 1, 0 })
-	_, read := ts.openSocket(t, python("print begun", "cat"))
-	read()
-	_, second := ts.openSocket(t, python("print x"))
-	if got := second(); !strings.Contains(got, `"type":"error"`) || !strings.Contains(got, "rate_limited") {
-		t.Errorf("%s", got)
-	}
-}
-
-// Programs that run may finish when the server ends; who has asked for nothing does not keep it.
-func TestShutdownWaitsForConversations(t *testing.T) {
-	ts := newTestServer(t, nil)
-	ts.openSocket(t, nil)
-	ws, read := ts.openSocket(t, python("print begun", "cat", "print end"))
-	read()
-	done := make(chan struct{})
-	go func() { ts.shutdown(); close(done) }()
-	for !ts.draining.Load() {
-		time.Sleep(time.Millisecond)
-	}
-	select {
-	case <-done:
-		t.Error("the server did not wait")
-	case <-time.After(100 * time.Millisecond):
-	}
-	say(t, ws, `{"type": "stdin_close"}`)
-	for got := read(); got != ""; got = read() {
-		if strings.Contains(got, `"error"`) {
-			t.Errorf("%s", got)
-		}
-	}
-	<-done
 }
