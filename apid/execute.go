@@ -62,7 +62,7 @@ func (s *server) execute(c *call) *apiError {
 	}
 	if x.plan.terminal != nil {
 		release()
-		return invalidField("pty", "is for GET /v1/execute/ws, where the program can be talked to")
+		return errNoTerminal
 	}
 	if c.wantsEvents() {
 		return x.stream(release)
@@ -77,6 +77,8 @@ func (s *server) execute(c *call) *apiError {
 	s.unread.reply(c, x.encode())
 	return nil
 }
+
+var errNoTerminal = invalidField("pty", "is for GET /v1/execute/ws, where the program can be talked to")
 
 // perform carries the request out when it is its turn.
 func (x *execution) perform(ctx context.Context) *apiError {

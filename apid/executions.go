@@ -49,7 +49,7 @@ type asyncExecution struct {
 	// Set before done is closed.
 	ended  time.Time
 	status string // "done", "failed"
-	body   []byte // the answer of POST /v1/execute, an error's too
+	body   []byte // what a GET is answered: one for all of them, as many may ask for a large one and not read it
 }
 
 // errDeleted is the cause of the end of an execution that its caller deleted. Nobody is told.
@@ -87,16 +87,17 @@ func (e *executions) find(key executionKey) *asyncExecution {
 
 // end keeps a result, unless the execution was deleted meanwhile.
 func (e *executions) end(a *asyncExecution, status string, body []byte) {
+	a.ended, a.status = time.Now(), status
+	a.body = a.encode(body) // not under the lock: it may be large
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer close(a.done)
-	a.ended, a.status, a.body = time.Now(), status, body
 	if e.byID[a.executionKey] != a {
 		return
 	}
 	o := e.owners[a.keyID]
 	o.ended = append(o.ended, a)
-	o.bytes += int64(len(body))
+	o.bytes += int64(len(a.body))
 	for o.bytes > e.cfg.MaxBytesPerKey && o.ended[0] != a {
 		e.dropLocked(o.ended[0])
 	}
@@ -156,6 +157,10 @@ func (s *server) startExecution(c *call) *apiError {
 	if x.plan, err = s.understand(behind, body); err != nil {
 		release()
 		return err
+	}
+	if x.plan.terminal != nil {
+		release()
+		return errNoTerminal
 	}
 	ticket, err := s.queue.enter(c.key.ID, c.key.Concurrency)
 	if err != nil {
@@ -245,21 +250,29 @@ func (s *server) execution(c *call) *apiError {
 
 // replyExecution tells how an execution stands.
 func (s *server) replyExecution(c *call, a *asyncExecution) {
+	select {
+	case <-a.done:
+		s.unread.reply(c, a.body)
+	default:
+		c.reply(a.encode(nil))
+	}
+}
+
+// encode makes the answer to a GET. result is the answer of POST /v1/execute, an error's too, once there is one.
+func (a *asyncExecution) encode(result []byte) []byte {
 	head := struct {
 		ID      string     `json:"id"`
 		Status  string     `json:"status"`
 		Created time.Time  `json:"created"`
 		Ended   *time.Time `json:"ended,omitempty"`
 	}{ID: a.id, Status: "pending", Created: a.created.UTC().Truncate(time.Millisecond)}
-	var result []byte
-	select {
-	case <-a.done:
+	if result != nil {
 		ended := a.ended.UTC().Truncate(time.Millisecond)
-		head.Status, head.Ended, result = a.status, &ended, a.body
-	default:
+		head.Status, head.Ended = a.status, &ended
 	}
-	b, _ := json.Marshal(head)
+	encoded, _ := json.Marshal(head)
 	result = bytes.TrimSuffix(result, []byte{'\n'})
+	b := append(make([]byte, 0, len(encoded)+len(result)+16), encoded...)
 	switch head.Status {
 	case "done":
 		b = append(b[:len(b)-1], `,"result":`...)
@@ -268,5 +281,5 @@ func (s *server) replyExecution(c *call, a *asyncExecution) {
 		b = append(b[:len(b)-1], ',')
 		b = append(b, result[1:]...)
 	}
-	s.unread.reply(c, append(b, '\n'))
+	return append(b, '\n')
 }

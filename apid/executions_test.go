@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // asyncAnswer is an answer of /v1/executions.
@@ -56,6 +59,7 @@ func TestExecutions(t *testing.T) {
 	ts.async(ts.key, "GET", "/"+e.ID+"?wait=61", nil, 400)
 	ts.async(ts.key, "GET", "/"+e.ID+"?wait=NaN", nil, 400)
 	ts.async(ts.key, "POST", "", with(python(), "run_timeout", 0), 400)
+	ts.async(ts.key, "POST", "", with(python("print 1"), "pty", map[string]any{}), 400)
 	failed := ts.async(ts.key, "POST", "", python("fail internal"), 202)
 	if failed = ts.async(ts.key, "GET", "/"+failed.ID+"?wait=30", nil, 200); failed.Status != "failed" || failed.Error == nil || failed.Error.Code != "internal" {
 		t.Errorf("got %+v", failed)
@@ -88,6 +92,33 @@ func TestExecutions(t *testing.T) {
 	ts.executions.expire(time.Now().Add(time.Hour))
 	ts.async(ts.key, "GET", "/"+last.ID, nil, 404)
 	eventually(t, "nothing is left", func() bool { return ts.conversations.Load() == 0 && ts.executions.count() == 0 && ts.bodies.all == 0 })
+}
+
+// Many who ask for a large result, and do not read it, hold it in memory once.
+func TestExecutionsShareAResult(t *testing.T) {
+	ts := newTestServer(t, nil)
+	e := ts.async(ts.key, "POST", "", python("print "+strings.Repeat("x", 2*unreadSmall)), 202)
+	ts.async(ts.key, "GET", "/"+e.ID+"?wait=30", nil, 200)
+	keys, err := readKeys(ts.cfg.Keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := ts.executions.find(executionKey{keys[0].ID, e.ID})
+	if a == nil {
+		t.Fatal("the result is not kept")
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		c := newCall(new(fasthttp.RequestCtx))
+		c.key = keys[0]
+		ts.replyExecution(c, a)
+		c.ctx.Response.CloseBodyStream()
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 50*2*unreadSmall {
+		t.Errorf("100 answers took %d bytes, the result has %d", took, len(a.body))
+	}
 }
 
 // count says how many there are, and that no owner without any is.
