@@ -112,16 +112,21 @@ func summarise(values []float64) spread {
 	slices.Sort(values)
 	n := len(values)
 	s := spread{Median: math.Round((values[(n-1)/2]+values[n/2])/2*1e4) / 1e4, Min: values[0], Max: values[n-1]}
-	outside, term := 0.0, math.Pow(0.5, float64(n)) // of at most k below the median; of just k
+	outside := 0.0 // probability of at most k below the median
 	for k := 0; ; k++ {
-		if outside += term; 2*outside > 0.05 {
+		if outside += halves(n, k); 2*outside > 0.05 {
 			if k > 0 {
 				s.CI95 = &[2]float64{values[k-1], values[n-k]}
 			}
 			return s
 		}
-		term *= float64(n-k) / float64(k+1)
 	}
+}
+
+// halves is the probability that k of n coins show heads. In logarithms: 2^-n is 0 for a float64 from n = 1075 on.
+func halves(n, k int) float64 {
+	log := func(n int) float64 { l, _ := math.Lgamma(float64(n) + 1); return l } // of n!
+	return math.Exp(log(n) - log(k) - log(n-k) - float64(n)*math.Ln2)
 }
 
 // encode makes the answer's "repeat".

@@ -11,7 +11,7 @@ import (
 
 func TestMedianAndItsInterval(t *testing.T) {
 	// The ranks are those of tables, such as Conover's A3 for p = 1/2.
-	for n, want := range map[int]string{1: "<nil>", 5: "<nil>", 6: "&[1 6]", 9: "&[2 8]", 10: "&[2 9]", 20: "&[6 15]", 100: "&[40 61]", 1000: "&[469 532]"} {
+	for n, want := range map[int]string{1: "<nil>", 5: "<nil>", 6: "&[1 6]", 9: "&[2 8]", 10: "&[2 9]", 20: "&[6 15]", 100: "&[40 61]", 1000: "&[469 532]", 2000: "&[956 1045]"} {
 		values := make([]float64, n)
 		for i := range values {
 			values[i] = float64(n - i)
