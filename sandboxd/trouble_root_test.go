@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,7 +26,9 @@ func TestNoMoreCgroups(t *testing.T) {
 	if r := td.run("echo x", cold); r.err != nil || r.stdout != "x\n" {
 		t.Fatalf("before: %+v", r)
 	}
-	td.d.server.builder.destroy.Wait()
+	for td.d.server.builder.live.Load() != 0 { // its jail is being destroyed
+		time.Sleep(time.Millisecond)
+	}
 	before := td.holding()
 	folders, _ := filepath.Glob("/sys/fs/cgroup/*/" + td.config.CgroupParent)
 	if len(folders) == 0 { // v2
