@@ -174,7 +174,7 @@ func (s *server) listFiles(c *call, name, _ string) *apiError {
 	if err != nil {
 		return internal(err)
 	}
-	c.reply(append(body, '\n'))
+	s.unread.reply(c, append(body, '\n'))
 	return nil
 }
 
@@ -244,7 +244,7 @@ func (s *server) getFile(c *call, name, path string) *apiError {
 		header.Set(fasthttp.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", first, first+int64(len(data))-1, size))
 		c.ctx.SetStatusCode(fasthttp.StatusPartialContent)
 	}
-	c.ctx.Response.SetBodyRaw(data)
+	s.unread.replyRaw(c, data)
 	return nil
 }
 
@@ -262,7 +262,7 @@ func parseRange(header string) (first, last int64, ranged bool) {
 	if last, err = strconv.ParseInt(to, 10, 64); err != nil || last < first {
 		return 0, -1, false
 	}
-	return first, last, true
+	return first, min(last, math.MaxInt64-1), true // so that the bytes can be counted
 }
 
 func checkPath(path string) *apiError {
@@ -310,7 +310,7 @@ func (s *server) archive(c *call, name, _ string) *apiError {
 		return err
 	}
 	c.ctx.Response.Header.SetContentType("application/x-tar")
-	c.ctx.Response.SetBodyRaw(t.out.stdout.data)
+	s.unread.replyRaw(c, t.out.stdout.data)
 	return nil
 }
 

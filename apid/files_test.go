@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,6 +70,7 @@ func TestByteRange(t *testing.T) {
 	for header, want := range map[string][3]int64{ // first, last, ranged
 		"": {0, -1, 0}, "bytes=0-9": {0, 9, 1}, "bytes=5-": {5, -1, 1}, "bytes=-5": {0, -1, 0}, "bytes=9-5": {0, -1, 0}, "bytes=0-1,3-4": {0, -1, 0},
 		"lines=1-2": {0, -1, 0}, "bytes=99999999999999999999-": {0, -1, 0}, "bytes=x-": {0, -1, 0},
+		"bytes=0-9223372036854775807": {0, math.MaxInt64 - 1, 1},
 	} {
 		first, last, ranged := parseRange(header)
 		if got := [3]int64{first, last, map[bool]int64{true: 1}[ranged]}; got != want {

@@ -37,9 +37,17 @@ func (u *unread) admit(keyID string) *apiError {
 // reply is call.reply for what may be large.
 func (u *unread) reply(c *call, body []byte) {
 	c.reply(body)
-	if len(body) >= unreadSmall {
-		c.ctx.Response.SetBodyStream(heldBody{bytes.NewReader(body), u.hold(c.key.ID, int64(len(body)))}, len(body))
+	u.replyRaw(c, body)
+}
+
+// replyRaw answers with what may be large and of any type, which the headers tell already.
+func (u *unread) replyRaw(c *call, body []byte) {
+	c.answerBytes = len(body)
+	if len(body) < unreadSmall {
+		c.ctx.Response.SetBodyRaw(body)
+		return
 	}
+	c.ctx.Response.SetBodyStream(heldBody{bytes.NewReader(body), u.hold(c.key.ID, int64(len(body)))}, len(body))
 }
 
 // hold counts an answer until release is called.

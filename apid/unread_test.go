@@ -48,6 +48,20 @@ func TestUnreadAnswers(t *testing.T) {
 	}
 }
 
+// So it is with the files of a session.
+func TestUnreadArchive(t *testing.T) {
+	ts := newTestServer(t, func(c *config) { c.HTTP.MaxUnreadBytes = 1 << 20 })
+	const size = 10 << 20
+	ts.execute(with(map[string]any{"language": "python"}, "session_id", "s", "files", []map[string]string{{"name": "main.py", "content": "print x\n"}, {"name": "large", "content": strings.Repeat("x", size)}}))
+	conn := ts.dial("")
+	conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	fmt.Fprintf(conn, "GET /v1/sessions/s/archive HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", ts.key)
+	eventually(t, "the answer is ready", func() bool { return ts.unread.bytes() > size })
+	ts.refused(python("print x"), errRateLimited)
+	conn.Close()
+	eventually(t, "what was unread is forgotten", func() bool { return ts.unread.bytes() == 0 })
+}
+
 // A large answer is the same as a small one to who reads it, and counts for nothing afterwards.
 func TestLargeAnswer(t *testing.T) {
 	ts := newTestServer(t, nil)
