@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// forkBombs make processes or threads for as long as they can, and go on when they cannot.
+var forkBombs = map[string]string{
+	"bash": "f() { f | f & }; f & exec sleep 1000",
+	"c":    "#include <unistd.h>\nint main(void) { for (;;) fork(); }",
+	"cpp": `#include <thread>
+#include <unistd.h>
+int main() { for (;;) try { std::thread([] { for (;;) pause(); }).detach(); } catch (...) {} }`,
+	"csharp": `while (true) try { System.Diagnostics.Process.Start("/bin/sleep", "1000"); } catch (System.Exception) {}`,
+	"go":     "package main\n\nimport (\"os\"; \"os/exec\")\n\nfunc main() { for { exec.Command(os.Args[0]).Start() } }",
+	"java": `public class Main { public static void main(String[] args) {
+	for (;;) try { new ProcessBuilder("/bin/sleep", "1000").start(); } catch (Throwable t) {}
+} }`,
+	"javascript": `const { spawn } = require("child_process")
+for (;;) try { spawn("/bin/sleep", ["1000"], { stdio: "ignore" }).on("error", () => {}) } catch {}`,
+	"python":     "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+	"ruby":       "loop { begin; fork { sleep }; rescue SystemCallError; end }",
+	"rust":       "fn main() { loop { let _ = std::process::Command::new(std::env::current_exe().unwrap()).spawn(); } }",
+	"typescript": `import { spawn } from "child_process"
+for (;;) try { spawn("/bin/sleep", ["1000"], { stdio: "ignore" }).on("error", () => {}) } catch {}`,
+}
+
+// A fork bomb meets its limit in every language: it is stopped, no process of it is left, and the next program knows nothing of it.
+func TestForkBombs(t *testing.T) {
+	if !slices.Equal(slices.Sorted(maps.Keys(forkBombs)), slices.Sorted(maps.Keys(hellos))) {
+		t.Error("a language has no fork bomb")
+	}
+	for language, bomb := range forkBombs {
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			a := execute(t, program(language, bomb).with(request{"explain": true, "ephemeral": true, "run_timeout": 2000}))
+			if a.Run.Status == "OK" {
+				t.Errorf("it ended by itself: %s", a)
+			}
+			at := slices.IndexFunc(a.Run.Limits, func(l limitUse) bool { return l.Name == "processes" })
+			if at < 0 {
+				t.Fatalf("it did not run: %s", a)
+			}
+			// On a busy machine some have not come to the limit when their time is over.
+			if l := a.Run.Limits[at]; *l.Peak > *l.Limit || *l.Peak < 16 {
+				t.Errorf("%d processes at most, the limit is %d: %s", *l.Peak, *l.Limit, a)
+			}
+			if got := output(t, program(language, strings.ReplaceAll(hellos[language], "MARKER", "next"))); got != "next\n" {
+				t.Errorf("the next program wrote %q", got)
+			}
+		})
+	}
+}
