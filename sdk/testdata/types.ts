@@ -28,6 +28,11 @@ export async function accepted(rt: RunTools, signal: AbortSignal): Promise<void>
       void verdict;
     }
   }
+  const program = rt.interactive({ language: "c", code: "", pty: { cols: 80, rows: 24 } }, { signal });
+  program.signal("SIGINT");
+  for await (const event of program) {
+    await program.write(event.type === "stdout" ? event.text : new Uint8Array(1));
+  }
   const rows: Runtime[] = await rt.runtimes();
   const session: Session = rt.session(result.session_id);
   const deleted: boolean = await session.delete({ signal });
@@ -54,6 +59,10 @@ export async function refused(rt: RunTools): Promise<void> {
   await rt.session().execute({ language: "python", code: "", sessionId: "s" });
   // @ts-expect-error: tests have no session
   await rt.session().execute({ language: "python", code: "", tests: [] });
+  // @ts-expect-error: one program
+  rt.interactive({ language: "python", code: "", tests: [] });
+  // @ts-expect-error: no such signal
+  rt.session().interactive({ language: "python", code: "" }).signal("INT");
   // @ts-expect-error: a name misspelt
   new RunTools({ apikey: "" });
   const result = await rt.execute({ language: "python", code: "" });

@@ -1,9 +1,10 @@
 import { RunToolsError } from "./errors.js";
-import { decodeEvent, type ExecuteEvent } from "./events.js";
+import { decodeEvent, type ExecuteEvent, parseEvent } from "./events.js";
+import { encodeInteractive, Interactive, type InteractiveOptions, type InteractiveRequest } from "./interactive.js";
 import { encodeRequest, type ExecuteRequest } from "./request.js";
 import type { ExecuteResult, Execution, Runtime } from "./result.js";
 import { Session } from "./session.js";
-import { type CallOptions, Transport } from "./transport.js";
+import { type CallOptions, Transport, type WebSocketConstructor } from "./transport.js";
 
 /** Where the server is, how to identify to it, and what every call is told unless it says otherwise. */
 export interface RunToolsOptions {
@@ -17,6 +18,8 @@ export interface RunToolsOptions {
   maxRetries?: number | undefined;
   /** Takes the place of the global `fetch`: for proxies, TLS settings, longer limits than the runtime's own, tests. */
   fetch?: typeof globalThis.fetch | undefined;
+  /** Takes the place of the global `WebSocket`, which Node has from 22 on: that of the package `ws`, for example. Only `interactive` needs it. */
+  WebSocket?: WebSocketConstructor | undefined;
 }
 
 /** What `execute` can be told besides. */
@@ -27,7 +30,7 @@ export interface ExecuteOptions extends CallOptions {
   onStderr?: ((text: string) => void) | undefined;
 }
 
-const optionNames = ["apiKey", "baseUrl", "timeout", "maxRetries", "fetch"];
+const optionNames = ["apiKey", "baseUrl", "timeout", "maxRetries", "fetch", "WebSocket"];
 const defaultUrl = "http://127.0.0.1:8080";
 /** A compile, a run and a wait in the queue may each take minutes. */
 const defaultTimeout = 600_000;
@@ -74,6 +77,7 @@ export class RunTools {
       maxRetries: options.maxRetries ?? defaultRetries,
       // As a method of another object the browsers' fetch refuses to work.
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+      WebSocket: options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket,
     });
   }
 
@@ -113,7 +117,7 @@ export class RunTools {
   async *#events(body: string, options?: CallOptions): AsyncGenerator<ExecuteEvent, void, undefined> {
     let begun = false;
     for await (const sent of this.#transport.events({ method: "POST", path: "/v1/execute", body, idempotent: false }, options)) {
-      const event = decodeEvent(sent, begun);
+      const event = decodeEvent(sent.name, parseEvent(sent.data), begun);
       if (event !== undefined) {
         yield event;
       }
@@ -122,6 +126,25 @@ export class RunTools {
       }
       begun = true;
     }
+  }
+
+  /**
+   * Runs a program that is talked to while it runs: over a WebSocket, so that Node must be 22 or newer, or be given one (option `WebSocket`).
+   * It begins at once. Leaving the loop hangs up, and kills it. Nothing is sent again, and no `timeout` of ours ends it: `runTimeout` does,
+   * which goes on while the program waits for input, and `signal`.
+   *
+   * ```ts
+   * const program = rt.interactive({ language: "python", code: "print('hello', input('name? '))" });
+   * for await (const event of program) {
+   *   if (event.type === "stdout" && event.text === "name? ") program.write("Ada\n");
+   *   if (event.type === "result") console.log(event.result.run.stdout); // "name? hello Ada\n"
+   * }
+   * ```
+   */
+  interactive(request: InteractiveRequest, options: InteractiveOptions = {}): Interactive {
+    this.#transport.checkSockets();
+    const body = encodeInteractive(request);
+    return new Interactive(this.#transport, async () => ({ body, leave: () => {} }), options);
   }
 
   /**

@@ -1,7 +1,6 @@
 import { RunToolsError } from "./errors.js";
 import type { CompileStage, ExecuteResult, Status, TestResult } from "./result.js";
 import { bytesOf } from "./result.js";
-import type { ServerSentEvent } from "./sse.js";
 
 /**
  * What happens while a program runs, told apart by `type`:
@@ -36,25 +35,26 @@ export function outputBytes(event: OutputEvent): Uint8Array {
 }
 
 /** The server's words for what happened: undefined for a kind that it learned later. Throws what an error event says. @internal */
-export function decodeEvent({ name, data }: ServerSentEvent, begun: boolean): ExecuteEvent | undefined {
+export function decodeEvent(name: string, data: object, begun: boolean): ExecuteEvent | undefined {
   switch (name) {
     case "compile":
-      return { type: name, compile: read(data) as CompileStage };
+      return { type: name, compile: data as CompileStage };
     case "stdout":
     case "stderr":
     case "exit":
     case "test":
-      return { type: name, ...read(data) } as ExecuteEvent;
+      return { type: name, ...data } as ExecuteEvent;
     case "result":
-      return { type: name, result: read(data) as ExecuteResult };
+      return { type: name, result: data as ExecuteResult };
     case "error":
-      throw failure(read(data), begun);
+      throw failure(data, begun);
     default:
       return undefined;
   }
 }
 
-function read(data: string): object {
+/** @internal */
+export function parseEvent(data: string): object {
   try {
     return JSON.parse(data) as object;
   } catch (cause) {

@@ -2,6 +2,7 @@ export { type ExecuteOptions, RunTools, type RunToolsOptions } from "./client.js
 export { type ErrorCode, type ErrorDetails, RunToolsConnectionError, RunToolsError, RunToolsTimeoutError } from "./errors.js";
 export { type ExecuteEvent, outputBytes, type OutputEvent } from "./events.js";
 export type { GetFileOptions, SessionFiles } from "./files.js";
+export type { Interactive, InteractiveOptions, InteractiveRequest, SignalName } from "./interactive.js";
 export type { ExecuteRequest, Language, SourceFile, TestCase } from "./request.js";
 export {
   type Artifact,
@@ -26,6 +27,6 @@ export {
   type Verdict,
   type Violation,
 } from "./result.js";
-export type { Session, SessionRequest } from "./session.js";
-export type { CallOptions } from "./transport.js";
+export type { Session, SessionInteractiveRequest, SessionRequest } from "./session.js";
+export type { CallOptions, WebSocketConstructor, WebSocketLike } from "./transport.js";
 export { VERSION } from "./version.js";

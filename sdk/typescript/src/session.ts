@@ -1,12 +1,16 @@
 import type { ExecuteOptions, RunTools } from "./client.js";
 import type { ExecuteEvent } from "./events.js";
 import { begun, SessionFiles } from "./files.js";
+import { encodeInteractive, Interactive, type InteractiveOptions, type InteractiveRequest } from "./interactive.js";
 import type { ExecuteRequest } from "./request.js";
 import type { ExecuteResult, SessionInfo } from "./result.js";
 import type { CallOptions, Transport } from "./transport.js";
 
 /** What a program in a session gets: its session is given, and tests have none. */
 export type SessionRequest = Omit<ExecuteRequest, "sessionId" | "ephemeral" | "tests" | "stopOnFailure">;
+
+/** The same for one that is talked to. */
+export type SessionInteractiveRequest = Omit<InteractiveRequest, "sessionId" | "ephemeral">;
 
 /**
  * Keeps the id of one session and sends its requests one after another, in the order of the calls: each finds what the one
@@ -56,16 +60,8 @@ export class Session {
 
   /** {@link RunTools.stream} in this session. Requests that are called later wait until it has ended, or was left. */
   async *stream(request: SessionRequest, options: CallOptions = {}): AsyncGenerator<ExecuteEvent, void, undefined> {
-    let leave = (): void => {};
-    const left = new Promise<void>((resolve) => (leave = resolve));
-    let begin = (): void => {};
-    const begun = new Promise<void>((resolve) => (begin = resolve));
-    const turn = this.#inTurn(options.signal, () => {
-      begin();
-      return left;
-    });
+    const leave = await this.#turn(options.signal);
     try {
-      await Promise.race([begun, turn]);
       for await (const event of this.client.stream({ ...request, sessionId: this.#id }, options)) {
         if (event.type === "result") {
           this.#id = event.result.session_id ?? this.#id;
@@ -75,6 +71,21 @@ export class Session {
     } finally {
       leave();
     }
+  }
+
+  /** {@link RunTools.interactive} in this session. Requests that are called later wait until it has ended, or was left. */
+  interactive(request: SessionInteractiveRequest, options: InteractiveOptions = {}): Interactive {
+    this.transport.checkSockets();
+    encodeInteractive(request); // throws now what is wrong with it
+    const begin = async () => {
+      const end = await this.#turn(options.signal);
+      const leave = (result?: ExecuteResult): void => {
+        this.#id = result?.session_id ?? this.#id;
+        end();
+      };
+      return { body: encodeInteractive({ ...request, sessionId: this.#id }), leave };
+    };
+    return new Interactive(this.transport, begin, options);
   }
 
   /** What the server knows of the session; at once, also while a program runs in it. */
@@ -104,6 +115,13 @@ export class Session {
    */
   delete(options: CallOptions = {}): Promise<boolean> {
     return this.#inTurn(options.signal, async () => this.#id !== undefined && this.client.deleteSession(this.#id, options));
+  }
+
+  /** A turn that lasts until the function that it gives is called. */
+  #turn(signal: AbortSignal | undefined): Promise<() => void> {
+    return new Promise((begin, reject) => {
+      this.#inTurn(signal, () => new Promise<void>((end) => begin(end))).catch(reject);
+    });
   }
 
   #inTurn<T>(signal: AbortSignal | undefined, send: () => Promise<T>): Promise<T> {

@@ -26,7 +26,20 @@ export interface Settings {
   timeout: number;
   maxRetries: number;
   fetch: typeof globalThis.fetch;
+  WebSocket: WebSocketConstructor | undefined;
 }
+
+/** As much of a WebSocket as is needed: those of browsers, Node, Deno and Bun have it, and that of the package `ws`. */
+export interface WebSocketLike {
+  readonly bufferedAmount: number;
+  // An event of type message has data, one of type error may have a message.
+  addEventListener(type: "open" | "message" | "error" | "close", listener: (event: any) => void): void;
+  send(message: string): void;
+  close(): void;
+}
+
+/** The class of such. */
+export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
 /** One request. A string as its body is JSON. `idempotent`: carrying it out twice is the same as once. */
 interface Call {
@@ -100,6 +113,38 @@ export class Transport {
       limits.end();
       limits.stop.abort();
     }
+  }
+
+  /** Throws a `TypeError` if there are no WebSockets. */
+  checkSockets(): WebSocketConstructor {
+    if (this.settings.WebSocket === undefined) {
+      throw new TypeError("no WebSocket here: use Node 22 or newer, or `npm install ws` and pass its: new RunTools({ WebSocket })");
+    }
+    return this.settings.WebSocket;
+  }
+
+  /** Opens a WebSocket. In browsers nobody can set its headers, so the key goes along as a subprotocol. */
+  socket(path: string): WebSocketLike {
+    const { apiKey, baseUrl } = this.settings;
+    return new (this.checkSockets())(baseUrl.replace(/^http/, "ws") + path, ["runtools", `runtools.key.${apiKey}`]);
+  }
+
+  /** The error of a connection that ended too early. */
+  lost(why: string): RunToolsError {
+    return connectionError(new Error(why), this.settings.baseUrl, { method: "GET", path: "", idempotent: false }, undefined);
+  }
+
+  /** Why a WebSocket could not be opened. It does not tell itself; a request is answered by what is wrong with key, address or server. */
+  async refusedSocket(why: string, signal: AbortSignal | undefined): Promise<unknown> {
+    try {
+      await this.call({ method: "GET", path: "/v1/execute/runtimes", idempotent: true }, { signal, maxRetries: 0 });
+    } catch (error) {
+      return error;
+    }
+    return new RunToolsConnectionError(
+      `${this.settings.baseUrl} answers, but opens no WebSocket: ${why} (is it busy, or is there a proxy before it that passes none?)`,
+      { code: "connection_failed" },
+    );
   }
 
   private async retried(call: Call, options: CallOptions, limits: Limits): Promise<unknown> {
