@@ -165,8 +165,8 @@ func (c *call) fail(err *apiError) []byte {
 
 // arrived says that the whole request is there, and its key is valid, so that its connection gives way to no other any more.
 func (c *call) arrived() *apiError {
-	if v, ok := c.ctx.Conn().(*visitor); ok && !v.served() {
-		return refuse(errGone, "the connection was closed to make room for others before the whole request had come")
+	if v, ok := c.ctx.Conn().(*visitor); ok {
+		return v.served(c.key.ID)
 	}
 	return nil
 }

@@ -177,9 +177,11 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 		release()
 		return nil, err.describe(time.Duration(x.cfg.HTTP.ReadTimeout))
 	}
-	if v, ok := x.conn().(*visitor); ok && !v.served() {
-		release()
-		return nil, errHungUp
+	if v, ok := x.conn().(*visitor); ok {
+		if err := v.served(x.call.key.ID); err != nil {
+			release()
+			return nil, err
+		}
 	}
 	x.ws.SetReadDeadline(time.Time{}) // a program may wait for its caller as long as it may run
 	x.call.bodyBytes = buf.Len()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -25,4 +26,34 @@ func TestStrangersWhoDoNotReadGiveWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever holds a key cannot keep other keys out either: a quarter of all connections is not for one key.
+func TestOneKeyLeavesConnections(t *testing.T) {
+	ts := newTestServer(t, func(c *config) { c.HTTP.MaxConnections, c.Queue.MaxJobs = 4, 8 })
+	body := encode(python("sleep 1m"))
+	for range 3 {
+		ts.dial(fmt.Sprintf("POST /v1/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", ts.key, len(body), body))
+	}
+	eventually(t, "all run", func() bool { n, _ := ts.queue.counts(); return n == 3 })
+	for _, path := range []string{"/v1/execute", "/v1/execute/runtimes"} {
+		method, body := "GET", ""
+		if path == "/v1/execute" {
+			method, body = "POST", encode(python("print x"))
+		}
+		if r := ts.do(method, path, body, "Connection", "close"); r.Error == nil || r.Error.Code != string(errRateLimited) {
+			t.Errorf("the same key: %s", r.Raw)
+		}
+	}
+	ts.key = ts.makeKey(ts.cfg.Keys, 0)
+	ts.keys.refresh()
+	if r := ts.do("POST", "/v1/execute", encode(python("print x")), "Connection", "close"); r.Status != 200 {
+		t.Errorf("another key: %s", r.Raw)
+	}
+	ts.endJobs(errCutOff)
+	eventually(t, "nothing is counted any more", func() bool {
+		ts.visitors.mu.Lock()
+		defer ts.visitors.mu.Unlock()
+		return len(ts.visitors.byKey) == 0
+	})
 }

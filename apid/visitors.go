@@ -23,7 +23,7 @@ import (
 //
 // A connection waits while no whole request with a valid key has come on it: new, idle, with a half of one, or with a stranger's, who may ask for a page
 // and never read it. Timeouts end that too, but whoever opens enough of them would keep all others out until then. So those that wait give
-// way, and nobody is refused unless each connection is being served.
+// way, and nobody is refused unless each connection is being served. Of those, a quarter is never one key's.
 type visitors struct {
 	net.Listener
 	most int
@@ -31,7 +31,8 @@ type visitors struct {
 
 	mu      sync.Mutex
 	open    int
-	waiting list.List // of *visitor, longest first
+	waiting list.List      // of *visitor, longest first
+	byKey   map[string]int // served, by key id: those with any
 
 	warned  time.Time     // of trouble; Accept's alone
 	parting chan struct{} // one for each that is being refused
@@ -46,6 +47,7 @@ type visitor struct {
 	place *list.Element // in all.waiting, or nil
 	since time.Time     // when it began to wait
 	begun bool          // something has come on it
+	key   string        // whose request it serves, by id; "": it waits
 	gone  bool
 }
 
@@ -61,7 +63,7 @@ const (
 )
 
 func newVisitors(most int, log *slog.Logger) *visitors {
-	return &visitors{most: most, log: log, parting: make(chan struct{}, partings)}
+	return &visitors{most: most, log: log, byKey: map[string]int{}, parting: make(chan struct{}, partings)}
 }
 
 // at has them come to a listener of TCP.
@@ -180,6 +182,7 @@ func (v *visitors) changed(conn net.Conn, state fasthttp.ConnState) {
 }
 
 func (c *visitor) waitLocked() {
+	c.endLocked()
 	c.since = time.Now()
 	if c.place != nil {
 		c.all.waiting.MoveToBack(c.place)
@@ -195,12 +198,25 @@ func (c *visitor) silent() bool {
 	return !c.begun
 }
 
-// served says that a whole request with a valid key has come. It is false if the connection was closed at that moment.
-func (c *visitor) served() bool {
-	c.all.mu.Lock()
-	defer c.all.mu.Unlock()
+// served says that a whole request with this key has come. It fails if the connection was closed at that moment, or if the key has its share of
+// all connections: whoever takes no answers, or waits for what does not come, leaves a quarter to the others.
+func (c *visitor) served(keyID string) *apiError {
+	v := c.all
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case c.gone:
+		return refuse(errGone, "the connection was closed to make room for others before the whole request had come")
+	case c.key == keyID:
+		return nil
+	case v.byKey[keyID] >= v.most-v.most/4:
+		return refuse(errRateLimited, "requests of this key are being served on %d connections, which is its share", v.byKey[keyID])
+	}
 	c.standUpLocked()
-	return !c.gone
+	c.endLocked()
+	c.key = keyID
+	v.byKey[keyID]++
+	return nil
 }
 
 func (c *visitor) standUpLocked() {
@@ -210,8 +226,20 @@ func (c *visitor) standUpLocked() {
 	}
 }
 
+// endLocked gives back the key's place.
+func (c *visitor) endLocked() {
+	if c.key == "" {
+		return
+	}
+	if c.all.byKey[c.key]--; c.all.byKey[c.key] == 0 {
+		delete(c.all.byKey, c.key)
+	}
+	c.key = ""
+}
+
 func (c *visitor) leaveLocked() {
 	c.standUpLocked()
+	c.endLocked()
 	if !c.gone {
 		c.gone = true
 		c.all.open--
