@@ -21,9 +21,9 @@ int main() { for (;;) try { std::thread([] { for (;;) pause(); }).detach(); } ca
 } }`,
 	"javascript": `const { spawn } = require("child_process")
 for (;;) try { spawn("/bin/sleep", ["1000"], { stdio: "ignore" }).on("error", () => {}) } catch {}`,
-	"python":     "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
-	"ruby":       "loop { begin; fork { sleep }; rescue SystemCallError; end }",
-	"rust":       "fn main() { loop { let _ = std::process::Command::new(std::env::current_exe().unwrap()).spawn(); } }",
+	"python": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+	"ruby":   "loop { begin; fork { sleep }; rescue SystemCallError; end }",
+	"rust":   "fn main() { loop { let _ = std::process::Command::new(std::env::current_exe().unwrap()).spawn(); } }",
 	"typescript": `import { spawn } from "child_process"
 for (;;) try { spawn("/bin/sleep", ["1000"], { stdio: "ignore" }).on("error", () => {}) } catch {}`,
 }
