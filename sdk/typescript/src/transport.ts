@@ -191,7 +191,7 @@ export class Transport {
       return new Uint8Array(); // the file ends before
     }
     const answer = parse(text);
-    if (response.status === 200 && answer !== undefined && call.accept === undefined) {
+    if ((response.status === 200 || response.status === 202) && answer !== undefined && call.accept === undefined) {
       return answer;
     }
     throw refusal(response, answer, text, baseUrl, call);
