@@ -32,6 +32,7 @@ type config struct {
 	Repeat    repeatConfig    `toml:"repeat"`
 
 	Executions executionsConfig `toml:"executions"`
+	Webhooks   webhooksConfig   `toml:"webhooks"`
 }
 
 // executionsConfig bounds the requests whose results wait to be asked for.
@@ -158,6 +159,7 @@ func defaults() config {
 			OutputLimit:        bound{10 << 20, 32 << 20},
 		},
 		Executions: executionsConfig{Keep: duration(10 * time.Minute), MaxPerKey: 1000, MaxBytesPerKey: 64 << 20},
+		Webhooks:   webhooksConfig{Allow: []string{}, Attempts: 6, Backoff: duration(time.Second), Timeout: duration(15 * time.Second), PerKey: 4},
 		Repeat:     repeatConfig{MaxRuns: 100, MaxTime: duration(5 * time.Minute)},
 		Artifacts:  artifactsConfig{MaxFiles: 100, MaxBytes: 8 << 20},
 	}
@@ -219,6 +221,9 @@ func (c *config) complete() error {
 	if _, err := logLevel(c.Log.Level); err != nil {
 		return fmt.Errorf("log.level: %w", err)
 	}
+	if err := c.Webhooks.check(); err != nil {
+		return err
+	}
 	return c.Limits.check()
 }
 
@@ -254,6 +259,10 @@ func (c *config) checkFigures() error {
 		{"executions.keep", int64(c.Executions.Keep), int64(time.Second)},
 		{"executions.max_per_key", int64(c.Executions.MaxPerKey), 1},
 		{"executions.max_bytes_per_key", c.Executions.MaxBytesPerKey, 0},
+		{"webhooks.attempts", int64(c.Webhooks.Attempts), 1},
+		{"webhooks.backoff", int64(c.Webhooks.Backoff), int64(time.Millisecond)},
+		{"webhooks.timeout", int64(c.Webhooks.Timeout), int64(time.Millisecond)},
+		{"webhooks.per_key", int64(c.Webhooks.PerKey), 1},
 		{"repeat.max_runs", int64(c.Repeat.MaxRuns), 1},
 		{"repeat.max_time", int64(c.Repeat.MaxTime), int64(time.Second)},
 		{"artifacts.max_files", int64(c.Artifacts.MaxFiles), 1},

@@ -60,6 +60,8 @@ func TestConfigErrors(t *testing.T) {
 		"[limits]\nrun_memory_limit = { default = 9, max = 99 }": "limits.run_memory_limit",
 		"[queue]\nmax_jobs = -1":                                 "queue.max_jobs: -1 is below 1",
 		"[http]\nmax_bodies_bytes = 1":                           "http.max_bodies_bytes",
+		"[webhooks]\nallow = [\"a.example\", \"https://b\"]":     "webhooks.allow: \"https://b\"",
+		"[webhooks]\nattempts = 0":                               "webhooks.attempts: 0 is below 1",
 		"[log]\nformat = \"xml\"":                                "log.format",
 		"[log]\nlevel = \"loud\"":                                "log.level",
 	} {

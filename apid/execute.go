@@ -120,6 +120,12 @@ func (s *server) understand(c *call, body []byte) (*plan, *apiError) {
 	if err == nil {
 		err = p.setRepeat(q, &s.cfg.Repeat)
 	}
+	if err == nil && q.webhook != nil {
+		if c.route != pathExecutions {
+			return nil, invalidField("webhook", "is for POST %s, whose callers do not wait", pathExecutions)
+		}
+		p.webhook, err = newWebhook(q.webhook, &s.cfg.Webhooks)
+	}
 	if err != nil {
 		return nil, err
 	}

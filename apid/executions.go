@@ -13,6 +13,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// pathExecutions is where they are started.
+const pathExecutions = "/v1/executions"
+
 // Executions are requests whose callers do not wait on the connection: they get an id at once and ask for the result later.
 //
 //	POST /v1/executions          ---> pending ---> done, failed ---> forgotten: too old, the key's room is used up, deleted
@@ -23,7 +26,8 @@ import (
 // in memory: a record of results would be a store of what programs wrote, with an age, a size and secrets of its own, to save a caller
 // one repetition after a restart. So after a restart an id is unknown.
 type executions struct {
-	cfg executionsConfig
+	cfg           executionsConfig
+	sendingPerKey int // webhooks
 
 	mu     sync.Mutex
 	byID   map[executionKey]*asyncExecution
@@ -37,6 +41,8 @@ type executionOwner struct {
 	count int
 	bytes int64
 	ended []*asyncExecution // in this order
+
+	sending chan struct{} // holds one for each webhook that is being sent
 }
 
 // asyncExecution is one of them.
@@ -45,18 +51,20 @@ type asyncExecution struct {
 	created time.Time
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when it has ended
+	webhook *webhook      // nil: none
+	sending chan struct{} // its owner's
 
 	// Set before done is closed.
 	ended  time.Time
 	status string // "done", "failed"
-	body   []byte // what a GET is answered: one for all of them, as many may ask for a large one and not read it
+	body   []byte // what a GET is answered, and a webhook sent: one for all of them, as many may ask for a large one and not read it
 }
 
 // errDeleted is the cause of the end of an execution that its caller deleted. Nobody is told.
 var errDeleted = refuse(errGone, "the execution was deleted")
 
-func newExecutions(cfg executionsConfig) *executions {
-	return &executions{cfg: cfg, byID: map[executionKey]*asyncExecution{}, owners: map[string]*executionOwner{}}
+func newExecutions(cfg executionsConfig, sendingPerKey int) *executions {
+	return &executions{cfg: cfg, sendingPerKey: sendingPerKey, byID: map[executionKey]*asyncExecution{}, owners: map[string]*executionOwner{}}
 }
 
 // add makes room for one more: ended ones go, oldest first; those that run do not.
@@ -65,7 +73,7 @@ func (e *executions) add(a *asyncExecution) *apiError {
 	defer e.mu.Unlock()
 	o := e.owners[a.keyID]
 	if o == nil {
-		o = &executionOwner{}
+		o = &executionOwner{sending: make(chan struct{}, e.sendingPerKey)}
 	}
 	for o.count >= e.cfg.MaxPerKey {
 		if len(o.ended) == 0 {
@@ -76,6 +84,7 @@ func (e *executions) add(a *asyncExecution) *apiError {
 	e.owners[a.keyID] = o
 	o.count++
 	e.byID[a.executionKey] = a
+	a.sending = o.sending
 	return nil
 }
 
@@ -168,7 +177,8 @@ func (s *server) startExecution(c *call) *apiError {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(s.jobs)
-	a := &asyncExecution{executionKey: executionKey{c.key.ID, uuid.NewString()}, created: time.Now(), cancel: cancel, done: make(chan struct{})}
+	a := &asyncExecution{executionKey: executionKey{c.key.ID, uuid.NewString()}, created: time.Now(), cancel: cancel,
+		done: make(chan struct{}), webhook: x.plan.webhook}
 	if err := s.executions.add(a); err != nil {
 		cancel(nil)
 		ticket.leave()
@@ -179,8 +189,17 @@ func (s *server) startExecution(c *call) *apiError {
 	go func() {
 		defer s.conversations.Add(-1)
 		defer release()
-		defer cancel(nil)
 		x.carryOutBehind(ctx, ticket, a)
+		if a.webhook == nil {
+			cancel(nil)
+			return
+		}
+		s.conversations.Add(1)
+		go func() { // that has nothing of the request, for it may take long
+			defer s.conversations.Add(-1)
+			defer cancel(nil)
+			s.deliver(ctx, a)
+		}()
 	}()
 	s.replyExecution(c, a)
 	c.ctx.SetStatusCode(fasthttp.StatusAccepted)
@@ -250,12 +269,18 @@ func (s *server) execution(c *call) *apiError {
 
 // replyExecution tells how an execution stands.
 func (s *server) replyExecution(c *call, a *asyncExecution) {
+	var body []byte
 	select {
 	case <-a.done:
-		s.unread.reply(c, a.body)
+		body = a.body
 	default:
-		c.reply(a.encode(nil))
+		body = a.encode(nil)
 	}
+	if a.webhook != nil {
+		s.replyHooked(c, a.webhook, body)
+		return
+	}
+	s.unread.reply(c, body)
 }
 
 // encode makes the answer to a GET. result is the answer of POST /v1/execute, an error's too, once there is one.

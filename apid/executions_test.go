@@ -16,7 +16,8 @@ import (
 type asyncAnswer struct {
 	ID, Status string
 	Result     json.RawMessage
-	Error      *struct{ Code string }
+	Error      *struct{ Code, Message string }
+	Webhook    *webhookState
 }
 
 // async asks for something below /v1/executions.

@@ -34,6 +34,7 @@ type plan struct {
 	artifacts     []string // patterns; nil: none
 	repeat        int      // how often the program is run to be measured; 0: once, and nobody measures
 
+	webhook  *webhook       // nil: none
 	terminal *wire.Terminal // of an interactive program, or nil: it has pipes
 
 	compile, run stageLimits

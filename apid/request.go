@@ -25,6 +25,7 @@ type request struct {
 	stopOnFailure bool
 	artifacts     []string // patterns; nil: none
 	repeat        *int64
+	webhook       *requestWebhook // nil: none
 
 	runTimeout, compileTimeout         *int64
 	runCPUTime, compileCPUTime         *int64
@@ -118,6 +119,10 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 			q.repeat = new(int64)
 			*q.repeat, err = r.integer(name)
 		}
+	case "webhook":
+		if !r.null() {
+			err = q.readWebhook(r)
+		}
 	case "artifacts":
 		if !r.null() {
 			err = q.readArtifacts(r)
@@ -135,7 +140,7 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 	return err
 }
 
-const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, explain, tests, stop_on_failure, artifacts, repeat, run_timeout, compile_timeout, " +
+const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, explain, tests, stop_on_failure, artifacts, repeat, webhook, run_timeout, compile_timeout, " +
 	"run_cpu_time, compile_cpu_time, run_memory_limit, compile_memory_limit, output_limit"
 
 func (q *request) limitField(name string) **int64 {

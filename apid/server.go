@@ -33,6 +33,7 @@ type server struct {
 	packer     packer
 	artifacts  *artifacts
 	executions *executions
+	webhooks   *webhooks
 	forgetter  *forgetter
 	hangups    *hangups
 	visitors   *visitors
@@ -73,7 +74,8 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
 	s.artifacts = newArtifacts(cfg.Cache, s.forgetter.add)
-	s.executions = newExecutions(cfg.Executions)
+	s.executions = newExecutions(cfg.Executions, cfg.Webhooks.PerKey)
+	s.webhooks = newWebhooks(cfg.Webhooks)
 	s.visitors = newVisitors(connectionsFor(cfg, log), log)
 	s.metrics = newMetrics(s)
 	if s.runtimes, err = encodeRuntimes(langs); err != nil {
@@ -120,8 +122,8 @@ var routes = []route{
 	{path: "/v1/execute", methods: "POST, OPTIONS", serve: (*server).execute},
 	{path: "/v1/execute/ws", methods: "GET, OPTIONS", serve: (*server).executeSocket},
 	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
-	{path: "/v1/executions", methods: "POST, OPTIONS", serve: (*server).startExecution},
-	{path: "/v1/executions/", methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).execution},
+	{path: pathExecutions, methods: "POST, OPTIONS", serve: (*server).startExecution},
+	{path: pathExecutions + "/", methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).execution},
 	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
 	{path: "/api/v2/connect", methods: "GET, OPTIONS", serve: (*server).pistonConnect},

@@ -255,7 +255,7 @@ func (c *visitor) Close() error {
 }
 
 // descriptorsOfJob is what a request that is carried out takes at most: pipes, memfds, the socket to sandboxd. descriptorsBeside are those of
-// the log, the journal, the metrics and their readers.
+// the log, the journal, the metrics and their readers, and webhooks (maxSending).
 const (
 	descriptorsOfJob  = 16
 	descriptorsBeside = 128

@@ -15,12 +15,23 @@ type Execution struct {
 	Created time.Time  `json:"created"`
 	Ended   *time.Time `json:"ended"`
 	Result  *Result    `json:"result"` // if done; its Raw is empty
-	Error   *struct {
+	Webhook *struct {
+		Status    string `json:"status"` // "pending", "delivered" or "failed"
+		Attempts  int    `json:"attempts"`
+		LastError string `json:"last_error"`
+	} `json:"webhook"` // if there was one in the request
+	Error *struct {
 		Code      string `json:"code"`
 		Message   string `json:"message"`
 		Field     string `json:"field"`
 		RequestID string `json:"request_id"`
 	} `json:"error"` // if failed: what Execute would have returned
+}
+
+// Webhook is where the server sends the result of an execution, signed as https://www.standardwebhooks.com says, if its operator allows the host.
+type Webhook struct {
+	URL    string `json:"url"`
+	Secret string `json:"secret"` // "whsec_" and 24 to 64 random bytes in base64
 }
 
 // MaxWait is the longest that one call of [Client.Execution] waits on the server.

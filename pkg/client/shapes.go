@@ -48,6 +48,9 @@ type Request struct {
 
 	// Repeat runs the program that often, one run after another, to say how long it takes. Not beside Tests, Artifacts and SessionID.
 	Repeat int `json:"repeat,omitempty"`
+
+	// Webhook is told the result. Of [Client.Start] alone.
+	Webhook *Webhook `json:"webhook,omitempty"`
 }
 
 // Test is an input of the program, and what it is to answer.

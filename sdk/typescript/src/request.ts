@@ -91,6 +91,11 @@ export interface ExecuteRequest {
    * beside `tests`, `artifacts` and `sessionId`.
    */
   repeat?: number | undefined;
+  /**
+   * Of {@link RunTools.start} alone: where the server sends the result, signed as Standard Webhooks says, if its operator allows the host. `secret`:
+   * `whsec_` and 24 to 64 random bytes in base64.
+   */
+  webhook?: { readonly url: string; readonly secret: string } | undefined;
   /** Wall clock of the run, milliseconds. Default 300000, which is also the most. */
   runTimeout?: number | undefined;
   /** Wall clock of the compilation, milliseconds. Default 60000, which is also the most. */
@@ -124,6 +129,7 @@ const wireNames: Record<keyof ExecuteRequest, string> = {
   stopOnFailure: "stop_on_failure",
   artifacts: "artifacts",
   repeat: "repeat",
+  webhook: "webhook",
   runTimeout: "run_timeout",
   compileTimeout: "compile_timeout",
   runCpuTime: "run_cpu_time",

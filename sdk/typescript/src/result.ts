@@ -207,6 +207,8 @@ export interface Execution {
   ended?: string;
   /** If it is done: what `execute` would have returned. */
   result?: ExecuteResult;
+  /** If there was one in the request: whether the result has been sent to it. */
+  webhook?: { status: "pending" | "delivered" | "failed"; attempts: number; last_error?: string };
   /** If it failed: what `execute` would have thrown. */
   error?: { code: string; message: string; field?: string; request_id: string };
 }
