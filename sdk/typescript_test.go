@@ -42,7 +42,7 @@ func TestTypeScript(t *testing.T) {
 	})
 	t.Run("README", func(t *testing.T) {
 		wantOutput(t, run(t, dir, "node", "--import", filepath.Join(repository, "sdk/testdata/websocket.mjs"), "readme.mjs"),
-			"42\n\nOK TO run_timeout\nhello world\n\n3\n 4\ntwo\n\n3\nname? hello Ada\n\nAC,WA,RE\n3 2\n\nTimeoutError\ninvalid_field 400 run_timeout true\n")
+			"42\n\nOK TO run_timeout\nhello world\n\n3\n 4\ntwo\n\n3\nname? hello Ada\n\nAC,WA,RE\ntable.csv 4\ndone\n true\n3 2\n\nTimeoutError\ninvalid_field 400 run_timeout true\n")
 	})
 	t.Run("CommonJS, and aborting kills", func(t *testing.T) { run(t, dir, "node", "abort.cjs") })
 	compiler, err := filepath.Abs(tsc)

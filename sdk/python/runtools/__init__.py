@@ -15,7 +15,8 @@ from .client import RunTools
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
 from .events import CompileEvent, Event, ExitEvent, OutputEvent, ResultEvent, TestEvent
 from .request import File, Test
-from .result import Diagnostic, ExecuteResult, FileEntry, LimitFired, LimitUse, Runtime, SessionInfo, Stage, Status, TestResult, Violation
+from .result import Artifact, ArtifactsOmitted, Diagnostic, ExecuteResult, Execution, FileEntry, LimitFired, LimitUse, Repeat, Runtime
+from .result import SessionInfo, Spread, Stage, Status, TestResult, Violation
 from .session import Session, SessionFiles
 from .version import VERSION as __version__
 
@@ -27,6 +28,11 @@ __all__ = [
     "AsyncSession",
     "AsyncSessionFiles",
     "ExecuteResult",
+    "Artifact",
+    "ArtifactsOmitted",
+    "Repeat",
+    "Spread",
+    "Execution",
     "Stage",
     "Status",
     "Diagnostic",

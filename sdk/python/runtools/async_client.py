@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, AsyncGenerator, Dict, List, Optional
+from typing import Any, AsyncGenerator, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from .async_executor import AsyncExecutor
 from .async_session import AsyncSession
 from .errors import RunToolsError
 from .events import Event, EventParser, ResultEvent, decode_event
-from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, EVENTS, Attempts, Call, CallOptions, Settings, execute_call, runtimes_call, session_path
-from .result import ExecuteResult, Runtime, decode_result, decode_rows
+from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, EVENTS, Attempts, Call, CallOptions, Settings
+from .protocol import execute_call, execution_path, runtimes_call, session_path, split, start_call
+from .request import Content, Files, Test
+from .result import ExecuteResult, Execution, Runtime, decode_execution, decode_result, decode_rows
 from .streams import Streams, pause
 
 
@@ -29,7 +31,7 @@ class AsyncRunTools(AsyncExecutor):
     **Retries.** What the server refused with `rate_limited` (429) or `overloaded` (503), and what could not be sent at all, has not
     run and is sent again, after the time that `Retry-After` names or a growing one. A lost connection, a timeout, and every other
     failure may come after the program began; `execute` then leaves the decision to you (`may_have_run`). What may as well be done twice, which is
-    everything but `execute`, `stream` and `fork`, is sent again after a lost connection too.
+    everything but `execute`, `stream`, `start` and `fork`, is sent again after a lost connection too.
 
     **Stopping a program.** Whatever ends the wait - `timeout`, Ctrl-C, an exception of a signal handler, the cancellation of a task - closes
     the connection, and the server then kills the program with everything that it started.
@@ -56,6 +58,63 @@ class AsyncRunTools(AsyncExecutor):
     async def close(self) -> None:
         """Closes the kept connections. Calls that run come to their end; later ones raise RuntimeError."""
         await self._streams.close()
+
+    async def start(
+        self,
+        language: str,
+        code: Optional[str] = None,
+        *,
+        version: Optional[str] = None,
+        files: Optional[Files] = None,
+        stdin: Optional[Content] = None,
+        args: Optional[Sequence[str]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        session_id: Optional[str] = None,
+        ephemeral: Optional[bool] = None,
+        explain: Optional[bool] = None,
+        tests: Optional[Iterable[Test]] = None,
+        stop_on_failure: Optional[bool] = None,
+        artifacts: Optional[Sequence[str]] = None,
+        repeat: Optional[int] = None,
+        run_timeout: Optional[int] = None,
+        compile_timeout: Optional[int] = None,
+        run_cpu_time: Optional[int] = None,
+        compile_cpu_time: Optional[int] = None,
+        run_memory_limit: Optional[int] = None,
+        compile_memory_limit: Optional[int] = None,
+        output_limit: Optional[int] = None,
+        timeout: Optional[float] = None,
+        max_retries: Optional[int] = None,
+        request_id: Optional[str] = None,
+    ) -> Execution:
+        """Has a program run and does not wait for it: no connection is kept. The server keeps its result for some minutes. The arguments are those of
+        `execute`.
+
+            execution = await rt.start("bash", "sleep 60; echo done")
+            while execution.status == "pending":
+                execution = await rt.execution(execution.id, wait=60)
+        """
+        fields, options = split(locals())
+        return decode_execution(await self._send(start_call(fields, options.request_id), options))
+
+    async def execution(
+        self,
+        id: str,
+        *,
+        wait: float = 0,
+        timeout: Optional[float] = None,
+        max_retries: Optional[int] = None,
+        request_id: Optional[str] = None,
+    ) -> Execution:
+        """How a program that was started stands. `wait`: seconds to wait for its end, at most 60; else it answers at once."""
+        call = Call("GET", f"{execution_path(id)}?wait={wait}", None, idempotent=True, request_id=request_id)
+        return decode_execution(await self._send(call, CallOptions(timeout, max_retries, request_id)))
+
+    async def delete_execution(
+        self, id: str, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None
+    ) -> bool:
+        """Kills a program that was started, if it runs, and has the server forget it. False if this key has none of that id any more."""
+        return await self._delete(execution_path(id), CallOptions(timeout, max_retries, request_id))
 
     async def runtimes(
         self, *, timeout: Optional[float] = None, max_retries: Optional[int] = None, request_id: Optional[str] = None

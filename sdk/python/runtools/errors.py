@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Optional
+from typing import Dict, Optional
 
 
 class RunToolsError(Exception):
@@ -54,6 +54,17 @@ class RunToolsError(Exception):
     def __reduce__(self):
         # Exceptions cross process pools pickled, and keyword arguments would be lost.
         return _restore, (type(self), self.args, self.__dict__)
+
+
+def told_error(error: Dict[str, str], may_have_run: bool) -> RunToolsError:
+    """What an answer of status 200 says went wrong."""
+    return RunToolsError(
+        f"{error['message']} ({error['code']}, request {error.get('request_id')})",
+        code=error["code"],
+        field=error.get("field"),
+        request_id=error.get("request_id"),
+        may_have_run=may_have_run,
+    )
 
 
 def _restore(kind, args, state):

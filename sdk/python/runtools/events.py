@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Literal, Optional, Tuple, Union
 
-from .errors import RunToolsError
+from .errors import RunToolsError, told_error
 from .result import ExecuteResult, Stage, Status, TestResult, decode_result, decode_stage, decode_test
 
 
@@ -104,11 +104,5 @@ def decode_event(name: str, data: str, begun: bool) -> Optional[Event]:
         return ResultEvent(decode_result(values))
     if name == "error":
         error = values["error"]
-        raise RunToolsError(
-            f"{error['message']} ({error['code']}, request {error.get('request_id')})",
-            code=error["code"],
-            field=error.get("field"),
-            request_id=error.get("request_id"),
-            may_have_run=begun or error["code"] not in ("overloaded", "rate_limited"),
-        )
+        raise told_error(error, may_have_run=begun or error["code"] not in ("overloaded", "rate_limited"))
     return None

@@ -27,6 +27,8 @@ class Executor:
         explain: Optional[bool] = None,
         tests: Optional[Iterable[Test]] = None,
         stop_on_failure: Optional[bool] = None,
+        artifacts: Optional[Sequence[str]] = None,
+        repeat: Optional[int] = None,
         run_timeout: Optional[int] = None,
         compile_timeout: Optional[int] = None,
         run_cpu_time: Optional[int] = None,
@@ -60,6 +62,10 @@ class Executor:
         - `explain`: each stage shows every limit that was in force and its use, `Stage.limits`.
         - `tests`: compiled once, the program runs for each of them in a sandbox of its own; `ExecuteResult.tests`. Not beside `session_id` and `stdin`.
         - `stop_on_failure`: the results end with the first test that is not accepted.
+        - `artifacts`: patterns; files that match when the program has ended are `ExecuteResult.artifacts`. `"*.png"`, `"out/**"`: `*` and `?` within
+          a folder, `**` for folders. At most 32. Not beside `tests`.
+        - `repeat`: run the program that often, one run after another, each in a sandbox of its own; `ExecuteResult.repeat` sums up what they took.
+          Not beside `tests`, `artifacts` and `session_id`.
         - `run_timeout`, `compile_timeout`: wall clock, milliseconds. Defaults 300000 and 60000, which are also the most.
         - `run_cpu_time`, `compile_cpu_time`: CPU time of all processes, milliseconds. Default: no limit.
         - `run_memory_limit`, `compile_memory_limit`: of all processes and their files in memory, bytes. Defaults 512 MiB and 1 GiB, or
@@ -85,6 +91,8 @@ class Executor:
         explain: Optional[bool] = None,
         tests: Optional[Iterable[Test]] = None,
         stop_on_failure: Optional[bool] = None,
+        artifacts: Optional[Sequence[str]] = None,
+        repeat: Optional[int] = None,
         run_timeout: Optional[int] = None,
         compile_timeout: Optional[int] = None,
         run_cpu_time: Optional[int] = None,

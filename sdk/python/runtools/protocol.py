@@ -74,6 +74,14 @@ def execute_call(fields: Dict[str, Any], request_id: Optional[str], accept: str 
     return Call("POST", "/v1/execute", encode_request(**fields), idempotent=False, request_id=request_id, accept=accept)
 
 
+def start_call(fields: Dict[str, Any], request_id: Optional[str]) -> Call:
+    return Call("POST", "/v1/executions", encode_request(**fields), idempotent=False, request_id=request_id)
+
+
+def execution_path(id: str) -> str:
+    return "/v1/executions/" + urllib.parse.quote(id, safe="")
+
+
 def runtimes_call(request_id: Optional[str]) -> Call:
     return Call("GET", "/v1/execute/runtimes", None, idempotent=True, request_id=request_id)
 
@@ -104,9 +112,9 @@ def new_session_id() -> str:
 
 
 def refuse_session_fields(fields: Dict[str, Any]) -> None:
-    for name in ("session_id", "ephemeral", "tests", "stop_on_failure"):
+    for name in ("session_id", "ephemeral", "tests", "stop_on_failure", "repeat"):
         if fields[name] is not None:
-            raise TypeError(f"{name}: a session has its own, and tests have none; use the client's execute")
+            raise TypeError(f"{name}: a session has its own, and tests and repeated runs have none; use the client's execute")
 
 
 def not_begun() -> RunToolsError:
@@ -247,7 +255,7 @@ class Attempts:
             body = json.loads(answer.body)
         except ValueError:
             body = None
-        if self.call.accept == JSON and answer.status == 200 and isinstance(body, (dict, list)):
+        if self.call.accept == JSON and answer.status in (200, 202) and isinstance(body, (dict, list)):
             return body
         error = body.get("error") if isinstance(body, dict) else None
         if isinstance(error, dict) and "code" in error and "message" in error:

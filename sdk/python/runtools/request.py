@@ -61,10 +61,11 @@ def encode_request(*, tests: Optional[Iterable[Test]] = None, **fields: Any) -> 
 def _program(fields: Dict[str, Any]) -> Dict[str, Any]:
     """What a request and a test have alike: arguments, files, input."""
     body: Dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    if "args" in body:
-        if isinstance(body["args"], (str, bytes)):
-            raise TypeError("args: want a list of strings, not one string")
-        body["args"] = list(body["args"])
+    for name in ("args", "artifacts"):
+        if name in body:
+            if isinstance(body[name], (str, bytes)):
+                raise TypeError(f"{name}: want a list of strings, not one string")
+            body[name] = list(body[name])
     files = body.get("files")
     if files is not None:
         pairs = files.items() if isinstance(files, Mapping) else ((file.name, file.content) for file in files)

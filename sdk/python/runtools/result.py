@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Literal, Optional, Type, TypeVar
+from typing import Any, Dict, List, Literal, Optional, Tuple, Type, TypeVar
+
+from .errors import RunToolsError, told_error
 
 Row = TypeVar("Row")
 Status = Literal["OK", "RE", "SG", "TO", "ML", "OL", "EL", "SV", "CE"]
@@ -145,6 +147,53 @@ class TestResult:
 
 
 @dataclass(frozen=True)
+class Artifact:
+    """A file that the program left. `name` is relative to the working directory; `content` are its bytes."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ArtifactsOmitted:
+    """Files that did not fit into the answer: how many, their `bytes` together, and a `message` that says why."""
+
+    count: int
+    bytes: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure of all runs. `ci95` is the confidence interval of the median; None below six runs."""
+
+    median: float
+    min: float
+    max: float
+    ci95: Optional[Tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What the runs of one program took.
+
+    - `runs`: fewer than asked for if a limit fired: that run is the last.
+    - `wall_ms`, `cpu_ms`, `memory_kb`: milliseconds, milliseconds, KiB.
+    - `outputs_equal`: all wrote the same and ended the same way.
+    - `grade`: `"A"`: nothing disturbed the runs; `"B"`: a little did; `"C"`: compare the figures with care; `"D"`: do not.
+    - `reasons`: what lowered the grade.
+    """
+
+    runs: int
+    wall_ms: Spread
+    cpu_ms: Spread
+    memory_kb: Spread
+    outputs_equal: bool
+    grade: Literal["A", "B", "C", "D"]
+    reasons: List[str]
+
+
+@dataclass(frozen=True)
 class ExecuteResult:
     """What became of a program. A crash, a limit that fired, or a failed compilation is told here; an exception says that there is no result.
 
@@ -155,6 +204,10 @@ class ExecuteResult:
     - `run`: the run. After a failed compilation its status is `"CE"` and its `stderr` that of the compiler.
     - `compile`: None for languages without a compile stage.
     - `tests`: with `tests` in the request, a result for each in their order; empty if compilation failed.
+    - `artifacts`: with `artifacts` in the request, the files that matched, in the order of their names; empty if compilation failed.
+    - `artifacts_omitted`: what matched and is not in `artifacts`, or None.
+    - `repeat`: with `repeat` in the request, what the runs took; `run` is the first of them. None if compilation failed.
+    - `timing`: where the time went, milliseconds by phase in the order of the phases; only in the result of a stream, else empty.
     - `raw`: the server's answer, decoded JSON.
     """
 
@@ -165,7 +218,29 @@ class ExecuteResult:
     run: Stage
     compile: Optional[Stage] = None
     tests: List[TestResult] = field(default_factory=list)
+    artifacts: List[Artifact] = field(default_factory=list)
+    artifacts_omitted: Optional[ArtifactsOmitted] = None
+    repeat: Optional[Repeat] = None
+    timing: Dict[str, float] = field(default_factory=dict)
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A program that was started and not waited for.
+
+    - `status`: `"pending"`, `"done"` or `"failed"`.
+    - `created`, `ended`: `2026-01-02T03:04:05.678Z`; `ended` is None while it is pending.
+    - `result`: if it is done, what `execute` would have returned.
+    - `error`: if it failed, what `execute` would have raised.
+    """
+
+    id: str
+    status: Literal["pending", "done", "failed"]
+    created: str
+    ended: Optional[str] = None
+    result: Optional[ExecuteResult] = None
+    error: Optional[RunToolsError] = None
 
 
 @dataclass(frozen=True)
@@ -251,8 +326,23 @@ def decode_test(values: Dict[str, Any]) -> TestResult:
     return TestResult(values["verdict"], decode_stage(values["run"]))
 
 
+def decode_repeat(values: Dict[str, Any]) -> Repeat:
+    given = _known(Repeat, {**values, **values["quality"]})
+    for name in ("wall_ms", "cpu_ms", "memory_kb"):
+        spread = _known(Spread, values[name])
+        given[name] = Spread(**{**spread, "ci95": spread["ci95"] and tuple(spread["ci95"])})
+    return Repeat(**given)
+
+
+def decode_execution(values: Dict[str, Any]) -> Execution:
+    given = _known(Execution, values)
+    given["result"] = decode_result(values["result"]) if "result" in values else None
+    given["error"] = told_error(values["error"], may_have_run=True) if "error" in values else None
+    return Execution(**given)
+
+
 def decode_result(answer: Dict[str, Any]) -> ExecuteResult:
-    compiled = answer.get("compile")
+    compiled, omitted, repeat = answer.get("compile"), answer.get("artifacts_omitted"), answer.get("repeat")
     return ExecuteResult(
         language=answer["language"],
         version=answer["version"],
@@ -261,5 +351,9 @@ def decode_result(answer: Dict[str, Any]) -> ExecuteResult:
         run=decode_stage(answer["run"]),
         compile=compiled and decode_stage(compiled),
         tests=[decode_test(test) for test in answer.get("tests", [])],
+        artifacts=[Artifact(file["name"], base64.b64decode(file["content"])) for file in answer.get("artifacts", [])],
+        artifacts_omitted=omitted and ArtifactsOmitted(**_known(ArtifactsOmitted, omitted)),
+        repeat=repeat and decode_repeat(repeat),
+        timing=answer.get("timing", {}),
         raw=answer,
     )

@@ -76,6 +76,8 @@ class Scenarios(Calls):
             env={"A": "b"},
             session_id="s",
             explain=True,
+            artifacts=("*.png", "out/**"),
+            repeat=3,
             run_timeout=1,
             compile_timeout=2,
             run_cpu_time=3,
@@ -101,6 +103,8 @@ class Scenarios(Calls):
                 "env": {"A": "b"},
                 "session_id": "s",
                 "explain": True,
+                "artifacts": ["*.png", "out/**"],
+                "repeat": 3,
                 "run_timeout": 1,
                 "compile_timeout": 2,
                 "run_cpu_time": 3,
@@ -125,6 +129,8 @@ class Scenarios(Calls):
         self.serve(answer(PRINTED_42))
         with self.assertRaisesRegex(TypeError, "want a list"):
             self.execute(args="one two")
+        with self.assertRaisesRegex(TypeError, "artifacts: want a list"):
+            self.execute(artifacts="*.png")
         with self.assertRaisesRegex(ValueError, "request_id"):
             self.execute(request_id="a\r\nX: y")
         self.assertEqual(self.fake.requests, [])
@@ -301,9 +307,49 @@ class Scenarios(Calls):
         self.assertEqual(second.body, {"language": "bash", "code": "2", "run_timeout": 5, "session_id": "s-1"})
         paths = [(request.method, request.path) for request in deletes]
         self.assertEqual(paths, [("DELETE", "/v1/sessions/s-1"), ("DELETE", "/v1/sessions/a%2Fb"), ("DELETE", "/v1/sessions/x")])
-        for field in ({"session_id": "s"}, {"ephemeral": True}):
+        for field in ({"session_id": "s"}, {"ephemeral": True}, {"repeat": 2}):
             with self.assertRaisesRegex(TypeError, "a session has its own"):
                 self.run_call(session.execute("bash", "1", **field))
+
+
+    def test_executions(self):
+        pending = {"id": "e/1", "status": "pending", "created": "2026-01-02T03:04:05Z", "new": 1}
+        ended = {**pending, "ended": "2026-01-02T03:04:06Z"}
+        error = {"code": "internal", "message": "m", "field": "f", "request_id": "r"}
+        self.serve(
+            answer(pending, 202),
+            answer(pending),
+            HANG_UP,  # may be asked twice
+            answer({**ended, "status": "done", "result": PRINTED_42}),
+            answer({**ended, "status": "failed", "error": error}),
+            answer(b"", 204),
+            refusal(404, "not_found"),
+            refusal(404, "not_found"),
+            HANG_UP,
+        )
+        started = self.run_call(self.rt.start("bash", "sleep 9", run_timeout=5, request_id="mine"))
+        self.assertEqual(started, runtools.Execution("e/1", "pending", "2026-01-02T03:04:05Z"))
+        self.assertEqual(self.run_call(self.rt.execution("e/1")), started)
+        done = self.run_call(self.rt.execution("e/1", wait=1.5))
+        self.assertEqual(done, runtools.Execution("e/1", "done", started.created, "2026-01-02T03:04:06Z", decode_result(PRINTED_42)))
+        failed = self.run_call(self.rt.execution("e/1", wait=60))
+        self.assertIsNone(failed.result)
+        self.assertEqual((str(failed.error), failed.error.code, failed.error.field, failed.error.request_id), ("m (internal, request r)", "internal", "f", "r"))
+        self.assertTrue(self.run_call(self.rt.delete_execution("e/1")))
+        self.assertFalse(self.run_call(self.rt.delete_execution("e/1")))
+        with self.assertRaises(RunToolsError) as caught:
+            self.run_call(self.rt.execution("e/1"))
+        self.assertEqual(caught.exception.code, "not_found")
+        with self.assertRaises(RunToolsConnectionError) as caught:  # and started once
+            self.run_call(self.rt.start("bash", "1"))
+        self.assertTrue(caught.exception.may_have_run)
+        asked = [f"{request.method} {request.path}" for request in self.fake.requests]
+        question = "GET /v1/executions/e%2F1?wait="
+        delete = "DELETE /v1/executions/e%2F1"
+        start = "POST /v1/executions"
+        self.assertEqual(asked, [start, question + "0", question + "1.5", question + "1.5", question + "60", delete, delete, question + "0", start])
+        self.assertEqual(self.fake.requests[0].body, {"language": "bash", "code": "sleep 9", "run_timeout": 5})
+        self.assertEqual(self.fake.requests[0].headers["X-Request-Id"], "mine")
 
 
 class SyncTest(Sync, Scenarios, unittest.TestCase):
@@ -441,6 +487,32 @@ class ResultTest(unittest.TestCase):
         self.assertEqual((run.status, run.message, run.limit), ("TO", "m", runtools.LimitFired("run_timeout", 1500, 1501)))
         self.assertEqual(run.limits, [runtools.LimitUse("stack", "bytes", 8, None, None, None)])
         self.assertEqual(result.compile.limits, [])
+        self.assertEqual((result.artifacts, result.artifacts_omitted, result.repeat, result.timing), ([], None, None, {}))
+
+    def test_what_a_request_asked_for(self):
+        spread = {"median": 2.5, "min": 1, "max": 9, "ci95": [1.5, 4], "new": 1}
+        result = decode_result(
+            {
+                **PRINTED_42,
+                "artifacts": [{"name": "a", "size": 2, "encoding": "base64", "content": "/wA=", "new": 1}],
+                "artifacts_omitted": {"count": 1, "bytes": 7, "message": "m", "new": 1},
+                "repeat": {
+                    "runs": 3,
+                    "wall_ms": spread,
+                    "cpu_ms": spread,
+                    "memory_kb": {**spread, "ci95": None},
+                    "outputs_equal": True,
+                    "quality": {"grade": "B", "reasons": ["load"], "new": 1},
+                    "new": 1,
+                },
+                "timing": {"queue": 0.25, "run": 12},
+            }
+        )
+        self.assertEqual(result.artifacts, [runtools.Artifact("a", b"\xff\0")])
+        self.assertEqual(result.artifacts_omitted, runtools.ArtifactsOmitted(1, 7, "m"))
+        wall = runtools.Spread(2.5, 1, 9, (1.5, 4))
+        self.assertEqual(result.repeat, runtools.Repeat(3, wall, wall, runtools.Spread(2.5, 1, 9, None), True, "B", ["load"]))
+        self.assertEqual(list(result.timing.items()), [("queue", 0.25), ("run", 12)])
 
 
 class SettingsTest(unittest.TestCase):
