@@ -258,7 +258,7 @@ func (c *config) checkFigures() error {
 		{"cache.max_age", int64(c.Cache.MaxAge), int64(time.Millisecond)},
 		{"executions.keep", int64(c.Executions.Keep), int64(time.Second)},
 		{"executions.max_per_key", int64(c.Executions.MaxPerKey), 1},
-		{"executions.max_bytes_per_key", c.Executions.MaxBytesPerKey, 0},
+		{"executions.max_bytes_per_key", c.Executions.MaxBytesPerKey, 1},
 		{"webhooks.attempts", int64(c.Webhooks.Attempts), 1},
 		{"webhooks.backoff", int64(c.Webhooks.Backoff), int64(time.Millisecond)},
 		{"webhooks.timeout", int64(c.Webhooks.Timeout), int64(time.Millisecond)},

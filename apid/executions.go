@@ -216,7 +216,11 @@ func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecu
 	if err == nil {
 		body = x.encode()
 		x.call.outcome = x.ran.status
-	} else {
+		if most := x.executions.cfg.MaxBytesPerKey; int64(len(body)) > most {
+			err = refuse(errTooLarge, "the result has %d bytes, and %d may be kept for this key: write less, lower output_limit, or ask for fewer artifacts", len(body), most)
+		}
+	}
+	if err != nil {
 		status, body = "failed", x.call.fail(err)
 		x.call.status = httpStatus[err.code]
 	}

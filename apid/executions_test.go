@@ -48,7 +48,7 @@ func (ts *testServer) async(key, method, path string, fields map[string]any, sta
 }
 
 func TestExecutions(t *testing.T) {
-	ts := newTestServer(t, func(c *config) { c.Executions.MaxPerKey, c.Executions.MaxBytesPerKey = 3, 2000 })
+	ts := newTestServer(t, func(c *config) { c.Executions.MaxPerKey, c.Executions.MaxBytesPerKey = 3, 20_000 })
 	other := ts.makeKey(ts.cfg.Keys, 0)
 	ts.keys.refresh()
 	e := ts.async(ts.key, "POST", "", with(python("print 1"), "session_id", "s"), 202)
@@ -71,7 +71,13 @@ func TestExecutions(t *testing.T) {
 	if e := ts.async(ts.key, "GET", "/"+running.ID+"?wait=0.01", nil, 200); e.Status != "pending" {
 		t.Errorf("got %+v", e)
 	}
-	large := ts.async(ts.key, "POST", "", python("print "+strings.Repeat("x", 3000)), 202) // and the results before have no room
+	tooLarge := ts.async(ts.key, "POST", "", python("print "+strings.Repeat("x", 20_000)), 202)
+	tooLarge = ts.async(ts.key, "GET", "/"+tooLarge.ID+"?wait=30", nil, 200)
+	if tooLarge.Status != "failed" || tooLarge.Error == nil || tooLarge.Error.Code != "payload_too_large" {
+		t.Errorf("got %+v", tooLarge)
+	}
+	ts.async(ts.key, "DELETE", "/"+tooLarge.ID, nil, 204)
+	large := ts.async(ts.key, "POST", "", python("print "+strings.Repeat("x", 19_400)), 202) // and the results before have no room
 	if large = ts.async(ts.key, "GET", "/"+large.ID+"?wait=30", nil, 200); large.Status != "done" {
 		t.Errorf("got %+v", large)
 	}
