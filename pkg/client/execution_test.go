@@ -23,11 +23,11 @@ func TestExecutions(t *testing.T) {
 	ctx := context.Background()
 
 	status, answer = http.StatusAccepted, `{"id":"e/1","status":"pending","created":"2026-01-02T03:04:05Z"}`
-	e, err := c.Start(ctx, &Request{Language: "bash", Code: "sleep 9", RunTimeout: 5})
+	e, err := c.Start(ctx, &Request{Language: "bash", Code: "sleep 9", Webhook: &Webhook{URL: "https://h/", Secret: "s"}, RunTimeout: 5})
 	if err != nil || e.ID != "e/1" || e.Status != "pending" || e.Created.IsZero() || e.Ended != nil || e.Result != nil || e.Error != nil {
 		t.Errorf("start: %+v, %v", e, err)
 	}
-	if want := `POST /prefix/v1/executions {"language":"bash","code":"sleep 9","run_timeout":5}`; asked != want {
+	if want := `POST /prefix/v1/executions {"language":"bash","code":"sleep 9","webhook":{"url":"https://h/","secret":"s"},"run_timeout":5}`; asked != want {
 		t.Errorf("asked %s, want %s", asked, want)
 	}
 
@@ -43,10 +43,14 @@ func TestExecutions(t *testing.T) {
 		}
 	}
 
-	answer = `{"id":"e/1","status":"failed","error":{"code":"internal","message":"m","field":"f","request_id":"r"}}`
+	answer = `{"id":"e/1","status":"failed","error":{"code":"internal","message":"m","field":"f","request_id":"r"},` +
+		`"webhook":{"status":"failed","attempts":6,"last_error":"status 500"}}`
 	e, err = c.Execution(ctx, "e/1", 0)
 	if err != nil || e.Status != "failed" || e.Result != nil || e.Error.Code != "internal" || e.Error.Field != "f" || e.Error.RequestID != "r" {
 		t.Errorf("failed: %+v, %v", e, err)
+	}
+	if w := e.Webhook; w == nil || w.Status != "failed" || w.Attempts != 6 || w.LastError != "status 500" {
+		t.Errorf("webhook: %+v", w)
 	}
 
 	status, answer = http.StatusNoContent, ""

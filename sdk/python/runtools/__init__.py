@@ -14,9 +14,9 @@ from .async_session import AsyncSession, AsyncSessionFiles
 from .client import RunTools
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
 from .events import CompileEvent, Event, ExitEvent, OutputEvent, ResultEvent, TestEvent
-from .request import File, Test
+from .request import File, Test, Webhook
 from .result import Artifact, ArtifactsOmitted, Diagnostic, ExecuteResult, Execution, FileEntry, LimitFired, LimitUse, Repeat, Runtime
-from .result import SessionInfo, Spread, Stage, Status, TestResult, Violation
+from .result import SessionInfo, Spread, Stage, Status, TestResult, Violation, WebhookState
 from .session import Session, SessionFiles
 from .version import VERSION as __version__
 
@@ -33,6 +33,8 @@ __all__ = [
     "Repeat",
     "Spread",
     "Execution",
+    "Webhook",
+    "WebhookState",
     "Stage",
     "Status",
     "Diagnostic",

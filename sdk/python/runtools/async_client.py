@@ -9,7 +9,7 @@ from .errors import RunToolsError
 from .events import Event, EventParser, ResultEvent, decode_event
 from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, EVENTS, Attempts, Call, CallOptions, Settings
 from .protocol import execute_call, execution_path, runtimes_call, session_path, split, start_call
-from .request import Content, Files, Test
+from .request import Content, Files, Test, Webhook
 from .result import ExecuteResult, Execution, Runtime, decode_execution, decode_result, decode_rows
 from .streams import Streams, pause
 
@@ -76,6 +76,7 @@ class AsyncRunTools(AsyncExecutor):
         stop_on_failure: Optional[bool] = None,
         artifacts: Optional[Sequence[str]] = None,
         repeat: Optional[int] = None,
+        webhook: Optional[Webhook] = None,
         run_timeout: Optional[int] = None,
         compile_timeout: Optional[int] = None,
         run_cpu_time: Optional[int] = None,
@@ -88,7 +89,7 @@ class AsyncRunTools(AsyncExecutor):
         request_id: Optional[str] = None,
     ) -> Execution:
         """Has a program run and does not wait for it: no connection is kept. The server keeps its result for some minutes. The arguments are those of
-        `execute`.
+        `execute`, and `webhook`, where the server is to send the result.
 
             execution = await rt.start("bash", "sleep 60; echo done")
             while execution.status == "pending":

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Literal, Mapping, Optional, Sequence, Union
 
 Content = Union[str, bytes]
@@ -44,6 +44,17 @@ class Test:
     tolerance: Optional[float] = None
 
 
+@dataclass(frozen=True)
+class Webhook:
+    """Where the server sends the result of an execution, signed as Standard Webhooks says, if its operator allows the host of `url`.
+
+    - `secret`: `whsec_` and 24 to 64 random bytes in base64.
+    """
+
+    url: str
+    secret: str = field(repr=False)
+
+
 Files = Union[Mapping[str, Content], Iterable[File]]
 
 
@@ -52,8 +63,10 @@ def encode_request(*, tests: Optional[Iterable[Test]] = None, **fields: Any) -> 
     body = _program(fields)
     if body.get("env") is not None:
         body["env"] = dict(body["env"])
+    if body.get("webhook") is not None:
+        body["webhook"] = dataclasses.asdict(body["webhook"])
     if tests is not None:
-        body["tests"] = [_program({field.name: getattr(test, field.name) for field in dataclasses.fields(test)}) for test in tests]
+        body["tests"] = [_program({part.name: getattr(test, part.name) for part in dataclasses.fields(test)}) for test in tests]
     # A lone surrogate has no UTF-8 form. Escaped it reaches the server, which says which field has it.
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 

@@ -226,6 +226,15 @@ class ExecuteResult:
 
 
 @dataclass(frozen=True)
+class WebhookState:
+    """Whether a webhook has been sent its result: `"pending"`, `"delivered"` or `"failed"`; `last_error`: why the last attempt failed, or None."""
+
+    status: str
+    attempts: int
+    last_error: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Execution:
     """A program that was started and not waited for.
 
@@ -233,6 +242,7 @@ class Execution:
     - `created`, `ended`: `2026-01-02T03:04:05.678Z`; `ended` is None while it is pending.
     - `result`: if it is done, what `execute` would have returned.
     - `error`: if it failed, what `execute` would have raised.
+    - `webhook`: how far that of the request is, or None.
     """
 
     id: str
@@ -241,6 +251,7 @@ class Execution:
     ended: Optional[str] = None
     result: Optional[ExecuteResult] = None
     error: Optional[RunToolsError] = None
+    webhook: Optional[WebhookState] = None
 
 
 @dataclass(frozen=True)
@@ -338,6 +349,7 @@ def decode_execution(values: Dict[str, Any]) -> Execution:
     given = _known(Execution, values)
     given["result"] = decode_result(values["result"]) if "result" in values else None
     given["error"] = told_error(values["error"], may_have_run=True) if "error" in values else None
+    given["webhook"] = WebhookState(**_known(WebhookState, values["webhook"])) if "webhook" in values else None
     return Execution(**given)
 
 

@@ -321,19 +321,21 @@ class Scenarios(Calls):
             answer(pending),
             HANG_UP,  # may be asked twice
             answer({**ended, "status": "done", "result": PRINTED_42}),
-            answer({**ended, "status": "failed", "error": error}),
+            answer({**ended, "status": "failed", "error": error, "webhook": {"status": "failed", "attempts": 6, "last_error": "status 500", "new": 1}}),
             answer(b"", 204),
             refusal(404, "not_found"),
             refusal(404, "not_found"),
             HANG_UP,
         )
-        started = self.run_call(self.rt.start("bash", "sleep 9", run_timeout=5, request_id="mine"))
+        hook = runtools.Webhook("https://hooks.example.com/", "whsec_x")
+        started = self.run_call(self.rt.start("bash", "sleep 9", run_timeout=5, webhook=hook, request_id="mine"))
         self.assertEqual(started, runtools.Execution("e/1", "pending", "2026-01-02T03:04:05Z"))
         self.assertEqual(self.run_call(self.rt.execution("e/1")), started)
         done = self.run_call(self.rt.execution("e/1", wait=1.5))
         self.assertEqual(done, runtools.Execution("e/1", "done", started.created, "2026-01-02T03:04:06Z", decode_result(PRINTED_42)))
         failed = self.run_call(self.rt.execution("e/1", wait=60))
         self.assertIsNone(failed.result)
+        self.assertEqual(failed.webhook, runtools.WebhookState("failed", 6, "status 500"))
         self.assertEqual((str(failed.error), failed.error.code, failed.error.field, failed.error.request_id), ("m (internal, request r)", "internal", "f", "r"))
         self.assertTrue(self.run_call(self.rt.delete_execution("e/1")))
         self.assertFalse(self.run_call(self.rt.delete_execution("e/1")))
@@ -343,12 +345,13 @@ class Scenarios(Calls):
         with self.assertRaises(RunToolsConnectionError) as caught:  # and started once
             self.run_call(self.rt.start("bash", "1"))
         self.assertTrue(caught.exception.may_have_run)
+        body = {"language": "bash", "code": "sleep 9", "run_timeout": 5}
         asked = [f"{request.method} {request.path}" for request in self.fake.requests]
         question = "GET /v1/executions/e%2F1?wait="
         delete = "DELETE /v1/executions/e%2F1"
         start = "POST /v1/executions"
         self.assertEqual(asked, [start, question + "0", question + "1.5", question + "1.5", question + "60", delete, delete, question + "0", start])
-        self.assertEqual(self.fake.requests[0].body, {"language": "bash", "code": "sleep 9", "run_timeout": 5})
+        self.assertEqual(self.fake.requests[0].body, {**body, "webhook": {"url": hook.url, "secret": hook.secret}})
         self.assertEqual(self.fake.requests[0].headers["X-Request-Id"], "mine")
 
 

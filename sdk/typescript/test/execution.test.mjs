@@ -17,7 +17,7 @@ test("a program that is not waited for", async (t) => {
   const { server, rt } = await serve(
     t, { status: 202, body: pending }, { body: pending }, { body: done }, { body: failed }, { status: 204 }, refusal(404, "not_found"), refusal(404, "not_found"),
   );
-  assert.deepEqual(await rt.start({ ...sleep, runTimeout: 5 }, { requestId: "mine" }), pending);
+  assert.deepEqual(await rt.start({ ...sleep, runTimeout: 5, webhook: { url: "https://hooks.example.com/", secret: "whsec_x" } }, { requestId: "mine" }), pending);
   assert.deepEqual(await rt.execution("e/1"), pending);
   assert.deepEqual(await rt.execution("e/1", { wait: 1.5 }), done);
   assert.deepEqual(await rt.execution("e/1", { wait: 60, requestId: "his" }), failed);
@@ -27,7 +27,7 @@ test("a program that is not waited for", async (t) => {
   assert.deepEqual(
     server.requests.map((r) => `${r.method} ${r.path} ${r.text}`.trim()),
     [
-      'POST /v1/executions {"language":"bash","code":"sleep 9","run_timeout":5}',
+      'POST /v1/executions {"language":"bash","code":"sleep 9","run_timeout":5,"webhook":{"url":"https://hooks.example.com/","secret":"whsec_x"}}',
       "GET /v1/executions/e%2F1?wait=0",
       "GET /v1/executions/e%2F1?wait=1.5",
       "GET /v1/executions/e%2F1?wait=60",
