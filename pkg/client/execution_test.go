@@ -27,7 +27,7 @@ func TestExecutions(t *testing.T) {
 	if err != nil || e.ID != "e/1" || e.Status != "pending" || e.Created.IsZero() || e.Ended != nil || e.Result != nil || e.Error != nil {
 		t.Errorf("start: %+v, %v", e, err)
 	}
-	if want := `POST /prefix/v1/executions {"language":"bash","code":"sleep 9","webhook":{"url":"https://h/","secret":"s"},"run_timeout":5}`; asked != want {
+	if want := `POST /prefix/v1/executions {"language":"bash","code":"sleep 9","run_timeout":5,"webhook":{"url":"https://h/","secret":"s"}}`; asked != want {
 		t.Errorf("asked %s, want %s", asked, want)
 	}
 
