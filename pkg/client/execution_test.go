@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -67,18 +68,18 @@ func TestExecutions(t *testing.T) {
 
 // TestExecutionRetries: what may have begun a program is not sent again after a lost connection; a question is.
 func TestExecutionRetries(t *testing.T) {
-	attempts := 0
+	var attempts atomic.Int32
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if attempts++; attempts == 1 {
+		if attempts.Add(1) == 1 {
 			panic(http.ErrAbortHandler)
 		}
 		_, _ = io.WriteString(w, `{"id":"e"}`)
 	})
-	if _, err := c.Start(context.Background(), &Request{Language: "bash"}); !MayHaveRun(err) || attempts != 1 {
-		t.Errorf("start: %v after %d attempts", err, attempts)
+	if _, err := c.Start(context.Background(), &Request{Language: "bash"}); !MayHaveRun(err) || attempts.Load() != 1 {
+		t.Errorf("start: %v after %d attempts", err, attempts.Load())
 	}
-	attempts = 0
-	if e, err := c.Execution(context.Background(), "e", 0); err != nil || e.ID != "e" || attempts < 2 {
-		t.Errorf("execution: %+v, %v after %d attempts", e, err, attempts)
+	attempts.Store(0)
+	if e, err := c.Execution(context.Background(), "e", 0); err != nil || e.ID != "e" || attempts.Load() < 2 {
+		t.Errorf("execution: %+v, %v after %d attempts", e, err, attempts.Load())
 	}
 }
