@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-root test-rootfs test-e2e test-sdk test-playground test-vm record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-fuzz test-root test-rootfs test-e2e test-sdk test-playground test-vm record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -48,7 +48,7 @@ run: all
 	@exec scripts/run
 
 # All tests. Set-up first; root is needed, and a test that cannot run fails.
-test: all test-deps lint test-unit test-root test-rootfs test-e2e test-sdk test-playground test-vm
+test: all test-deps lint test-unit test-fuzz test-root test-rootfs test-e2e test-sdk test-playground test-vm
 
 # Packages that only tests need.
 test-deps:
@@ -63,6 +63,10 @@ lint: deps
 # Tests that need nothing.
 test-unit:
 	$(GO) test -race $(PURE)
+
+# Each decoder of foreign bytes for a second; `make fuzz` takes longer.
+test-fuzz: deps
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=1s
 
 # Tests that make real cgroups, jails and daemons.
 test-root: deps test-deps rootfs
