@@ -305,7 +305,7 @@ func (s *server) deleteFile(c *call, name, path string) *apiError {
 }
 
 func (s *server) archive(c *call, name, _ string) *apiError {
-	t := &tool{argv: packTar, most: s.mostOutput()}
+	t := &tool{argv: forkTar, most: s.mostOutput()}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
@@ -323,7 +323,7 @@ func (s *server) fork(c *call, name, _ string) *apiError {
 	if err != nil {
 		return err
 	}
-	t := &tool{argv: packTar, most: s.mostOutput()}
+	t := &tool{argv: forkTar, most: s.mostOutput()}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}

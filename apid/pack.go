@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,9 @@ const (
 // cost a header each and are not worth it; a FIFO of two names comes back as two.
 var packTar = []string{"/usr/bin/tar", "--create", "--file=-", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
 	"--sparse", "--sort=name", "--blocking-factor=1", "."}
+
+// forkTar is the same in records that fill a pipe, each one write: what is forked may be large, and compression takes the padding away again.
+var forkTar = append(slices.Clone(packTar[:len(packTar)-2]), "--blocking-factor=128", ".")
 
 // packSessions packs while too many workspaces are mounted, one at a time, until ctx ends.
 func (s *server) packSessions(ctx context.Context) {
