@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -39,9 +38,6 @@ func (c *capture) readAll(r *os.File, onOver func(), onData func([]byte)) error 
 		used = max(used, n)
 		if room := c.limit - int64(len(c.data)); room > 0 && n > 0 {
 			kept := buf[:min(int64(n), room)]
-			if cap(c.data)-len(c.data) < len(kept) {
-				c.data = slices.Grow(c.data, int(min(room, int64(max(len(kept), len(c.data)))))) // append would copy a large output three times as often
-			}
 			c.data = append(c.data, kept...)
 			onData(kept)
 		}

@@ -30,8 +30,8 @@ const (
 )
 
 // mostOverloadKB is what a daemon may hold more than before, in KiB: bodies, as they came and decoded; unread answers, and those of the jobs that
-// ran when there were too many; all twice, for the garbage collector.
-const mostOverloadKB = 2 * (3*overloadBudget + 2*overloadJobs*overloadBytes) >> 10
+// ran when there were too many; all three times, for the garbage collector, which lags behind on a busy machine.
+const mostOverloadKB = 3 * (3*overloadBudget + 2*overloadJobs*overloadBytes) >> 10
 
 // Ten times what can be carried out, and callers that are slow, silent, or send too much: every request is answered, memory is bounded, and a
 // caller with another key is served in turn. OVERLOAD_SECONDS is for how long.
