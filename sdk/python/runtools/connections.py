@@ -9,6 +9,7 @@ import select
 import socket
 import threading
 import time
+import weakref
 from typing import Iterator, List, Optional, Tuple
 
 from .errors import RunToolsError
@@ -27,6 +28,7 @@ class Connections:
         self._idle: List[Tuple[http.client.HTTPConnection, float]] = []
         self._closed = False
         self._process = os.getpid()
+        weakref.finalize(self, _close, self._idle)  # a client may be dropped, or live until the program ends
 
     def send(self, call: Call, attempts: Attempts) -> Answer:
         """One attempt. However it ends early, by Ctrl-C as well, the connection is closed, and so the program killed."""
@@ -52,13 +54,12 @@ class Connections:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for connection, _ in idle:
-            connection.close()
+            _close(self._idle)
 
     def _take(self) -> Optional[http.client.HTTPConnection]:
         if self._process != os.getpid():  # after a fork the idle ones are the parent's, and the lock may have been held
-            self._process, self._lock, self._idle = os.getpid(), threading.Lock(), []
+            self._process, self._lock = os.getpid(), threading.Lock()
+            _close(self._idle)  # only this process's hold on them
         while True:
             with self._lock:
                 if self._closed:
@@ -150,6 +151,11 @@ class Events:
     def close(self) -> None:
         self._connection.close()
         self._response._response.close()
+
+
+def _close(idle: List[Tuple[http.client.HTTPConnection, float]]) -> None:
+    while idle:
+        idle.pop()[0].close()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import email.message
 import http.client
 import io
 import time
-from typing import Iterator, List, Optional, Tuple
+from typing import AsyncGenerator, Iterator, List, Optional, Tuple
 
 from .errors import RunToolsError
 from .protocol import MAX_IDLE, Answer, Attempts, Call, Settings
@@ -44,22 +44,23 @@ class Streams:
         self._settings = settings
         self._idle: List[Tuple[Connection, float]] = []
         self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._end_of_loop: Optional[AsyncGenerator[None, None]] = None
         self._closed = False
 
     async def send(self, call: Call, attempts: Attempts) -> Answer:
         """One attempt. However it ends early, by cancellation as well, the connection is closed, and so the program killed."""
-        connection = self._take() or await self._connect(attempts)
+        connection = await self._take() or await self._connect(attempts)
         with _aborting_if_it_fails(connection, attempts):
             response, answer = await asyncio.wait_for(self._exchange(connection, call), attempts.remaining())
         if response.reusable and not self._closed:
             self._idle.append((connection, time.monotonic()))
         else:
-            connection[1].close()
+            _abort(connection)
         return answer
 
     async def open(self, call: Call, attempts: Attempts) -> Events:
         """One attempt, up to the head of the answer. Raises what a refusal says."""
-        connection = self._take() or await self._connect(attempts)
+        connection = await self._take() or await self._connect(attempts)
         with _aborting_if_it_fails(connection, attempts):
             response = await asyncio.wait_for(self._begin(connection, call), attempts.remaining())
             if response.kind != call.accept:
@@ -68,24 +69,28 @@ class Streams:
 
     async def close(self) -> None:
         self._closed = True
-        idle, self._idle = self._idle, []
-        for (_, writer), _ in idle:
+        while self._idle:
+            (_, writer), _ = self._idle.pop()
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+        if self._end_of_loop is not None:
+            await self._end_of_loop.aclose()
 
-    def _take(self) -> Optional[Connection]:
+    async def _take(self) -> Optional[Connection]:
         if self._closed:
             raise RuntimeError("the client is closed")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # each asyncio.run has a loop of its own, and connections are bound to theirs
             self._loop, self._idle = loop, []
+            self._end_of_loop = _closing_at_the_end(self._idle)
+            await self._end_of_loop.__anext__()
         while self._idle:
             connection, since = self._idle.pop()
             reader, writer = connection
             if time.monotonic() - since < MAX_IDLE and not reader.at_eof() and reader.exception() is None and not writer.is_closing():
                 return connection
-            writer.close()
+            _abort(connection)
         return None
 
     async def _connect(self, attempts: Attempts) -> Connection:
@@ -184,6 +189,18 @@ class Events:
 
     def close(self) -> None:
         _abort(self._connection)
+
+
+async def _closing_at_the_end(idle: List[Tuple[Connection, float]]) -> AsyncGenerator[None, None]:
+    """A loop tells nobody that it ends, but asyncio.run closes its generators before: afterwards its sockets could not be closed any more. A
+    client that is dropped drops its generator, which asyncio closes as well."""
+    try:
+        yield
+    finally:
+        for connection, _ in idle:
+            _abort(connection)
+        idle.clear()
+        await asyncio.sleep(0)  # an abort is carried out by the loop
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import sys
 import threading
 
 # A hang guard, seconds.
@@ -64,6 +65,7 @@ class Fake:
     def __init__(self, *answers):
         self.answers = answers
         self.requests = []
+        self.closed = []  # connections
         self._arrived = threading.Condition()
         fake = self
 
@@ -78,7 +80,18 @@ class Fake:
             def log_message(self, *args):
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def shutdown_request(self, connection):
+                super().shutdown_request(connection)
+                with fake._arrived:
+                    fake.closed.append(connection)
+                    fake._arrived.notify_all()
+
+            def handle_error(self, connection, address):
+                if not isinstance(sys.exc_info()[1], ConnectionError):  # a client may hang up without ceremony
+                    super().handle_error(connection, address)
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -88,10 +101,10 @@ class Fake:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, n):
+    def wait_for(self, n, what="requests"):
         with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self.requests) >= n, HANG):
-                raise AssertionError(f"{len(self.requests)} requests, want {n}")
+            if not self._arrived.wait_for(lambda: len(getattr(self, what)) >= n, HANG):
+                raise AssertionError(f"{what}: {len(getattr(self, what))}, want {n}")
 
     def _serve(self, handler):
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))

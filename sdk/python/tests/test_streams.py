@@ -90,6 +90,7 @@ class Streaming(Calls):
         self.serve(WAIT)
         error = self.fails(lambda: self.collect(self.rt.stream("c", "x", timeout=0.3)))
         self.assertIsInstance(error, RunToolsTimeoutError)
+        self.fake.wait_for(1)
         self.assertTrue(self.fake.requests[0].hung_up.wait(HANG))
         # Leaving the loop does it too.
         self.serve(events(("stdout", {"text": "1"}), cut=True))
