@@ -46,21 +46,33 @@ func (s *server) readyz(c *call) *apiError {
 		age = unreadyFor
 	}
 	if time.Since(s.readiness.probed) > age {
+		before := s.readiness.err
 		s.readiness.err = s.probe()
 		s.readiness.probed = time.Now()
+		if now := s.readiness.err; now != nil && (before == nil || before.Error() != now.Error()) {
+			s.log.Warn("not ready", "err", now)
+		}
 	}
 	if s.readiness.err != nil {
-		message := "no program can be run at present"
-		if untrusted := (*untrustedError)(nil); errors.As(s.readiness.err, &untrusted) {
-			message = untrusted.Error()
-		}
-		return &apiError{code: errOverloaded, message: message, cause: s.readiness.err}
+		return &apiError{code: errOverloaded, message: s.whyNotReady(c), cause: s.readiness.err}
 	}
 	c.reply([]byte(`{"status":"ready"}` + "\n"))
 	return nil
 }
 
-// untrustedError is why programs could be run, but should not. Everybody may read it: it names the checks, and not what they saw.
+// whyNotReady is for an operator's key alone: which attack the sandbox does not hold would tell a stranger which one to try. Others need no more than
+// the status.
+func (s *server) whyNotReady(c *call) string {
+	if s.authenticate(c) != nil || !c.key.Operator {
+		return "not ready"
+	}
+	if untrusted := (*untrustedError)(nil); errors.As(s.readiness.err, &untrusted) {
+		return untrusted.Error()
+	}
+	return "no program can be run at present"
+}
+
+// untrustedError is why programs could be run, but should not. It names the checks, and not what they saw.
 type untrustedError struct{ checks []string }
 
 func (e *untrustedError) Error() string {

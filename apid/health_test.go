@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -11,9 +12,14 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// A node whose sandbox has not shown that it holds is not ready, and says why; jobs are carried out all the same.
+// A node whose sandbox has not shown that it holds is not ready, and says why to its operator and to no one else; jobs are carried out all the same.
 func TestReadinessFollowsTheSelfTest(t *testing.T) {
 	ts := newTestServer(t, nil)
+	const operator = "rt_live_of_the_operator"
+	if err := createKey(ts.cfg.Keys, key{Name: "operator", Operator: true}, operator, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	ts.keys.refresh()
 	for _, c := range []struct {
 		state         *wire.Selftest
 		status        int
@@ -32,7 +38,13 @@ func TestReadinessFollowsTheSelfTest(t *testing.T) {
 		ts.server.readiness.mu.Lock()
 		ts.server.readiness.probed = time.Time{} // as if the last answer were too old
 		ts.server.readiness.mu.Unlock()
-		r := ts.do("GET", "/readyz", "")
+		for who, header := range map[string]string{"a stranger": "", "a caller": "Bearer " + ts.key} {
+			r := ts.do("GET", "/readyz", "", "Authorization", header)
+			if r.Status != c.status || c.status != 200 && (r.Error == nil || r.Error.Message != "not ready") {
+				t.Errorf("%+v: %s: %d %s", c.state, who, r.Status, r.Raw)
+			}
+		}
+		r := ts.do("GET", "/readyz", "", "Authorization", "Bearer "+operator)
 		if r.Status != c.status || !strings.Contains(r.Raw, c.says) || strings.Contains(r.Raw, "secret") {
 			t.Errorf("%+v: %d %s", c.state, r.Status, r.Raw)
 		}
