@@ -17,8 +17,9 @@ import (
 
 // Bounds on what foreign code can make us keep.
 const (
-	maxEnviron    = 128 << 10 // bytes of /tmp/.environ read
-	maxSessionEnv = 64 << 10  // bytes of a session's changes
+	maxEnviron     = 128 << 10 // bytes of /tmp/.environ read
+	maxSessionEnv  = 64 << 10  // bytes of a session's changes
+	maxSessionVars = 4000      // of these changes; half of maxWords, or no job of the session could be sent any more
 )
 
 // envkeep writes the final environment of the process it is loaded into; see docs/languages.md.
@@ -82,9 +83,19 @@ func mergeChanges(changes []string, env map[string]string) []string {
 	return merged
 }
 
-// tooMuchEnvironment tells a caller why the next request will not see what the program exported.
-func tooMuchEnvironment(size int64) string {
-	return fmt.Sprintf("the environment that the program left has %d bytes, more than the %d that a session keeps; it was not kept", size, maxSessionEnv)
+// tooMuch says what keeps a session from keeping these changes; "" if nothing does.
+func tooMuch(changes []string) string {
+	if size := changesSize(changes); size > maxSessionEnv {
+		return tooManyBytes(int64(size))
+	}
+	if len(changes) > maxSessionVars {
+		return fmt.Sprintf("%d variables, more than the %d that a session keeps", len(changes), maxSessionVars)
+	}
+	return ""
+}
+
+func tooManyBytes(size int64) string {
+	return fmt.Sprintf("%d bytes, more than the %d that a session keeps", size, maxSessionEnv)
 }
 
 func changesSize(changes []string) int {

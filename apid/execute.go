@@ -253,8 +253,8 @@ func (x *execution) mergeEnvironment() *apiError {
 		x.changes = x.session.env
 	}
 	x.changes = mergeChanges(x.changes, x.plan.env)
-	if size := changesSize(x.changes); size > maxSessionEnv {
-		return invalidField("env", "the environment would have %d bytes, at most %d", size, maxSessionEnv)
+	if problem := tooMuch(x.changes); problem != "" {
+		return invalidField("env", "the environment would have %s", problem)
 	}
 	return nil
 }
@@ -407,15 +407,15 @@ func (x *execution) environmentAfter(j *preparedJob, out *jobOutput) []string {
 	if out.environSize == 0 || x.ran.limit != nil || x.ran.signal != "" {
 		return x.changes
 	}
-	size := out.environSize
+	problem := tooManyBytes(out.environSize)
 	if out.environ != nil {
 		left := leftBehind(out.environ, j.base, x.changes)
-		if size = int64(changesSize(left)); size <= maxSessionEnv {
+		if problem = tooMuch(left); problem == "" {
 			return left
 		}
 	}
 	if x.ran.message == "" {
-		x.ran.message = tooMuchEnvironment(size)
+		x.ran.message = "the environment that the program left has " + problem + "; it was not kept"
 	}
 	return x.changes
 }

@@ -348,6 +348,10 @@ func (j *fakeJob) step(line string) {
 		j.env[name] = value
 	case "bigenv":
 		j.env["BIG"] = strings.Repeat("x", number)
+	case "manyenv":
+		for i := range number {
+			j.env[fmt.Sprint("V", i)] = ""
+		}
 	case "unsetenv":
 		delete(j.env, rest)
 	case "write":

@@ -14,6 +14,7 @@ const (
 	maxFiles     = wire.MaxFiles
 	maxFileNames = 32 << 10 // bytes of all names: they share one packet of wire.MaxPacket with the words
 	maxWords     = wire.MaxWords
+	maxWordBytes = wire.MaxWordBytes
 )
 
 // plan is a request that can be carried out: everything known, nothing asked of sandboxd yet.
@@ -210,8 +211,11 @@ func (p *plan) checkWords(argv []string, env environment) (encoded int, err *api
 	if envBytes > argBytes {
 		field = "env"
 	}
-	if argBytes+envBytes > maxWords {
-		return 0, invalidField(field, "arguments and environment have %d bytes together, at most %d", argBytes+envBytes, maxWords)
+	if words := len(argv) + len(env); words > maxWords {
+		return 0, invalidField(field, "the command, arguments and environment are %d words together, at most %d", words, maxWords)
+	}
+	if argBytes+envBytes > maxWordBytes {
+		return 0, invalidField(field, "arguments and environment have %d bytes together, at most %d", argBytes+envBytes, maxWordBytes)
 	}
 	for _, name := range p.names {
 		encoded += encodedFile(name)

@@ -141,6 +141,10 @@ func TestSessionEnvironment(t *testing.T) {
 	if r.Run.Message == nil || !strings.Contains(*r.Run.Message, "200") {
 		t.Errorf("a larger one: %s", r.Raw)
 	}
+	r = ts.execute(with(python("manyenv 9000"), "session_id", "s"))
+	if r.Run.Message == nil || !strings.Contains(*r.Run.Message, "more than the 4000 that") {
+		t.Errorf("many variables: %s", r.Raw)
+	}
 	run("B=3 true\n", python("env B"))
 	if job := ts.fake.lastJob(); !job.HasEnviron {
 		t.Error("no environ was asked for")

@@ -18,6 +18,14 @@ func files(pairs ...string) []map[string]any {
 	return list
 }
 
+func manyVariables(n int) map[string]any {
+	env := map[string]any{}
+	for i := range n {
+		env[fmt.Sprint("V", i)] = ""
+	}
+	return env
+}
+
 // Every rule about every field: what is sent over a request that is right otherwise, and how it is refused.
 func TestRefusals(t *testing.T) {
 	ts := newTestServer(t, func(c *config) { c.Limits.OutputLimit = bound{1 << 20, 2 << 20} })
@@ -71,13 +79,15 @@ func TestRefusals(t *testing.T) {
 		{"args of a wrong type", map[string]any{"args": "a"}, errInvalidField, "args", nil},
 		{"arg of a wrong type", map[string]any{"args": []any{"a", 1}}, errInvalidField, "args[1]", nil},
 		{"NUL in an arg", map[string]any{"args": []any{"a\x00"}}, errInvalidField, "args[0]", []string{"NUL"}},
-		{"too many args", map[string]any{"args": []any{strings.Repeat("a", 96<<10)}}, errInvalidField, "args", []string{"98304"}},
+		{"large args", map[string]any{"args": []any{strings.Repeat("a", 96<<10)}}, errInvalidField, "args", []string{"98304"}},
+		{"too many args", map[string]any{"args": make([]string, 8000)}, errInvalidField, "args", []string{"8000"}},
 		{"args that JSON swells", map[string]any{"args": []any{strings.Repeat("\x01", 90<<10)}}, errInvalidField, "args", []string{"JSON"}},
 		{"env of a wrong type", map[string]any{"env": []any{}}, errInvalidField, "env", nil},
 		{"variable of a wrong type", map[string]any{"env": map[string]any{"A": 1}}, errInvalidField, "env.A", nil},
 		{"variable without a name", map[string]any{"env": map[string]any{"": "1"}}, errInvalidField, "env", nil},
 		{"variable with =", map[string]any{"env": map[string]any{"A=B": "1"}}, errInvalidField, "env", []string{`"A=B"`}},
 		{"NUL in a value", map[string]any{"env": map[string]any{"A": "\x00"}}, errInvalidField, "env.A", []string{"NUL"}},
+		{"many variables", map[string]any{"env": manyVariables(4001)}, errInvalidField, "env", []string{"4001", "4000"}},
 		{"large env", map[string]any{"env": map[string]any{"A": strings.Repeat("a", 65<<10)}}, errInvalidField, "env", []string{"65536"}},
 		{"empty session id", map[string]any{"session_id": ""}, errInvalidField, "session_id", nil},
 		{"long session id", map[string]any{"session_id": strings.Repeat("a", 129)}, errInvalidField, "session_id", []string{"129", "128"}},

@@ -21,7 +21,7 @@
 //
 // Before the Result of a job with a Terminal comes a Reply{Terminal} with a descriptor: the master's side of it.
 //
-// The file descriptors of a job, in this order, without a Terminal: stdout and stderr (write ends of pipes) always; then, for each flag that
+// The file descriptors of a job, in this order: stdout and stderr (write ends of pipes), unless it has a Terminal; then, for each flag that
 // is set in the Job, stdin (read only), the contents of Files one after the other (a memfd), and environ (a memfd that
 // receives the final environment). File contents, input and output never pass through the memory of the root daemon.
 //

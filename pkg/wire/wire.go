@@ -1,24 +1,21 @@
 package wire
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Bounds of the protocol. MaxPacket stays below the default socket buffer of Linux (net.core.wmem_default, 212,992 bytes),
 // above which a SEQPACKET message is refused.
 const (
-	MaxPacket = 160 << 10 // bytes of one JSON object
-	MaxFds    = 5         // file descriptors beside one packet
-	MaxFiles  = 1000      // files placed by one job
-	MaxWords  = 96 << 10  // bytes of argv and env together, terminators included
-	MaxID     = 128       // bytes of a volume id
-	MaxName   = 255       // bytes of one part of a file name
-	MaxPath   = 4000      // bytes of a whole file name; PATH_MAX is 4096
-	MaxCount  = 8000      // words of argv and env
-	MaxList   = 1000      // volume ids in one answer to List
-	MaxMS     = 1 << 40   // of a time limit; 35 years, far below where nanoseconds overflow
-	MinMemory = 1 << 20   // bytes of a memory limit; a parked jail has a few hundred KiB already
+	MaxPacket    = 160 << 10 // bytes of one JSON object
+	MaxFds       = 5         // file descriptors beside one packet
+	MaxFiles     = 1000      // files placed by one job
+	MaxWordBytes = 96 << 10  // bytes of argv and env together, terminators included
+	MaxID        = 128       // bytes of a volume id
+	MaxName      = 255       // bytes of one part of a file name
+	MaxPath      = 4000      // bytes of a whole file name; PATH_MAX is 4096
+	MaxWords     = 8000      // words of argv and env
+	MaxList      = 1000      // volume ids in one answer to List
+	MaxMS        = 1 << 40   // of a time limit; 35 years, far below where nanoseconds overflow
+	MinMemory    = 1 << 20   // bytes of a memory limit; a parked jail has a few hundred KiB already
 )
 
 // Request is what a client sends: exactly one field is set.
@@ -190,89 +187,6 @@ type Noise struct {
 	MajorFaults         int64 `json:"major_faults"`         // times that it waited for a page from a disk; of children likewise
 }
 
-// Status is a snapshot of the server.
-type Status struct {
-	Templates  []Template `json:"templates"`
-	LiveJails  int        `json:"live_jails"`
-	Jobs       int        `json:"jobs"`
-	Volumes    int        `json:"volumes"`
-	PoolHits   uint64     `json:"pool_hits"`
-	PoolMisses uint64     `json:"pool_misses"`
-	Parked     uint64     `json:"parked"` // hits whose runtime was loaded
-	Reused     uint64     `json:"reused"` // hits whose compiler had served the same owner
-	Built      uint64     `json:"built"`  // jails built since start
-	Failed     uint64     `json:"failed"` // jails that could not be built
-	Seccomp    *Seccomp   `json:"seccomp,omitempty"`
-
-	Selftest *Selftest `json:"selftest,omitempty"` // nil: it is off
-
-	UptimeMS   int64    `json:"uptime_ms"`
-	MaxJails   int      `json:"max_jails"`
-	Named      int      `json:"named"`             // of Volumes: those that clients can ask for again, workspaces of sessions and build results
-	PoolBytes  int64    `json:"pool_bytes"`        // memory of the jails that are ready
-	PoolBudget int64    `json:"pool_budget"`       // how much that may be
-	Memory     int64    `json:"memory"`            // bytes, of everything in our cgroup: jails and what waits in volumes that running jobs wrote
-	Denials    []Denial `json:"denials,omitempty"` // since start, the most frequent first, at most MaxDenials
-}
-
-// MaxDenials bounds Status.Denials.
-const MaxDenials = 100
-
-// Denial counts the calls of one name that were denied to the programs of one language; Violation says which count.
-type Denial struct {
-	Language string `json:"language"` // folder of the templates
-	Syscall  string `json:"syscall"`
-	Count    uint64 `json:"count"`
-}
-
-// Seccomp is what the seccomp profiles do: those in force, and those on trial.
-type Seccomp struct {
-	InForce  string `json:"in_force"`          // digest of the profiles
-	Loaded   string `json:"loaded"`            // when, for people: RFC 3339
-	Reloads  uint64 `json:"reloads"`           // since start
-	Failures uint64 `json:"failures"`          // reloads that were refused: what was in force before still is
-	Failure  string `json:"failure,omitempty"` // why the last reload was refused; "" if it was not
-
-	Candidate string  `json:"candidate,omitempty"` // digest of the profiles on trial; "" none
-	Mode      string  `json:"mode,omitempty"`      // "shadow" or "canary"
-	Share     float64 `json:"share,omitempty"`     // of the jails
-	Tallies   []Tally `json:"tallies"`
-}
-
-// InForce is the Use of a Tally of profiles that are not on trial.
-const InForce = "in force"
-
-// Tally is what the jobs of one template did under one profile, since that came into use.
-type Tally struct {
-	Template string `json:"template"`
-	Use      string `json:"use"` // InForce, or the Mode
-	Jobs     uint64 `json:"jobs"`
-	Failed   uint64 `json:"failed"` // of these: ended by a signal or with another exit code than 0
-	Killed   uint64 `json:"killed"` // of these: by SIGSYS
-	Denied   uint64 `json:"denied"` // calls: all violations
-
-	// Tried are the calls that the profile on trial denies, or in shadow would deny, and the one in force allows. The most frequent ones are
-	// named, the others are in a last one whose Syscall is OtherSyscalls.
-	Tried []Tried `json:"tried,omitempty"`
-}
-
-// Tried is one call.
-type Tried struct {
-	Syscall string `json:"syscall"`
-	Args    string `json:"args,omitempty"` // of the first, as in Violation: written by the program, never to be trusted
-	Count   uint64 `json:"count"`
-	Jobs    uint64 `json:"jobs"` // that made it; 0: it was made while a runtime was loaded
-}
-
-// Template is one pool of jails.
-type Template struct {
-	Name  string `json:"name"`
-	Ready int    `json:"ready"`
-	Size  int    `json:"size"`  // jails it should hold, by recent demand
-	Jobs  int    `json:"jobs"`  // running
-	Bytes int64  `json:"bytes"` // memory of one of its ready jails; 0: not known
-}
-
 // Code classifies an Error.
 type Code string
 
@@ -302,159 +216,6 @@ func (e *Error) Error() string { return fmt.Sprintf("sandboxd: %s (%s)", e.Messa
 // Errorf makes an Error.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
-}
-
-// Validate says what is wrong with a request, naming the field.
-func (r *Request) Validate() error {
-	set := 0
-	for _, present := range []bool{r.Job != nil, r.Kill != nil, r.Signal != nil, r.Forget != nil, r.List != nil, r.Status != nil, r.Selftest != nil} {
-		if present {
-			set++
-		}
-	}
-	switch {
-	case set != 1:
-		return fmt.Errorf("request: %d of job, kill, signal, forget, list, status, selftest are set, want one", set)
-	case r.Job != nil:
-		return r.Job.validate()
-	case r.Kill != nil:
-		if l := r.Kill.Limit; l != LimitStdout && l != LimitStderr {
-			return fmt.Errorf("kill.limit: %q is neither %q nor %q", l, LimitStdout, LimitStderr)
-		}
-	case r.Signal != nil:
-		if n := r.Signal.Number; n < 1 || n > MaxSignal {
-			return fmt.Errorf("signal.number: %d, want 1 to %d", n, MaxSignal)
-		}
-	case r.List != nil:
-		if r.List.After != "" && !validID(r.List.After) {
-			return fmt.Errorf("list.after: not a volume id")
-		}
-	case r.Forget != nil:
-		for i, id := range r.Forget.IDs {
-			if !validID(id) {
-				return fmt.Errorf("forget.ids[%d]: not a volume id", i)
-			}
-		}
-	}
-	return nil
-}
-
-func (j *Job) validate() error {
-	if len(j.Argv) == 0 || !strings.HasPrefix(j.Argv[0], "/") {
-		return fmt.Errorf("job.argv: argv[0] must be an absolute path")
-	}
-	if err := validateWords(j.Argv, j.Env); err != nil {
-		return err
-	}
-	for _, v := range []struct {
-		field string
-		Volume
-	}{{"workspace", j.Workspace}, {"build", j.Build}} {
-		if v.ID == "" && v.New {
-			return fmt.Errorf("job.%s: new needs an id", v.field)
-		}
-		if v.DropUnchanged && (!v.New || v.field == "build") {
-			return fmt.Errorf("job.%s: drop_unchanged is for a new workspace", v.field)
-		}
-		if v.ID != "" && !validID(v.ID) {
-			return fmt.Errorf("job.%s.id: not a volume id", v.field)
-		}
-	}
-	if j.Owner != "" && !validID(j.Owner) {
-		return fmt.Errorf("job.owner: not an id")
-	}
-	if j.Terminal != nil && j.HasStdin {
-		return fmt.Errorf("job.has_stdin: a job with a terminal reads from it")
-	}
-	if len(j.Files) > MaxFiles {
-		return fmt.Errorf("job.files: %d files, at most %d", len(j.Files), MaxFiles)
-	}
-	if len(j.Files) > 0 && !j.HasFiles {
-		return fmt.Errorf("job.has_files: files need a descriptor of their contents")
-	}
-	for i, f := range j.Files {
-		if err := ValidateFileName(f.Name); err != nil {
-			return fmt.Errorf("job.files[%d].name: %w", i, err)
-		}
-		if f.Size < 0 {
-			return fmt.Errorf("job.files[%d].size: %d is negative", i, f.Size)
-		}
-	}
-	l := j.Limits
-	if l.WallMS < 0 || l.CPUMS < 0 || l.MemoryBytes < 0 {
-		return fmt.Errorf("job.limits: negative limit")
-	}
-	if l.WallMS > MaxMS || l.CPUMS > MaxMS {
-		return fmt.Errorf("job.limits: more than %d ms", int64(MaxMS))
-	}
-	if l.MemoryBytes > 0 && l.MemoryBytes < MinMemory {
-		return fmt.Errorf("job.limits.memory_bytes: %d, at least %d", l.MemoryBytes, MinMemory)
-	}
-	return nil
-}
-
-func validateWords(argv, env []string) error {
-	if n := len(argv) + len(env); n > MaxCount {
-		return fmt.Errorf("job.argv, job.env: %d words together, at most %d", n, MaxCount)
-	}
-	size := 0
-	for i, s := range argv {
-		if strings.IndexByte(s, 0) >= 0 {
-			return fmt.Errorf("job.argv[%d]: holds a NUL byte", i)
-		}
-		size += len(s) + 1
-	}
-	for i, s := range env {
-		if name, _, ok := strings.Cut(s, "="); !ok || name == "" || strings.IndexByte(s, 0) >= 0 {
-			return fmt.Errorf("job.env[%d]: not of the form NAME=value", i)
-		}
-		size += len(s) + 1
-	}
-	if size > MaxWords {
-		return fmt.Errorf("job.argv, job.env: %d bytes together, at most %d", size, MaxWords)
-	}
-	return nil
-}
-
-// ValidateFileName accepts a relative path of plain parts: no "", ".", "..", no NUL, at most MaxName bytes a part.
-func ValidateFileName(name string) error {
-	if name == "" {
-		return fmt.Errorf("is empty")
-	}
-	if len(name) > MaxPath {
-		return fmt.Errorf("has %d bytes, at most %d", len(name), MaxPath)
-	}
-	if strings.IndexByte(name, 0) >= 0 {
-		return fmt.Errorf("holds a NUL byte")
-	}
-	if name[0] == '/' {
-		return fmt.Errorf("%q is absolute, must be relative to the working directory", name)
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		switch {
-		case part == "":
-			return fmt.Errorf("%q has an empty part", name)
-		case part == "." || part == "..":
-			return fmt.Errorf("%q has a part %q", name, part)
-		case len(part) > MaxName:
-			return fmt.Errorf("has a part of %d bytes, at most %d", len(part), MaxName)
-		}
-	}
-	return nil
-}
-
-func validID(id string) bool {
-	if id == "" || len(id) > MaxID || id == "." || id == ".." {
-		return false
-	}
-	for _, c := range []byte(id) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // Fds counts the descriptors that travel with the job.
