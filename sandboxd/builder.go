@@ -168,13 +168,13 @@ const loadWeight = 1
 // loadPatience bounds the start of a runtime, at that weight on a busy machine.
 const loadPatience = 2 * time.Minute
 
-// load starts the template's runtime in a built jail, where it waits for the job. Nothing foreign has been in there yet.
-func (b *builder) load(r *readyJail) error {
+// load starts the template's runtime in a built jail, at that CPU weight, where it waits for the job. Nothing foreign has been in there yet.
+func (b *builder) load(r *readyJail, weight uint64) error {
 	fail := func(err error) error {
 		b.failed.Add(1)
 		return fmt.Errorf("load %s: %w", r.template.name, err)
 	}
-	if err := r.leaf.SetWeight(loadWeight); err != nil {
+	if err := r.leaf.SetWeight(weight); err != nil {
 		return fail(err)
 	}
 	parked := r.template.spec.Parked

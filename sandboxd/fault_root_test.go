@@ -160,7 +160,7 @@ func (s sabotage) build(good *builder, t *template) error {
 	r, err := b.build(bad)
 	if err == nil {
 		if bad.spec.Parked != nil {
-			err = b.load(r)
+			err = b.load(r, loadWeight)
 		}
 		b.release(r)
 	}

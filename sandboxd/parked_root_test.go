@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,6 +162,29 @@ func TestBurst(t *testing.T) {
 	}
 	jobs.Wait()
 	td.awaitReady(6)
+}
+
+// A template that says so has no other jobs than parked ones, however empty its pool: those that find none load the runtime themselves.
+func TestLoadOnMiss(t *testing.T) {
+	td := startParked(t, `{"pool": 1, "pool_max": 1, "pids": 32, "parked": {"argv": ["/bin/toy"], "on_miss": true}}`, nil)
+	td.awaitReady(1)
+	var jobs sync.WaitGroup
+	var misses atomic.Int64
+	for range 12 {
+		jobs.Go(func() {
+			r := td.run("", toyJob("exit", "7"))
+			if r.err != nil || r.Code != 7 || !r.Parked || r.stdout != "buffered handler " {
+				td.t.Errorf("%+v, %q, %v", r.Result, r.stdout, r.err)
+			}
+			if !r.PoolHit {
+				misses.Add(1)
+			}
+		})
+	}
+	jobs.Wait()
+	if misses.Load() == 0 {
+		t.Error("no job found the pool empty")
+	}
 }
 
 // What kills a jail while it waits costs no job: the next one gets another.

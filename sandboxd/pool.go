@@ -110,7 +110,7 @@ func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
 		return r, err
 	}
 	ps.load <- struct{}{}
-	err = ps.builder.load(r)
+	err = ps.builder.load(r, loadWeight)
 	<-ps.load
 	if err != nil {
 		ps.builder.release(r)
@@ -146,7 +146,9 @@ func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *re
 	p.demand.add(int64(monotonic() / time.Second))
 	// Else the loaded runtime would take what the program needs, or all of it. And one that is to have a terminal starts by itself: it may have
 	// looked at its streams while it was loaded.
-	if bytes := p.bytes.Load(); 2*bytes <= memory && !(terminal && p.template.spec.Parked != nil) {
+	bytes, parked := p.bytes.Load(), p.template.spec.Parked
+	fits := 2*bytes <= memory && !(terminal && parked != nil)
+	if fits {
 		if r := ps.takeReady(p); r != nil {
 			ps.hits.Add(1)
 			if r.loaded {
@@ -169,7 +171,16 @@ func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *re
 	ps.misses.Add(1)
 	p.poke()
 	r, err = ps.builder.build(p.template)
-	return r, false, err
+	if err != nil || parked == nil || !parked.OnMiss || !fits || bytes == 0 {
+		return r, false, err
+	}
+	if err := ps.builder.load(r, ps.builder.limits.CPUWeight); err != nil {
+		ps.log.Warn("a job starts its command, as the runtime did not load", "error", err)
+		ps.builder.release(r)
+		r, err = ps.builder.build(p.template)
+		return r, false, err
+	}
+	return r, false, nil
 }
 
 // takeReady returns a jail that is ready, or nil.

@@ -147,7 +147,7 @@ func (ps *pools) proveOne(ctx context.Context, t *template, next *policy, v *var
 	}
 	ps.load <- struct{}{}
 	defer func() { <-ps.load }()
-	return ps.builder.load(r)
+	return ps.builder.load(r, loadWeight)
 }
 
 // deniedText names the calls that were denied.

@@ -39,6 +39,9 @@ type parkedSpec struct {
 
 	// Again: it is a compiler, runs nothing that its sources hold, and calls parked_again.
 	Again bool `json:"again"`
+
+	// OnMiss: a job that finds no ready jail loads the runtime too, for a parked run costs less CPU, all told, than a start of the command.
+	OnMiss bool `json:"on_miss"`
 }
 
 // environment as "NAME=value", sorted.
