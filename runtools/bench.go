@@ -31,11 +31,8 @@ Exit status: 0 all runs succeeded, 1 not, 125 some were not run.`,
 		Example: "  runtools bench --file sort.py -n 50 -p 4",
 		Args:    argsAfterDash,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case runs < 1 || parallel < 1:
+			if runs < 1 || parallel < 1 {
 				return usagef("--runs and --parallel want at least 1")
-			case f.session != "" || f.stream || f.interactive || f.form.verbose || f.form.explain:
-				return usagef("--session, --stream, --interactive, --explain and --verbose have no meaning here: each run has a sandbox of its own")
 			}
 			c, req, err := a.prepare(cmd, f, args)
 			if err != nil {
@@ -45,7 +42,10 @@ Exit status: 0 all runs succeeded, 1 not, 125 some were not run.`,
 			return a.bench(cmd.Context(), c, req, f.form, runs, parallel)
 		},
 	}
-	f.define(cmd.Flags())
+	f.defineProgram(cmd.Flags())
+	f.defineStdin(cmd.Flags())
+	f.defineLimits(cmd.Flags())
+	f.defineForm(cmd.Flags(), "print the figures", "say nothing of runs that failed, but by the exit status")
 	cmd.Flags().IntVarP(&runs, "runs", "n", 20, "how many runs")
 	cmd.Flags().IntVarP(&parallel, "parallel", "p", 1, "how many at a time")
 	_ = cmd.RegisterFlagCompletionFunc("lang", a.completeLanguage)

@@ -32,13 +32,16 @@ A line for each case: its verdict, time, memory and name. Exit status: 0 all acc
 			if len(args) != 1 {
 				return usagef("want one folder of cases, NAME.in with NAME.out, not %d", len(args))
 			}
-			if f.stdin != "" || f.session != "" || f.ephemeral || f.stream || f.form.verbose || f.form.explain && !f.form.json {
-				return usagef("--stdin, --session, --ephemeral, --stream, --verbose and, without --json, --explain have no meaning here: each case has its own input and sandbox")
+			if f.form.explain && !f.form.json {
+				return usagef("--explain wants --json here: the table of limits is each case's own")
 			}
 			return a.judge(cmd, f, args[0], checker, stop)
 		},
 	}
-	f.define(cmd.Flags())
+	f.defineProgram(cmd.Flags())
+	f.defineLimits(cmd.Flags())
+	f.defineForm(cmd.Flags(), "print the server's answer", "print no line for each case")
+	cmd.Flags().BoolVar(&f.form.explain, "explain", false, "with --json: the answer has every limit and its use")
 	cmd.Flags().StringVar(&checker, "checker", "", "how output is compared: tokens (default), exact or floats")
 	cmd.Flags().BoolVar(&stop, "stop", false, "end with the first case that is not accepted")
 	_ = cmd.RegisterFlagCompletionFunc("lang", a.completeLanguage)
@@ -54,7 +57,7 @@ func (a *app) judge(cmd *cobra.Command, f *executeFlags, folder, checker string,
 	if err != nil {
 		return err
 	}
-	req.Tests, req.StopOnFailure, req.Ephemeral = tests, stop, false
+	req.Tests, req.StopOnFailure = tests, stop
 	progress := a.progress(f.form)
 	var res *client.Result
 	done := 0

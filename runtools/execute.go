@@ -15,7 +15,7 @@ import (
 	"github.com/runtools/runtools/pkg/client"
 )
 
-// executeFlags are the flags of `runtools execute`, as given.
+// executeFlags are the flags of `runtools execute`, as given. bench and test have some of them, and the rest at zero.
 type executeFlags struct {
 	lang    string
 	version string
@@ -78,15 +78,10 @@ Exit status: the program's own, or 128+n when it died of signal n; 1 compilation
 	return cmd
 }
 
+// define makes the flags of execute, the others' among them.
 func (f *executeFlags) define(flags *pflag.FlagSet) {
-	flags.SortFlags = false
-	flags.StringVarP(&f.lang, "lang", "l", "", "`LANGUAGE`, name or alias (default: by the extension of the first file)")
-	flags.StringVar(&f.version, "runtime-version", "", "`VERSION` of the language: 3, 3.12, ~3.12 or ^3 (default newest)")
-	flags.StringVarP(&f.code, "code", "c", "", "the program: `CODE` in the language")
-	flags.StringArrayVarP(&f.files, "file", "f", nil, "`FILE` of the program, repeatable: the first is run; - is standard input")
-	flags.StringVar(&f.stdin, "stdin", "", "`TEXT` of the program's standard input; - passes on that of runtools (default empty)")
-	flags.StringArrayVar(&f.args, "arg", nil, "argument `ARG` of the program, repeatable; what follows -- is appended")
-	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `NAME=VALUE`, or NAME to pass on its value; repeatable")
+	f.defineProgram(flags)
+	f.defineStdin(flags)
 	flags.StringVarP(&f.session, "session", "s", "", "session `ID` to use, made when new: its files and environment persist")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep no session")
 	flags.BoolVarP(&f.interactive, "interactive", "i", false, "talk to the program: it gets runtools' input as it comes and, at a terminal, one of its own")
@@ -94,13 +89,37 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.artifacts, "artifact", nil, "`PATTERN` of files to get back when the program has ended, repeatable: *.png, 'out/**'")
 	flags.StringVar(&f.artifactsDir, "artifacts-dir", "artifacts", "`FOLDER` where they are written")
 	flags.IntVar(&f.repeat, "repeat", 0, "run the program `N` times and say on stderr how long it takes; nothing is kept")
+	f.defineLimits(flags)
+	f.defineForm(flags, "print the server's answer", "print the program's stdout and nothing else")
+	flags.BoolVar(&f.form.explain, "explain", false, "print every limit and its use on stderr; with --json the answer has them")
+	flags.BoolVarP(&f.form.verbose, "verbose", "v", false, "say session, time and memory on stderr")
+}
+
+// defineProgram makes the flags that say what is run. Every command that runs something has them.
+func (f *executeFlags) defineProgram(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVarP(&f.lang, "lang", "l", "", "`LANGUAGE`, name or alias (default: by the extension of the first file)")
+	flags.StringVar(&f.version, "runtime-version", "", "`VERSION` of the language: 3, 3.12, ~3.12 or ^3 (default newest)")
+	flags.StringVarP(&f.code, "code", "c", "", "the program: `CODE` in the language")
+	flags.StringArrayVarP(&f.files, "file", "f", nil, "`FILE` of the program, repeatable: the first is run; - is standard input")
+	flags.StringArrayVar(&f.args, "arg", nil, "argument `ARG` of the program, repeatable; what follows -- is appended")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `NAME=VALUE`, or NAME to pass on its value; repeatable")
+}
+
+func (f *executeFlags) defineStdin(flags *pflag.FlagSet) {
+	flags.StringVar(&f.stdin, "stdin", "", "`TEXT` of the program's standard input; - passes on that of runtools (default empty)")
+}
+
+func (f *executeFlags) defineLimits(flags *pflag.FlagSet) {
 	flags.Var(&f.timeout, "timeout", "wall time of the run: 5s, 1m30s, or a number of milliseconds")
 	flags.Var(&f.compileTimeout, "compile-timeout", "wall time of the compilation")
 	flags.Var(&f.memory, "memory", "memory of the run: bytes, or 512K, 256M, 2G (powers of 1024)")
-	flags.BoolVar(&f.form.json, "json", false, "print the server's answer, JSON on one line")
-	flags.BoolVarP(&f.form.quiet, "quiet", "q", false, "print the program's stdout and nothing else")
-	flags.BoolVar(&f.form.explain, "explain", false, "print every limit and its use on stderr; with --json the answer has them")
-	flags.BoolVarP(&f.form.verbose, "verbose", "v", false, "say session, time and memory on stderr")
+}
+
+// defineForm makes the flags of the forms of output that every command has.
+func (f *executeFlags) defineForm(flags *pflag.FlagSet, json, quiet string) {
+	flags.BoolVar(&f.form.json, "json", false, json+", JSON on one line")
+	flags.BoolVarP(&f.form.quiet, "quiet", "q", false, quiet)
 }
 
 // argsAfterDash lets through what stands behind --. A word before it is most likely a forgotten flag.
@@ -162,7 +181,7 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 // carryOut runs the program and shows what it did.
 func (a *app) carryOut(ctx context.Context, c *client.Client, f *executeFlags, req *client.Request) (*client.Result, error) {
 	if f.interactive {
-		res, err := a.interact(ctx, c, f.form, req)
+		res, err := a.interact(ctx, c, req)
 		if err != nil {
 			return nil, err
 		}

@@ -15,14 +15,14 @@ import (
 
 // interact runs the program with our own input and output. Between two terminals it has one of its own, of the same size, and ours is a mere window
 // to it: keys, Ctrl-C among them, go to the program. Else it has pipes, and Ctrl-C ends runtools as ever.
-func (a *app) interact(ctx context.Context, c *client.Client, form outputForm, req *client.Request) (*client.Result, error) {
+func (a *app) interact(ctx context.Context, c *client.Client, req *client.Request) (*client.Result, error) {
 	out, isFile := a.stdout.(*os.File)
 	if !isFile || !term.IsTerminal(int(a.stdin.Fd())) || !term.IsTerminal(int(out.Fd())) {
 		x, err := c.Interactive(ctx, req, nil)
 		if err != nil {
 			return nil, err
 		}
-		return a.converse(x, form)
+		return a.converse(x)
 	}
 	cols, rows, err := term.GetSize(int(out.Fd()))
 	if err != nil {
@@ -50,11 +50,11 @@ func (a *app) interact(ctx context.Context, c *client.Client, form outputForm, r
 			}
 		}
 	}()
-	return a.converse(x, form)
+	return a.converse(x)
 }
 
 // converse moves bytes both ways until the program has ended.
-func (a *app) converse(x *client.Interactive, form outputForm) (*client.Result, error) {
+func (a *app) converse(x *client.Interactive) (*client.Result, error) {
 	defer x.Close()
 	go func() {
 		// The end of the program ends the process, and this with it.

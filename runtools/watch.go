@@ -61,7 +61,7 @@ func (a *app) tellEnd(form outputForm, err error) {
 	}
 }
 
-// changesOf yields the name of a file each time that some of them changed, and then ends never, unless the kernel stops telling.
+// changesOf yields the name of a file each time that some of them changed. It ends when the kernel tells no more.
 func changesOf(files []string) (<-chan string, error) {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -90,6 +90,12 @@ func changesOf(files []string) (<-chan string, error) {
 					changed = name
 					quiet.Reset(settle)
 				}
+			case err := <-watcher.Errors:
+				if !errors.Is(err, fsnotify.ErrEventOverflow) {
+					return
+				}
+				changed = files[0] // for all that we know
+				quiet.Reset(settle)
 			case <-quiet.C:
 				if changed != "" {
 					changes <- changed
