@@ -132,6 +132,7 @@ func TestPackages(t *testing.T) {
 	addGem(t, mirror)
 	addFrom(t, "/usr/share/cargo/registry/itoa-*", filepath.Join(mirror, "crates"))
 	addFrom(t, "/usr/share/java/gson.jar", filepath.Join(mirror, "java"))
+	addNuget(t, mirror)
 	fillMirror(t, mirror, "npm", "is-odd@3.0.1", "@sindresorhus/is@4.6.0")
 	fillMirror(t, mirror, "go", "github.com/google/uuid@v1.6.0")
 	s, err := startStack("packages", "", fmt.Sprintf("packages = %q", mirror))
@@ -194,6 +195,10 @@ func TestPackages(t *testing.T) {
 			wantStdout(t, a, c.want)
 			wantCached(t, a, false) // for the compiler has put modules into the workspace
 		}
+	})
+	t.Run("nuget", func(t *testing.T) {
+		t.Parallel()
+		testNuget(t, s)
 	})
 	t.Run("not there", func(t *testing.T) {
 		t.Parallel()

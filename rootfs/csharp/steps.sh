@@ -25,8 +25,8 @@ for v in 5 6 7 8 9 10; do constants="$constants;NET${v}_0_OR_GREATER"; done
 
 export DOTNET_ROOT="$dotnet" DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_CLI_HOME=/tmp
 mv compile.runtimeconfig.json roslyn/
-mv Compile.cs /tmp
-dotnet exec roslyn/csc.dll -noconfig -nologo @csc.rsp -out:"$PWD/roslyn/compile.dll" -debug- /tmp/Compile.cs
+mv Compile.cs Packages.cs PackageVersion.cs /tmp
+dotnet exec roslyn/csc.dll -noconfig -nologo @csc.rsp -out:"$PWD/roslyn/compile.dll" -debug- /tmp/Compile.cs /tmp/Packages.cs /tmp/PackageVersion.cs
 
 # Both stages are parked. What the host looks for in /build before there is anything, it finds in build/: files of the same names.
 gcc-13 -O2 -Wall -Wextra -Werror -fPIC -shared -Wl,-z,relro,-z,now -o parked.so parked.c csharp.c

@@ -43,9 +43,20 @@ return Compile(args, Console.Error);
 
 int Compile(string[] words, TextWriter messages)
 {
-    var sources = string.Concat(words.Where(File.Exists).Select(File.ReadAllText));
-    var used = generators.Where(g => sources.Contains(g.Word)).Select(g => $"-a:{home}generators/{g.Generator}.dll").Distinct();
-    string[] options = ["-noconfig", "-nologo", $"@{home}csc.rsp", .. used, .. words];
+    var sources = words.Where(File.Exists).Select(name => (Name: name, Text: File.ReadAllText(name))).ToList();
+    var used = generators.Where(g => sources.Any(s => s.Text.Contains(g.Word))).Select(g => $"-a:{home}generators/{g.Generator}.dll").Distinct();
+    string[] packages = [];
+    try
+    {
+        if (sources.Any(s => s.Text.Contains(Packages.Directive)))
+            packages = Packages.Options(sources);
+    }
+    catch (PackageException e)
+    {
+        messages.WriteLine(e.Message);
+        return 1;
+    }
+    string[] options = ["-noconfig", "-nologo", $"@{home}csc.rsp", .. used, .. packages, .. words];
     return Roslyn.Run(options, messages);
 }
 

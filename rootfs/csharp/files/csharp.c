@@ -84,6 +84,22 @@ char *realpath(const char *path, char *resolved)
 
 /* ---- the run host ---- */
 
+/*
+ * Whether the program is all there is in /build. Packages beside it are not on the list of assemblies that the host has made of the folder.
+ */
+static int alone(void)
+{
+	DIR *build = opendir(BUILD);
+	struct dirent *entry;
+	if (!build)
+		return 0;
+	do
+		entry = readdir(build);
+	while (entry && (entry->d_name[0] == '.' || strncmp(entry->d_name, "Main.", 5) == 0));
+	closedir(build);
+	return !entry;
+}
+
 typedef int execute_function(void *host, unsigned domain, int argc, const char **argv, const char *assembly, unsigned *code);
 
 static execute_function *real_execute;
@@ -104,7 +120,7 @@ static int execute(void *host, unsigned domain, int argc, const char **argv, con
 		return real_execute(host, domain, argc, argv, assembly, code);
 	struct parked_job *job = parked_wait();
 	parked = 0;
-	if (!same_command(job) || access(PROGRAM, R_OK) != 0)
+	if (!same_command(job) || access(PROGRAM, R_OK) != 0 || !alone())
 		parked_exec(job);
 	parked_begin(job);
 	return real_execute(host, domain, job->argc - command_words, (const char **)job->argv + command_words, assembly, code);
