@@ -14,11 +14,15 @@
 //	openSession    after the session's earlier requests                         session.go
 //	wait           for a job slot, keys in turn                                 queue.go
 //	unpack         the session's files, if they were packed                     restore.go
+//	prepare        both jobs; 400 if one cannot be sent                         prepare.go
 //	compile        a job in one jail; its artifact is a volume                  execute.go, job.go
 //	               or none, if the same was compiled before                     artifact.go
 //	run            a job in another jail, with that volume                      execute.go, job.go
 //	settle         files and environment that the session keeps                 workspace.go, environ.go
 //	reply          status, limits, output                                       answer.go
+//
+// The same phases serve events while they come (stream.go), conversations over a WebSocket (socket.go, console.go, terminal.go), programs
+// that nobody waits for (executions.go, webhook.go), Piston's callers (piston.go, pistonsocket.go) and language models (mcp.go).
 //
 // Contents never pass through sandboxd's memory: files and stdin are sealed into memfds, output comes through pipes that apid reads
 // and caps (fds.go, output.go). A connection watcher ends the job when its caller hangs up (hangup.go). What nobody needs any more is

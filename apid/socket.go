@@ -6,14 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/fasthttp/websocket"
-	"github.com/runtools/runtools/pkg/wire"
 	"github.com/valyala/fasthttp"
-	"golang.org/x/sys/unix"
 )
 
 // Interactive execution: a WebSocket carries one request, then what the caller sends to the program and what the program writes.
@@ -31,14 +28,6 @@ type dialect struct {
 	shape   func(b []byte, name string, data []byte) []byte // appends an event as lines, of which each is a message
 	message func(body []byte) (message, *apiError)
 	ending  func(err *apiError) (code int, reason string) // of the close frame
-}
-
-// message is one of the caller's, after the first.
-type message struct {
-	stdin      []byte
-	stdinClose bool
-	signal     unix.Signal   // 0: none
-	resize     wire.Terminal // 0 columns: none
 }
 
 const (
@@ -320,88 +309,3 @@ func appendMessage(b []byte, name string, data []byte) []byte {
 }
 
 func normalEnding(*apiError) (code int, reason string) { return websocket.CloseNormalClosure, "" }
-
-// mostSide bounds a terminal, in characters each way.
-const mostSide = 1000
-
-func (r *jsonReader) terminalSide(path string) (uint16, *apiError) {
-	n, err := r.integer(path)
-	if err == nil && (n < 1 || n > mostSide) {
-		err = invalidField(path, "%d is out of range, want 1 to %d", n, mostSide)
-	}
-	return uint16(n), err
-}
-
-// readPTY reads the size of the terminal that a request wants.
-func (q *request) readPTY(r *jsonReader) *apiError {
-	q.terminal = &wire.Terminal{Cols: 80, Rows: 24}
-	return r.object("pty", func(name string) (err *apiError) {
-		switch name {
-		case "cols":
-			q.terminal.Cols, err = r.terminalSide("pty.cols")
-		case "rows":
-			q.terminal.Rows, err = r.terminalSide("pty.rows")
-		default:
-			err = invalidField("pty."+shownField(name), "unknown field; known are cols, rows")
-		}
-		return err
-	})
-}
-
-// decodeMessage reads one of the caller's messages.
-func decodeMessage(body []byte) (m message, err *apiError) {
-	var kind, encoding, sig string
-	var data []byte
-	given := map[string]bool{}
-	r := &jsonReader{buf: body}
-	err = r.document(func(name string) (err *apiError) {
-		if given[name] {
-			return invalidField(shownField(name), "is given twice")
-		}
-		given[name] = true
-		switch name {
-		case "type":
-			return r.stringInto(name, &kind)
-		case "data":
-			data, err = r.text(name)
-			return err
-		case "encoding":
-			return r.stringInto(name, &encoding)
-		case "signal":
-			return r.stringInto(name, &sig)
-		case "cols":
-			m.resize.Cols, err = r.terminalSide(name)
-			return err
-		case "rows":
-			m.resize.Rows, err = r.terminalSide(name)
-			return err
-		}
-		return invalidField(shownField(name), "unknown field of a message; known are type, data, encoding, signal, cols, rows")
-	})
-	if err != nil {
-		return m, err
-	}
-	wants := map[string][]string{"stdin": {"data"}, "stdin_close": nil, "signal": {"signal"}, "resize": {"cols", "rows"}}
-	needs, known := wants[kind]
-	if !known {
-		return m, invalidField("type", "%s is unknown; known are stdin, stdin_close, signal, resize", shown(kind))
-	}
-	for name := range given {
-		if name != "type" && !slices.Contains(needs, name) && !(name == "encoding" && kind == "stdin") {
-			return m, invalidField(name, "does not go with type %s", kind)
-		}
-	}
-	for _, name := range needs {
-		if !given[name] {
-			return m, invalidField(name, "is missing: type %s needs it", kind)
-		}
-	}
-	m.stdinClose = kind == "stdin_close"
-	if kind == "signal" {
-		if m.signal, err = findSignal(sig); err != nil {
-			return m, err
-		}
-	}
-	m.stdin, err = decodeContent("data", "encoding", data, encoding, "utf8", "base64")
-	return m, err
-}

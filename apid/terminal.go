@@ -135,3 +135,30 @@ func (c *console) onMaster(do func(fd int)) {
 		raw.Control(func(fd uintptr) { do(int(fd)) })
 	}
 }
+
+// mostSide bounds a terminal, in characters each way.
+const mostSide = 1000
+
+func (r *jsonReader) terminalSide(path string) (uint16, *apiError) {
+	n, err := r.integer(path)
+	if err == nil && (n < 1 || n > mostSide) {
+		err = invalidField(path, "%d is out of range, want 1 to %d", n, mostSide)
+	}
+	return uint16(n), err
+}
+
+// readPTY reads the size of the terminal that a request wants.
+func (q *request) readPTY(r *jsonReader) *apiError {
+	q.terminal = &wire.Terminal{Cols: 80, Rows: 24}
+	return r.object("pty", func(name string) (err *apiError) {
+		switch name {
+		case "cols":
+			q.terminal.Cols, err = r.terminalSide("pty.cols")
+		case "rows":
+			q.terminal.Rows, err = r.terminalSide("pty.rows")
+		default:
+			err = invalidField("pty."+shownField(name), "unknown field; known are cols, rows")
+		}
+		return err
+	})
+}
