@@ -10,10 +10,12 @@
 """
 
 from .async_client import AsyncRunTools
+from .async_interactive import AsyncInteractive
 from .async_session import AsyncSession, AsyncSessionFiles
 from .client import RunTools
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
 from .events import CompileEvent, Event, ExitEvent, OutputEvent, ResultEvent, TestEvent
+from .interactive import Interactive, Signal
 from .request import File, Test, Webhook
 from .result import Artifact, ArtifactsOmitted, Diagnostic, ExecuteResult, Execution, FileEntry, LimitFired, LimitUse, Repeat, Runtime
 from .result import SessionInfo, Spread, Stage, Status, TestResult, Violation, WebhookState
@@ -27,6 +29,9 @@ __all__ = [
     "SessionFiles",
     "AsyncSession",
     "AsyncSessionFiles",
+    "Interactive",
+    "Signal",
+    "AsyncInteractive",
     "ExecuteResult",
     "Artifact",
     "ArtifactsOmitted",

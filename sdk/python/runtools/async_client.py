@@ -4,14 +4,15 @@ import ssl
 from typing import Any, AsyncGenerator, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from .async_executor import AsyncExecutor
+from .async_interactive import AsyncInteractive
 from .async_session import AsyncSession
 from .errors import RunToolsError
 from .events import Event, EventParser, ResultEvent, decode_event
 from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, EVENTS, Attempts, Call, CallOptions, Settings
-from .protocol import execute_call, execution_path, runtimes_call, session_path, split, start_call
-from .request import Content, Files, Test, Webhook
+from .protocol import execute_call, execution_path, runtimes_call, session_path, socket_call, split, start_call
+from .request import Content, Files, Test, Webhook, encode_request
 from .result import ExecuteResult, Execution, Runtime, decode_execution, decode_result, decode_rows
-from .streams import Streams, pause
+from .streams import Socket, Streams, pause
 
 
 class AsyncRunTools(AsyncExecutor):
@@ -164,6 +165,28 @@ class AsyncRunTools(AsyncExecutor):
                         return
         finally:
             events.close()
+
+    def _interactive(self, fields: Dict[str, Any], options: CallOptions) -> AsyncInteractive:
+        return AsyncInteractive(self, None, fields, options)
+
+    async def _open_socket(self, fields: Dict[str, Any], options: CallOptions) -> Socket:
+        """A WebSocket on which the request has been sent."""
+        body = encode_request(**fields).decode("ascii")
+        attempts = Attempts(self._settings, socket_call({}, options.request_id), options)
+        while True:
+            try:
+                socket = await self._streams.open_socket(attempts)
+                break
+            except RunToolsError as error:
+                wait = attempts.wait_before_next(error)
+            await pause(wait)
+        attempts.begun()
+        try:
+            await socket.send(body, wait=True)
+        except BaseException:
+            await socket.close()
+            raise
+        return socket
 
     async def _delete(self, path: str, options: CallOptions) -> bool:
         """False if there was none."""

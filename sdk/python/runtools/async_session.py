@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any, AsyncGenerator, Dict, List, Optional
 
 from .async_executor import AsyncExecutor
+from .async_interactive import AsyncInteractive
 from .events import Event, ResultEvent
 from .protocol import BYTES, Call, CallOptions, file_path, get_file_call, new_session_id, not_begun, refuse_session_fields, session_path
 from .request import Content
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class AsyncSession(AsyncExecutor):
     """Keeps the id of one session and sends its requests one at a time. Made by `AsyncRunTools.session`.
 
-    `execute` and `stream` are those of `AsyncRunTools`; they refuse `session_id`, `ephemeral` and `tests`. `files` are its files.
+    `execute`, `stream` and `interactive` are those of `AsyncRunTools`; they refuse `session_id`, `ephemeral` and `tests`. `files` are its files.
 
     The files of the working directory and the environment persist, processes do not. Ten minutes after its last request the server
     drops a session; the next result then says `session_created`.
@@ -98,6 +99,10 @@ class AsyncSession(AsyncExecutor):
                     yield event
             finally:
                 await events.aclose()
+
+    def _interactive(self, fields: Dict[str, Any], options: CallOptions) -> AsyncInteractive:
+        refuse_session_fields(fields)
+        return AsyncInteractive(self._client, self, fields, options)
 
     def _begun(self) -> str:
         if self._id is None:

@@ -5,14 +5,15 @@ import ssl
 from typing import Any, Generator, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from .executor import Executor
+from .interactive import Interactive
 from .session import Session
 from .errors import RunToolsError
 from .events import Event, EventParser, ResultEvent, decode_event
 from .protocol import DEFAULT_RETRIES, DEFAULT_TIMEOUT, EVENTS, Attempts, Call, CallOptions, Settings
-from .protocol import execute_call, execution_path, runtimes_call, session_path, split, start_call
-from .request import Content, Files, Test, Webhook
+from .protocol import execute_call, execution_path, runtimes_call, session_path, socket_call, split, start_call
+from .request import Content, Files, Test, Webhook, encode_request
 from .result import ExecuteResult, Execution, Runtime, decode_execution, decode_result, decode_rows
-from .connections import Connections, pause
+from .connections import Socket, Connections, pause
 
 
 class RunTools(Executor):
@@ -165,6 +166,28 @@ class RunTools(Executor):
                         return
         finally:
             events.close()
+
+    def _interactive(self, fields: Dict[str, Any], options: CallOptions) -> Interactive:
+        return Interactive(self, None, fields, options)
+
+    def _open_socket(self, fields: Dict[str, Any], options: CallOptions) -> Socket:
+        """A WebSocket on which the request has been sent."""
+        body = encode_request(**fields).decode("ascii")
+        attempts = Attempts(self._settings, socket_call({}, options.request_id), options)
+        while True:
+            try:
+                socket = self._connections.open_socket(attempts)
+                break
+            except RunToolsError as error:
+                wait = attempts.wait_before_next(error)
+            pause(wait)
+        attempts.begun()
+        try:
+            socket.send(body, wait=True)
+        except BaseException:
+            socket.close()
+            raise
+        return socket
 
     def _delete(self, path: str, options: CallOptions) -> bool:
         """False if there was none."""

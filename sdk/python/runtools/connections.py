@@ -13,7 +13,9 @@ import weakref
 from typing import Iterator, List, Optional, Tuple
 
 from .errors import RunToolsError
-from .protocol import MAX_IDLE, Answer, Attempts, Call, Settings
+from .frames import Frames
+from .protocol import MAX_IDLE, Answer, Attempts, Call, Settings, socket_call
+from .socket_threads import Socket
 
 pause = time.sleep
 Turn = threading.Lock  # a session's
@@ -50,6 +52,21 @@ class Connections:
             if response.kind != call.accept:
                 attempts.understand(response.rest())
         return Events(connection, response, attempts)
+
+    def open_socket(self, attempts: Attempts) -> Socket:
+        """One attempt. Raises what a refusal says."""
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        frames = Frames()
+        connection = self._connect(attempts)
+        with _closing_if_it_fails(connection, attempts):
+            call = socket_call(frames.headers(), attempts.call.request_id)
+            response = self._begin(connection, call, attempts)
+            if response.status != 101:
+                raise attempts.no_socket(response.rest())
+            frames.check(response.headers)
+            response.close()  # what it has read ahead is nothing: the client has the first word
+        return Socket(connection, frames, lambda: _closing_if_it_fails(connection, attempts))
 
     def close(self) -> None:
         with self._lock:
@@ -115,11 +132,15 @@ class Response:
         self._response = response
         self._sock = sock
         self._attempts = attempts
+        self.status = response.status
+        self.headers = response.headers
         self.kind = response.headers.get_content_type() if response.status == 200 else ""
         self.reusable = not response.will_close
 
     def read(self) -> bytes:
         """What has come, at least a byte unless it is the end."""
+        if self._response.isclosed():  # with the last byte, since Python 3.12.2, and the socket with it if no other request may follow
+            return b""
         self._sock.settimeout(self._attempts.remaining())
         chunk = self._response.read1(1 << 16)
         if not chunk and self._response.length:  # read1 takes an early end for the end
@@ -128,8 +149,12 @@ class Response:
 
     def rest(self) -> Answer:
         chunks = list(iter(self.read, b""))
-        self._response.close()  # not the connection, which takes no other request before
-        return Answer(self._response.status, self._response.headers, b"".join(chunks))
+        self.close()
+        return Answer(self.status, self.headers, b"".join(chunks))
+
+    def close(self) -> None:
+        """Not the connection, which takes no other request before."""
+        self._response.close()
 
 
 class Events:
@@ -150,7 +175,7 @@ class Events:
 
     def close(self) -> None:
         self._connection.close()
-        self._response._response.close()
+        self._response.close()
 
 
 def _close(idle: List[Tuple[http.client.HTTPConnection, float]]) -> None:

@@ -91,6 +91,20 @@ def decode_event(name: str, data: str, begun: bool) -> Optional[Event]:
         values: Any = json.loads(data)
     except ValueError as error:
         raise RunToolsError("an event is not JSON (check base_url)", code="unexpected_answer", status=200, may_have_run=True) from error
+    return _event(name, values, begun)
+
+
+def decode_message(text: str, begun: bool) -> Optional[Event]:
+    """The same for a message of a WebSocket, which has name and data in it."""
+    try:
+        message = json.loads(text)
+        name, values = message["type"], message["data"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunToolsError("a message is not the API's (check base_url)", code="unexpected_answer", may_have_run=True) from error
+    return _event(name, values, begun)
+
+
+def _event(name: str, values: Any, begun: bool) -> Optional[Event]:
     if name == "compile":
         return CompileEvent(decode_stage(values))
     if name == "stdout" or name == "stderr":

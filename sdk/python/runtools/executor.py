@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Generator, Dict, Iterable, Mapping, Optional, Sequence
+from typing import Any, Generator, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
+from .interactive import Interactive
 from .events import Event
 from .protocol import CallOptions, split
 from .request import Content, Files, Test
@@ -117,8 +118,54 @@ class Executor:
         """
         return self._stream(*split(locals()))
 
+    def interactive(
+        self,
+        language: str,
+        code: Optional[str] = None,
+        *,
+        version: Optional[str] = None,
+        files: Optional[Files] = None,
+        stdin: Optional[Content] = None,
+        args: Optional[Sequence[str]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        session_id: Optional[str] = None,
+        ephemeral: Optional[bool] = None,
+        explain: Optional[bool] = None,
+        artifacts: Optional[Sequence[str]] = None,
+        pty: Optional[Tuple[int, int]] = None,
+        run_timeout: Optional[int] = None,
+        compile_timeout: Optional[int] = None,
+        run_cpu_time: Optional[int] = None,
+        compile_cpu_time: Optional[int] = None,
+        run_memory_limit: Optional[int] = None,
+        compile_memory_limit: Optional[int] = None,
+        output_limit: Optional[int] = None,
+        request_id: Optional[str] = None,
+    ) -> Interactive:
+        """Runs a program that is talked to while it runs: input, signals, a terminal. The arguments are those of `execute`; `stdin` is only the
+        beginning of the input.
+
+            with rt.interactive("python", "print('hello', input('name? '))") as program:
+                for event in program:
+                    if event.type == "stdout" and event.text == "name? ":
+                        program.write("Ada\\n")
+                    elif event.type == "result":
+                        print(event.result.run.stdout)  # name? hello Ada
+
+        - `pty`: columns and rows of a terminal for the program, 1 to 1000 each, as `os.get_terminal_size()` tells them; all of its output is `stdout`
+          then. Default: pipes.
+
+        The program begins with the `with`, and leaving it hangs up, which kills the program. What is refused before it could begin is sent again
+        like a call, within the client's `timeout`. No timeout of ours ends it later: `run_timeout` does, which goes on while the program waits
+        for input.
+        """
+        return self._interactive(*split(locals()))
+
     def _execute(self, fields: Dict[str, Any], options: CallOptions) -> ExecuteResult:
         raise NotImplementedError
 
     def _stream(self, fields: Dict[str, Any], options: CallOptions) -> Generator[Event, None, None]:
+        raise NotImplementedError
+
+    def _interactive(self, fields: Dict[str, Any], options: CallOptions) -> Interactive:
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email.message
 import email.utils
 import json
@@ -11,11 +12,11 @@ import ssl
 import time
 import urllib.parse
 import uuid
-from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from .errors import RunToolsConnectionError, RunToolsError, RunToolsTimeoutError
-from .request import encode_request
+from .request import Content, encode_request
 from .version import VERSION
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -34,6 +35,10 @@ MAX_EXCERPT = 200
 # A kept connection is used again until it has been idle so long, seconds. The server closes its side after two minutes, and a
 # request that meets the close may not be sent twice.
 MAX_IDLE = 60.0
+# A WebSocket that is silent for so long, seconds, is dead: the server sends a ping every three.
+SILENCE = 60.0
+# How much input goes into one message, bytes. The server takes more, but a signal waits behind it.
+MOST_INPUT = 64 << 10
 
 
 JSON = "application/json"
@@ -53,6 +58,7 @@ class Call:
     content_type: str = JSON
     accept: str = JSON
     byte_range: Optional[str] = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # besides those of every call
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class CallOptions:
 def split(arguments: Dict[str, Any]) -> Tuple[Dict[str, Any], CallOptions]:
     """The arguments of a method of many, locals() at its beginning, as what is sent and what is ours."""
     fields = {name: value for name, value in arguments.items() if name != "self"}
-    return fields, CallOptions(fields.pop("timeout"), fields.pop("max_retries"), fields.pop("request_id"))
+    return fields, CallOptions(fields.pop("timeout", None), fields.pop("max_retries", None), fields.pop("request_id"))
 
 
 def execute_call(fields: Dict[str, Any], request_id: Optional[str], accept: str = JSON) -> Call:
@@ -76,6 +82,18 @@ def execute_call(fields: Dict[str, Any], request_id: Optional[str], accept: str 
 
 def start_call(fields: Dict[str, Any], request_id: Optional[str]) -> Call:
     return Call("POST", "/v1/executions", encode_request(**fields), idempotent=False, request_id=request_id)
+
+
+def socket_call(headers: Mapping[str, str], request_id: Optional[str]) -> Call:
+    """Opening a WebSocket runs nothing yet."""
+    return Call("GET", "/v1/execute/ws", None, idempotent=True, request_id=request_id, headers=headers)
+
+
+def input_messages(data: Content) -> Iterator[str]:
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    for i in range(0, len(raw), MOST_INPUT):
+        encoded = base64.b64encode(raw[i : i + MOST_INPUT]).decode("ascii")
+        yield json.dumps({"type": "stdin", "data": encoded, "encoding": "base64"})
 
 
 def execution_path(id: str) -> str:
@@ -113,7 +131,7 @@ def new_session_id() -> str:
 
 def refuse_session_fields(fields: Dict[str, Any]) -> None:
     for name in ("session_id", "ephemeral", "tests", "stop_on_failure", "repeat"):
-        if fields[name] is not None:
+        if fields.get(name) is not None:
             raise TypeError(f"{name}: a session has its own, and tests and repeated runs have none; use the client's execute")
 
 
@@ -177,6 +195,7 @@ class Settings:
             headers["Range"] = call.byte_range
         if call.request_id is not None:
             headers["X-Request-Id"] = call.request_id
+        headers.update(call.headers)
         return headers
 
 
@@ -261,6 +280,15 @@ class Attempts:
         if isinstance(error, dict) and "code" in error and "message" in error:
             raise self._refused(answer, error)
         raise self._unexpected(answer)
+
+    def no_socket(self, answer: Answer) -> RunToolsError:
+        """What an answer says that opens no WebSocket. Raises it, mostly."""
+        self.understand(answer)
+        return self._unexpected(answer)
+
+    def begun(self) -> None:
+        """From here on the program may have run."""
+        self.call = replace(self.call, idempotent=False)
 
     def _refused(self, answer: Answer, error: Dict[str, str]) -> RunToolsError:
         code, request_id = error["code"], error.get("request_id")

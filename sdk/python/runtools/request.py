@@ -63,6 +63,8 @@ def encode_request(*, tests: Optional[Iterable[Test]] = None, **fields: Any) -> 
     body = _program(fields)
     if body.get("env") is not None:
         body["env"] = dict(body["env"])
+    if body.get("pty") is not None:
+        body["pty"] = dict(zip(("cols", "rows"), body["pty"]))
     if body.get("webhook") is not None:
         body["webhook"] = dataclasses.asdict(body["webhook"])
     if tests is not None:

@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any, Generator, Dict, List, Optional
 
 from .executor import Executor
+from .interactive import Interactive
 from .events import Event, ResultEvent
 from .protocol import BYTES, Call, CallOptions, file_path, get_file_call, new_session_id, not_begun, refuse_session_fields, session_path
 from .request import Content
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Session(Executor):
     """Keeps the id of one session and sends its requests one at a time. Made by `RunTools.session`.
 
-    `execute` and `stream` are those of `RunTools`; they refuse `session_id`, `ephemeral` and `tests`. `files` are its files.
+    `execute`, `stream` and `interactive` are those of `RunTools`; they refuse `session_id`, `ephemeral` and `tests`. `files` are its files.
 
     The files of the working directory and the environment persist, processes do not. Ten minutes after its last request the server
     drops a session; the next result then says `session_created`.
@@ -99,6 +100,10 @@ class Session(Executor):
                     yield event
             finally:
                 events.close()
+
+    def _interactive(self, fields: Dict[str, Any], options: CallOptions) -> Interactive:
+        refuse_session_fields(fields)
+        return Interactive(self._client, self, fields, options)
 
     def _begun(self) -> str:
         if self._id is None:

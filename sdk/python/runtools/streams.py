@@ -15,7 +15,9 @@ import time
 from typing import AsyncGenerator, Iterator, List, Optional, Tuple
 
 from .errors import RunToolsError
-from .protocol import MAX_IDLE, Answer, Attempts, Call, Settings
+from .frames import Frames
+from .protocol import MAX_IDLE, Answer, Attempts, Call, Settings, socket_call
+from .socket_asyncio import Socket
 
 Connection = Tuple[asyncio.StreamReader, asyncio.StreamWriter]
 pause = asyncio.sleep
@@ -66,6 +68,20 @@ class Streams:
             if response.kind != call.accept:
                 attempts.understand(await asyncio.wait_for(response.rest(), attempts.remaining()))
         return Events(connection, response, attempts)
+
+    async def open_socket(self, attempts: Attempts) -> Socket:
+        """One attempt. Raises what a refusal says."""
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        frames = Frames()
+        connection = await self._connect(attempts)
+        with _aborting_if_it_fails(connection, attempts):
+            call = socket_call(frames.headers(), attempts.call.request_id)
+            response = await asyncio.wait_for(self._begin(connection, call), attempts.remaining())
+            if response.status != 101:
+                raise attempts.no_socket(await asyncio.wait_for(response.rest(), attempts.remaining()))
+            frames.check(response.headers)
+        return Socket(*connection, frames, lambda: _aborting_if_it_fails(connection, attempts))
 
     async def close(self) -> None:
         self._closed = True
@@ -120,7 +136,7 @@ class Streams:
             if not version.startswith(b"HTTP/1."):
                 raise http.client.BadStatusLine(line.decode("latin-1"))
             status = int(code)
-            if status >= 200:  # 1xx come before the answer
+            if status >= 200 or status == 101:  # the others come before the answer
                 return Response(reader, version, status, http.client.parse_headers(io.BytesIO(fields)))
 
 
@@ -129,8 +145,8 @@ class Response:
 
     def __init__(self, reader: asyncio.StreamReader, version: bytes, status: int, headers: email.message.Message) -> None:
         self._reader = reader
-        self._status = status
-        self._headers = headers
+        self.status = status
+        self.headers = headers
         self._chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
         self._left: Optional[int] = None  # bytes of the body, or of the chunk that is being read; None: until the connection ends
         if status in (204, 304):
@@ -167,7 +183,7 @@ class Response:
         while True:
             chunk = await self.read()
             if not chunk:
-                return Answer(self._status, self._headers, b"".join(chunks))
+                return Answer(self.status, self.headers, b"".join(chunks))
             chunks.append(chunk)
 
 

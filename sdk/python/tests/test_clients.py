@@ -162,10 +162,12 @@ class Scenarios(Calls):
             self.assertEqual(len({request.port for request in self.fake.requests}), 1)
 
     def test_answers_that_end_their_connection(self):
-        self.serve(answer(PRINTED_42, Connection="close"))
-        for _ in range(2):
-            self.assertEqual(self.execute().run.stdout, "42\n")
-        self.assertEqual(len({request.port for request in self.fake.requests}), 2)
+        length = str(len(json.dumps(PRINTED_42)))
+        for reply in (answer(PRINTED_42, Connection="close"), answer(PRINTED_42, Connection="close", Content_Length=length)):
+            self.serve(reply)
+            for _ in range(2):
+                self.assertEqual(self.execute().run.stdout, "42\n")
+            self.assertEqual(len({request.port for request in self.fake.requests}), 2)
 
     def test_a_kept_connection_that_the_server_closed_is_not_used(self):
         self.serve(answer(PRINTED_42, Content_Length=str(len(json.dumps(PRINTED_42)))))  # with it the fake closes, and does not say so
