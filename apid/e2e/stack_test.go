@@ -56,6 +56,7 @@ func startStack(name, settings string, sandboxd ...string) (*stack, error) {
 		os.Chown(dir, 0, apidUser),
 		os.Mkdir(s.path("state"), 0o700),
 		os.Chown(s.path("state"), apidUser, apidUser),
+		os.Symlink(filepath.Join(repository, "seccomp-profiles"), s.path("profiles")),
 		os.WriteFile(s.path("apid.toml"), []byte(settings), 0o644),
 		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n%s\n", 0x74000000+min(stacks-1, 1)*0x04000000, strings.Join(sandboxd, "\n")), 0o644),
 	)
@@ -132,7 +133,7 @@ func (s *stack) startSandboxd() (err error) {
 		record = []string{"seccomp", "record", "-o", dir}
 	}
 	s.sandboxd, err = s.startDaemon(0, "sandboxd", nil, append(record, "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
-		"-profiles", filepath.Join(repository, "seccomp-profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))...)
+		"-profiles", s.path("profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))...)
 	if err != nil {
 		return err
 	}
