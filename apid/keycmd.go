@@ -112,7 +112,11 @@ func createKey(path string, k key, given string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "key %s made; it is shown this once\n", k.ID)
+	how := "made; it is shown this once"
+	if given != "" {
+		how = "made of the one given"
+	}
+	fmt.Fprintf(stderr, "key %s %s\n", k.ID, how)
 	fmt.Fprintln(stdout, token)
 	return nil
 }
