@@ -56,7 +56,8 @@ func TestMCP(t *testing.T) {
 	for _, tool := range list.Tools {
 		names = append(names, tool.Name)
 	}
-	if want := []string{"execute", "list_files", "list_runtimes", "read_file", "write_file"}; !slices.Equal(names, want) {
+	if want := []string{"cancel_execution", "end_session", "execute", "fork_session", "get_execution", "list_files", "list_runtimes", "read_file",
+		"start_execution", "write_file"}; !slices.Equal(names, want) {
 		t.Errorf("tools %v, want %v", names, want)
 	}
 	args := python("print hello")

@@ -28,16 +28,25 @@ type inputFile struct {
 }
 
 func (t *toolbox) execute(ctx context.Context, in executeInput) ([]string, error) {
+	res, err := t.client.Execute(ctx, in.request())
+	if err != nil {
+		return nil, err
+	}
+	return t.report(ctx, res), nil
+}
+
+func (in *executeInput) request() *client.Request {
 	req := &client.Request{
 		Language: in.Language, Code: in.Code, Stdin: in.Stdin, Args: in.Args, SessionID: in.SessionID, RunTimeout: in.RunTimeoutMS,
 	}
 	for _, f := range in.Files {
 		req.Files = append(req.Files, client.File{Name: f.Name, Content: f.Content})
 	}
-	res, err := t.client.Execute(ctx, req)
-	if err != nil {
-		return nil, err
-	}
+	return req
+}
+
+// report is what a model is told of a result.
+func (t *toolbox) report(ctx context.Context, res *client.Result) []string {
 	texts := []string{head(res)}
 	add := func(title, name string, data []byte, err error) {
 		switch {
@@ -57,7 +66,7 @@ func (t *toolbox) execute(ctx context.Context, in executeInput) ([]string, error
 		out, err = res.Run.StderrBytes()
 		add("stderr", "stderr", out, err)
 	}
-	return texts, nil
+	return texts
 }
 
 // head says how the program ended and where its files are.

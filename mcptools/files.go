@@ -29,10 +29,6 @@ func (t *toolbox) listRuntimes(ctx context.Context, _ noInput) ([]string, error)
 	return []string{b.String()}, nil
 }
 
-type sessionInput struct {
-	SessionID string `json:"session_id" jsonschema:"the session"`
-}
-
 func (t *toolbox) listFiles(ctx context.Context, in sessionInput) ([]string, error) {
 	list, err := t.client.Files(ctx, in.SessionID)
 	if err != nil {

@@ -44,9 +44,10 @@ func New(c *client.Client, explain func(error) string) *mcp.Server {
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 		SchemaCache:  schemas,
 	})
-	no := false
+	no, yes := false, true
 	reads := &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: &no}
 	writes := &mcp.ToolAnnotations{DestructiveHint: &no, OpenWorldHint: &no}
+	ends := &mcp.ToolAnnotations{DestructiveHint: &yes, IdempotentHint: true, OpenWorldHint: &no}
 	mcp.AddTool(s, &mcp.Tool{Name: "execute", Annotations: writes, Description: `Run a program in a fresh sandbox and get its exit code, stdout and stderr. ` +
 		`Give code (one file) or files (the first is run) or both. No network, no packages but the installed ones. To work on files over several ` +
 		`calls, pass the session_id that the first answer names. Long output is cut in the middle; the answer then says how to read the rest.`}, tool(t, t.execute))
@@ -56,6 +57,14 @@ func New(c *client.Client, explain func(error) string) *mcp.Server {
 		`A call returns %d bytes unless length asks for more, and says where to go on.`, outputBudget)}, tool(t, t.readFile))
 	mcp.AddTool(s, &mcp.Tool{Name: "write_file", Annotations: writes, Description: `Write a file into the working directory of a session, in place of the one of that name. ` +
 		`Folders are made, and so is the session if there is none of that name: any name of A-Z a-z 0-9 . _ - will do.`}, tool(t, t.writeFile))
+	mcp.AddTool(s, &mcp.Tool{Name: "fork_session", Annotations: writes, Description: `Make new sessions that begin with the files and the environment of one: to try ` +
+		`several ways from the same point, or to keep a state to come back to.`}, tool(t, t.forkSession))
+	mcp.AddTool(s, &mcp.Tool{Name: "end_session", Annotations: ends, Description: `End a session, files and all.`}, tool(t, t.endSession))
+	mcp.AddTool(s, &mcp.Tool{Name: "start_execution", Annotations: writes, Description: `Begin what execute does and do not wait for its end: for programs that take ` +
+		`longer than a call may, or to do something else meanwhile. The answer names the execution.`}, tool(t, t.startExecution))
+	mcp.AddTool(s, &mcp.Tool{Name: "get_execution", Annotations: reads, Description: `Wait for the end of an execution and get what execute would have told. It is kept for ` +
+		`some minutes after its end, and can be asked for again.`}, tool(t, t.getExecution))
+	mcp.AddTool(s, &mcp.Tool{Name: "cancel_execution", Annotations: ends, Description: `Kill a program that start_execution began, and forget it.`}, tool(t, t.cancelExecution))
 	return s
 }
 
@@ -106,7 +115,7 @@ func (t *toolbox) advise(err error) string {
 	}
 	switch refused.Code {
 	case "not_found":
-		text += ". list_files shows what is there; a session that ended is begun anew by execute or write_file"
+		text += ". list_files shows what is there; a session that ended is begun anew by execute or write_file, and an execution is kept for some minutes"
 	case "unknown_language", "unknown_version":
 		text += ". list_runtimes shows what is installed"
 	case "payload_too_large":

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ type fakeServer struct {
 	full      bool   // no file is taken
 	files     map[string][]byte
 	requested client.Request // the last
+	asked     []string       // methods and addresses
 }
 
 func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -33,6 +35,7 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	body, _ := io.ReadAll(r.Body)
 	content, there := f.files[r.URL.Path]
+	f.asked = append(f.asked, r.Method+" "+r.URL.String())
 	switch {
 	case r.Method == http.MethodPost:
 		_ = json.Unmarshal(body, &f.requested)
@@ -44,6 +47,11 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPut:
 		f.files[r.URL.Path] = body
 		w.WriteHeader(http.StatusNoContent)
+	case r.Method == http.MethodDelete && f.status < http.StatusBadRequest:
+		w.WriteHeader(http.StatusNoContent)
+	case strings.HasPrefix(r.URL.Path, "/v1/executions/") || r.Method == http.MethodDelete:
+		w.WriteHeader(f.status)
+		_, _ = io.WriteString(w, f.answer)
 	case strings.HasSuffix(r.URL.Path, "/files"):
 		_, _ = io.WriteString(w, f.list)
 	case r.URL.Path == client.PathRuntimes:
@@ -128,7 +136,7 @@ func TestTools(t *testing.T) {
 			t.Errorf("%s has no description or no schema", tool.Name)
 		}
 	}
-	if got := strings.Join(names, " "); got != "execute list_files list_runtimes read_file write_file" {
+	if got := strings.Join(names, " "); got != "cancel_execution end_session execute fork_session get_execution list_files list_runtimes read_file start_execution write_file" {
 		t.Errorf("tools: %s", got)
 	}
 }
@@ -219,4 +227,42 @@ func TestFiles(t *testing.T) {
 	m.want("write_file", map[string]any{"session_id": "s", "path": "bin", "content": "!", "encoding": "base64"}, true, `use the standard alphabet`)
 	m.server.status, m.server.answer = http.StatusBadRequest, `{"error":{"code":"unknown_language","message":"no language cobol"}}`
 	m.want("execute", map[string]any{"language": "cobol", "code": "1"}, true, `^no language cobol\. list_runtimes shows`)
+}
+
+// TestSessions: copies and ends.
+func TestSessions(t *testing.T) {
+	m := startMCP(t)
+	m.server.answer = `{"session_ids":["f-1","f-2"]}`
+	m.want("fork_session", map[string]any{"session_id": "s", "count": 2}, false, "^new sessions:\nf-1\nf-2$")
+	m.want("end_session", map[string]any{"session_id": "s"}, false, "^session s has ended$")
+	m.wantAsked("POST /v1/sessions/s/fork", "DELETE /v1/sessions/s", "DELETE /v1/sessions/s.output")
+	m.server.status, m.server.answer = http.StatusNotFound, `{"error":{"code":"not_found","message":"none"}}`
+	m.want("end_session", map[string]any{"session_id": "s"}, true, `^there is no session "s"`)
+}
+
+// TestExecutions: begun, waited for, cancelled; the end is told as execute tells it.
+func TestExecutions(t *testing.T) {
+	m := startMCP(t)
+	m.server.answer = `{"id":"e-1","status":"pending","created":"2026-01-02T03:04:05Z"}`
+	m.want("start_execution", map[string]any{"language": "bash", "code": "sleep 99", "run_timeout_ms": 1000}, false, "^execution e-1 has begun; get_execution .* cancel_execution")
+	if sent := m.server.requested; sent.Code != "sleep 99" || sent.RunTimeout != 1000 {
+		t.Errorf("sent %+v", sent)
+	}
+	m.want("get_execution", map[string]any{"execution_id": "e-1"}, false, "not ended after 30 s more: call get_execution again$")
+	m.server.answer = `{"id":"e-1","status":"done","result":{"language":"bash","version":"5","session_id":"s","run":{"stdout":"done\n","code":3,"status":"RE"}}}`
+	m.want("get_execution", map[string]any{"execution_id": "e-1", "wait_seconds": 5}, false, `(?s)^exit code 3\nbash 5, session s.*\nstdout:\ndone\n$`)
+	m.server.answer = `{"id":"e-1","status":"failed","error":{"code":"interrupted","message":"the server went down"}}`
+	m.want("get_execution", map[string]any{"execution_id": "e-1"}, true, `^the server went down\. The program may have run`)
+	m.want("cancel_execution", map[string]any{"execution_id": "e-1"}, false, "^execution e-1 has ended, and is forgotten$")
+	m.wantAsked("POST /v1/executions", "GET /v1/executions/e-1?wait=30", "GET /v1/executions/e-1?wait=5", "GET /v1/executions/e-1?wait=30", "DELETE /v1/executions/e-1")
+	m.want("get_execution", map[string]any{"execution_id": "e-1", "wait_seconds": 61}, true, "^wait_seconds 61: want 1 to 60")
+	m.server.status, m.server.answer = http.StatusNotFound, `{"error":{"code":"not_found","message":"there is no execution"}}`
+	m.want("cancel_execution", map[string]any{"execution_id": "e-1"}, true, `^there is no execution\. .*an execution is kept for some minutes`)
+}
+
+func (m *mcpClient) wantAsked(want ...string) {
+	m.t.Helper()
+	if !slices.Equal(m.server.asked, want) {
+		m.t.Errorf("asked %q, want %q", m.server.asked, want)
+	}
 }

@@ -11,7 +11,7 @@ func TestMCP(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			out := run(t, "mcp", "node", append([]string{"client.mjs", transport}, args...)...)
-			wantOutput(t, out, "execute list_files list_runtimes read_file write_file\n")
+			wantOutput(t, out, "cancel_execution end_session execute fork_session get_execution list_files list_runtimes read_file start_execution write_file\n")
 		})
 	}
 }

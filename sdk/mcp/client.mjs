@@ -47,6 +47,20 @@ assert.match((await call("execute", c)).text, /compile cached/);
 const wrong = await call("execute", { language: "cobol", code: "" });
 assert(wrong.failed && /list_runtimes/.test(wrong.text), wrong.text);
 
+// Copies go their own ways; what was begun is waited for, or cancelled; what has ended is gone.
+const [copy] = /\n(.*)$/.exec((await call("fork_session", { session_id })).text).slice(1);
+await call("write_file", { session_id: copy, path: "data.txt", content: "other" });
+assert.match((await call("read_file", { session_id, path: "data.txt" })).text, /6 7$/);
+const start = async (code) => /execution (\S+) has begun/.exec((await call("start_execution", { language: "bash", session_id: copy, code })).text)[1];
+const execution_id = await start("cat data.txt; exit 3");
+assert.match((await call("get_execution", { execution_id })).text, /^exit code 3\n[^]*stdout:\nother/);
+const sleeper = await start("sleep 250");
+assert.match((await call("get_execution", { execution_id: sleeper, wait_seconds: 1 })).text, /call get_execution again/);
+assert.match((await call("cancel_execution", { execution_id: sleeper })).text, /has ended/);
+assert((await call("get_execution", { execution_id: sleeper })).failed);
+assert.match((await call("end_session", { session_id: copy })).text, /has ended/);
+assert((await call("list_files", { session_id: copy })).failed);
+
 // A call that the client gives up ends the program: the next one of the session has its turn at once.
 client.onerror = undefined; // over stdio the call is answered nonetheless, which the client reports
 const abort = new AbortController();
