@@ -30,6 +30,7 @@ type executeFlags struct {
 	stream    bool
 
 	interactive bool
+	async       bool
 
 	artifacts    []string
 	artifactsDir string
@@ -49,7 +50,8 @@ const executeExamples = `  runtools execute --lang python --code 'print(42)'
   runtools execute --lang python --code 'print(input())' --stdin hello
   sort names.txt | runtools execute --file count.rb --stdin -
   runtools execute --lang bash --code 'export A=1' --session abc-123
-  runtools execute --interactive --file game.py`
+  runtools execute --interactive --file game.py
+  id=$(runtools execute --async --file train.py); runtools execution wait $id`
 
 func (a *app) executeCommand() *cobra.Command {
 	f := new(executeFlags)
@@ -87,9 +89,15 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.interactive, "interactive", "i", false, "talk to the program: it gets runtools' input as it comes and, at a terminal, one of its own")
 	flags.BoolVar(&f.stream, "stream", false, "show output while the program runs")
 	flags.StringArrayVar(&f.artifacts, "artifact", nil, "`PATTERN` of files to get back when the program has ended, repeatable: *.png, 'out/**'")
-	flags.StringVar(&f.artifactsDir, "artifacts-dir", "artifacts", "`FOLDER` where they are written")
+	flags.BoolVar(&f.async, "async", false, "print the id of an execution and do not wait: runtools execution wait ID does")
 	flags.IntVar(&f.repeat, "repeat", 0, "run the program `N` times and say on stderr how long it takes; nothing is kept")
 	f.defineLimits(flags)
+	f.defineResult(flags)
+}
+
+// defineResult makes the flags that say how the result of one program is shown.
+func (f *executeFlags) defineResult(flags *pflag.FlagSet) {
+	flags.StringVar(&f.artifactsDir, "artifacts-dir", "artifacts", "`FOLDER` where artifacts are written")
 	f.defineForm(flags, "print the server's answer", "print the program's stdout and nothing else")
 	flags.BoolVar(&f.form.explain, "explain", false, "print every limit and its use on stderr; with --json the answer has them")
 	flags.BoolVarP(&f.form.verbose, "verbose", "v", false, "say session, time and memory on stderr")
@@ -156,10 +164,21 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 	if err != nil {
 		return err
 	}
+	if f.async {
+		return a.start(cmd.Context(), c, f.form, req)
+	}
 	res, err := a.carryOut(cmd.Context(), c, f, req)
 	if err != nil {
 		return err
 	}
+	if statusOf(res) != 0 && !f.form.json && !f.form.quiet && !f.interactive && !f.readsStdin() {
+		defer hintUnreadStdin(a.stdin, a.stderr)
+	}
+	return a.conclude(f, res)
+}
+
+// conclude is what follows the output: files, figures, the exit status.
+func (a *app) conclude(f *executeFlags, res *client.Result) error {
 	if !f.form.json {
 		if err := a.saveArtifacts(f.artifactsDir, res); err != nil {
 			return err
@@ -168,11 +187,7 @@ func (a *app) execute(cmd *cobra.Command, f *executeFlags, afterDash []string) e
 	if res.Repeat != nil && !f.form.json && !f.form.quiet {
 		a.printRepeat(res.Repeat)
 	}
-	status := statusOf(res)
-	if status != 0 && !f.form.json && !f.form.quiet && !f.interactive && !f.readsStdin() {
-		hintUnreadStdin(a.stdin, a.stderr)
-	}
-	if status != 0 {
+	if status := statusOf(res); status != 0 {
 		return exitStatus(status)
 	}
 	return nil
@@ -247,6 +262,8 @@ func (f *executeFlags) check(flags *pflag.FlagSet) error {
 		return usagef("--json and --quiet exclude each other")
 	case f.form.explain && f.form.quiet:
 		return usagef("--explain and --quiet exclude each other")
+	case f.async && (f.interactive || f.stream || flags.Changed("artifacts-dir")):
+		return usagef("--async excludes --interactive, --stream and --artifacts-dir: nobody waits; runtools execution wait shows the result")
 	case f.session != "" && f.ephemeral:
 		return usagef("--session and --ephemeral exclude each other")
 	case flags.Changed("artifacts-dir") && len(f.artifacts) == 0:

@@ -87,7 +87,7 @@ Environment:
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.url, "url", "", "`URL` of the server (default $RUNTOOLS_URL, else "+client.DefaultURL+")")
 	flags.StringVar(&a.apiKey, "api-key", "", "API `KEY` (default $RUNTOOLS_API_KEY, which other users cannot see in ps)")
-	root.AddCommand(a.executeCommand(), a.casesCommand(), a.benchCommand(), a.sessionCommand(), a.mcpCommand(), versionCommand(), manCommand())
+	root.AddCommand(a.executeCommand(), a.casesCommand(), a.benchCommand(), a.sessionCommand(), a.executionCommand(), a.mcpCommand(), versionCommand(), manCommand())
 	return root
 }
 

@@ -55,6 +55,7 @@ func TestScript(t *testing.T) {
 //	hang             when present, POST waits until the client hangs up, then leaves the file hungup
 //	sessions/ID/     the files of a session, by GET and PUT
 //	put.status       when present, PUT is refused
+//	execution.json   how the execution stands, until DELETE; absent: 404. Once told it is execution.next, if there is one
 //	request.json     left: the last request's body, indented
 //	request.txt      left: "METHOD PATH" and the headers that matter of every request
 type fakeServer struct {
@@ -75,6 +76,10 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := f.read("runtimes.json", "")
+	if _, ok := strings.CutPrefix(r.URL.Path, "/v1/executions/"); ok {
+		f.serveExecution(w, r)
+		return
+	}
 	if r.Method == http.MethodPost {
 		answer = f.read("answer.json", defaultAnswer)
 		if f.read("hang", "") != "" {
@@ -118,6 +123,24 @@ func (f *fakeServer) serveSession(w http.ResponseWriter, r *http.Request, folder
 			return
 		}
 		http.ServeFile(w, r, path)
+	}
+}
+
+// serveExecution answers for the one execution there is.
+func (f *fakeServer) serveExecution(w http.ResponseWriter, r *http.Request) {
+	state := f.read("execution.json", "")
+	switch {
+	case state == "":
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"error":{"code":"not_found","message":"there is no execution of this id"}}`)
+	case r.Method == http.MethodDelete:
+		_ = os.Remove(filepath.Join(f.dir, "execution.json"))
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		if next := f.read("execution.next", ""); next != "" {
+			f.write("execution.json", []byte(next))
+		}
+		_, _ = io.WriteString(w, state)
 	}
 }
 

@@ -18,8 +18,8 @@ var errChanged = errors.New("a file changed")
 
 // watch runs the program again whenever one of its files changes; a run that is not over by then is ended. It never returns but by an error.
 func (a *app) watch(cmd *cobra.Command, f *executeFlags, args []string) error {
-	if len(f.files) == 0 || f.files[0] == "-" || f.stdin == "-" || f.interactive {
-		return usagef("--watch wants a program in files (--file FILE), and no input that comes once: --stdin -, --interactive")
+	if len(f.files) == 0 || f.files[0] == "-" || f.stdin == "-" || f.interactive || f.async {
+		return usagef("--watch wants a program in files (--file FILE) that is waited for, and no input that comes once: --stdin -, --interactive, --async")
 	}
 	changes, err := changesOf(f.files)
 	if err != nil {

@@ -2,6 +2,9 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,7 +17,7 @@ type Execution struct {
 	Status  string     `json:"status"` // "pending", "done" or "failed"
 	Created time.Time  `json:"created"`
 	Ended   *time.Time `json:"ended"`
-	Result  *Result    `json:"result"` // if done; its Raw is empty
+	Result  *Result    `json:"result"` // if done
 	Webhook *struct {
 		Status    string `json:"status"` // "pending", "delivered" or "failed"
 		Attempts  int    `json:"attempts"`
@@ -26,6 +29,9 @@ type Execution struct {
 		Field     string `json:"field"`
 		RequestID string `json:"request_id"`
 	} `json:"error"` // if failed: what Execute would have returned
+
+	// Raw is the server's answer as it came.
+	Raw json.RawMessage `json:"-"`
 }
 
 // Webhook is where the server sends the result of an execution, signed as https://www.standardwebhooks.com says, if its operator allows the host.
@@ -39,15 +45,30 @@ const MaxWait = time.Minute
 
 // Start has a program run and returns at once. The server keeps its result for some minutes, until [Client.Forget].
 func (c *Client) Start(ctx context.Context, req *Request) (*Execution, error) {
-	e := new(Execution)
-	return e, c.Call(ctx, http.MethodPost, pathExecutions, req, e)
+	return c.execution(ctx, http.MethodPost, pathExecutions, req)
 }
 
 // Execution tells how an execution stands. It waits for its end for as long as wait, at most [MaxWait].
 func (c *Client) Execution(ctx context.Context, id string, wait time.Duration) (*Execution, error) {
-	e := new(Execution)
 	seconds := strconv.FormatFloat(min(max(wait, 0), MaxWait).Seconds(), 'f', -1, 64)
-	return e, c.Call(ctx, http.MethodGet, pathExecutions+"/"+url.PathEscape(id)+"?wait="+seconds, nil, e)
+	return c.execution(ctx, http.MethodGet, pathExecutions+"/"+url.PathEscape(id)+"?wait="+seconds, nil)
+}
+
+func (c *Client) execution(ctx context.Context, method, path string, in any) (*Execution, error) {
+	e := new(Execution)
+	if err := c.Call(ctx, method, path, in, &e.Raw); err != nil {
+		return nil, err
+	}
+	var raw struct {
+		Result json.RawMessage `json:"result"`
+	}
+	if err := errors.Join(json.Unmarshal(e.Raw, e), json.Unmarshal(e.Raw, &raw)); err != nil {
+		return nil, fmt.Errorf("answer of %s: %w", c.base, err)
+	}
+	if e.Result != nil {
+		e.Result.Raw = raw.Result
+	}
+	return e, nil
 }
 
 // Forget ends an execution if it runs, and has the server forget it.

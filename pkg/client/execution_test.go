@@ -36,7 +36,7 @@ func TestExecutions(t *testing.T) {
 		`"result":{"language":"bash","run":{"stdout":"done\n","code":0,"status":"OK"}}}`
 	for wait, want := range map[time.Duration]string{0: "0", -time.Second: "0", 1500 * time.Millisecond: "1.5", time.Hour: "60"} {
 		e, err = c.Execution(ctx, "e/1", wait)
-		if err != nil || e.Status != "done" || e.Ended.Sub(e.Created) != 2*time.Second || e.Result.Run.Stdout != "done\n" || e.Error != nil {
+		if err != nil || e.Status != "done" || e.Ended.Sub(e.Created) != 2*time.Second || e.Result.Run.Stdout != "done\n" || !strings.HasPrefix(string(e.Result.Raw), `{"language"`) || e.Error != nil {
 			t.Errorf("done: %+v, %v", e, err)
 		}
 		if want = "GET /prefix/v1/executions/e%2F1 wait=" + want; asked != want {
