@@ -78,6 +78,7 @@ type tool struct {
 	argv  []string
 	files []requestFile // placed before
 	most  int64         // bytes of its output
+	packs bool          // whether that is compressed: out.packed
 	out   *jobOutput
 }
 
@@ -113,6 +114,9 @@ func (x *execution) runTool(ctx context.Context) *apiError {
 	in, err := x.toolJob(toolWall, x.tool.most, x.tool.argv...)
 	if err != nil {
 		return internal(err)
+	}
+	if x.tool.packs {
+		in.packer = &x.packer
 	}
 	j := &preparedJob{jobInput: in, own: x.tool.files}
 	out, failed := x.send(ctx, j)
@@ -323,7 +327,7 @@ func (s *server) fork(c *call, name, _ string) *apiError {
 	if err != nil {
 		return err
 	}
-	t := &tool{argv: forkTar, most: s.mostOutput()}
+	t := &tool{argv: forkTar, most: s.mostOutput(), packs: true}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
@@ -334,7 +338,6 @@ func (s *server) fork(c *call, name, _ string) *apiError {
 	if !ok {
 		return refuse(errNotFound, "this key has no session %s", shown(name))
 	}
-	packed := s.packer.compress(t.out.stdout.data)
 	ids := make([]string, 0, count)
 	for range count {
 		id := uuid.NewString()
@@ -345,7 +348,7 @@ func (s *server) fork(c *call, name, _ string) *apiError {
 			}
 			return err
 		}
-		s.sessions.settle(copied, remains{form: formPacked, stored: packed}, env)
+		s.sessions.settle(copied, remains{form: formPacked, stored: t.out.packed}, env)
 		s.sessions.release(copied)
 		ids = append(ids, id)
 	}

@@ -17,6 +17,7 @@ type jobInput struct {
 	keepEnviron bool
 	outputLimit int64
 	console     *console                      // if not nil, where stdin comes from
+	packer      *packer                       // if not nil, compresses stdout as it comes, into jobOutput.packed
 	onOutput    func(stream int, data []byte) // if not nil, told what the program writes, 0 stdout, 1 stderr: up to outputLimit, from two goroutines
 }
 
@@ -24,6 +25,7 @@ type jobInput struct {
 type jobOutput struct {
 	result         *wire.Result
 	stdout, stderr capture
+	packed         []byte        // stdout, if it was to be packed
 	environ        []byte        // nil unless it was asked for and the program left one
 	environSize    int64         // of what the program left, however much was read
 	collect        time.Duration // from the result to the last byte
@@ -36,7 +38,11 @@ func (s *server) runJob(ctx context.Context, in jobInput) (*jobOutput, error) {
 	}
 	kill := make(chan wire.Kill, 1)
 	limits := [2]string{wire.LimitStdout, wire.LimitStderr}
-	pipes, err := openStreams(in.outputLimit, func(stream int) {
+	var packing *compressor
+	if in.packer != nil {
+		packing = in.packer.begin()
+	}
+	pipes, err := openStreams(in.outputLimit, packing, func(stream int) {
 		select {
 		case kill <- wire.Kill{Limit: limits[stream]}:
 		default: // the other stream was first
@@ -69,6 +75,9 @@ func (s *server) runJob(ctx context.Context, in jobInput) (*jobOutput, error) {
 		s.log.Error("output of a job did not end", "template", in.job.Template, "err", err)
 	}
 	out := &jobOutput{result: result, stdout: pipes.stdout, stderr: pipes.stderr}
+	if packing != nil {
+		out.packed = packing.end()
+	}
 	if environ != nil {
 		if err := out.readEnviron(environ); err != nil {
 			return nil, err

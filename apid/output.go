@@ -15,6 +15,8 @@ type capture struct {
 	limit int64
 	data  []byte // at most limit bytes
 	total int64  // bytes written, as far as they were read
+
+	packing *compressor // if not nil, has them instead of data
 }
 
 func (c *capture) over() bool { return c.total > c.limit }
@@ -36,9 +38,13 @@ func (c *capture) readAll(r *os.File, onOver func(), onData func([]byte)) error 
 	for {
 		n, err := r.Read(buf[:])
 		used = max(used, n)
-		if room := c.limit - int64(len(c.data)); room > 0 && n > 0 {
+		if room := c.limit - c.total; room > 0 && n > 0 {
 			kept := buf[:min(int64(n), room)]
-			c.data = append(c.data, kept...)
+			if c.packing != nil {
+				c.packing.write(kept)
+			} else {
+				c.data = append(c.data, kept...)
+			}
 			onData(kept)
 		}
 		before := c.total
@@ -64,12 +70,12 @@ type streams struct {
 }
 
 // openStreams makes the pipes and begins to read. onOver is told which stream went past the limit: 0 stdout, 1 stderr; onOutput, which may be
-// nil, of all that is kept.
-func openStreams(limit int64, onOver func(stream int), onOutput func(stream int, data []byte)) (*streams, error) {
+// nil, of all that is kept. packing, if not nil, has stdout.
+func openStreams(limit int64, packing *compressor, onOver func(stream int), onOutput func(stream int, data []byte)) (*streams, error) {
 	if onOutput == nil {
 		onOutput = func(int, []byte) {}
 	}
-	s := &streams{stdout: capture{limit: limit}, stderr: capture{limit: limit}}
+	s := &streams{stdout: capture{limit: limit, packing: packing}, stderr: capture{limit: limit}}
 	for i := range s.readers {
 		r, w, err := outputPipe()
 		if err != nil {

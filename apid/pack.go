@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/klauspost/compress/s2"
 
 	"github.com/runtools/runtools/pkg/wire"
 )
@@ -22,7 +23,7 @@ import (
 type packer struct {
 	packs, failures, unpacks atomic.Uint64
 
-	writers sync.Pool // of *flate.Writer, 600 KiB each
+	writers sync.Pool // of *s2.Writer
 }
 
 // What is packed, and at what expense.
@@ -104,7 +105,7 @@ func (s *server) packIdlest(ctx context.Context) (wait time.Duration, more bool)
 	if err != nil {
 		wait = packPause
 	} else if err = notWhole(out); err == nil {
-		s.sessions.packed(session, s.packer.compress(out.stdout.data))
+		s.sessions.packed(session, out.packed)
 		s.packer.packs.Add(1)
 		return 0, true
 	}
@@ -121,6 +122,7 @@ func (s *server) tarOf(ctx context.Context, session *session) (*jobOutput, error
 		return nil, err
 	}
 	in.job.Workspace = wire.Volume{ID: volumeName(session.volume)}
+	in.packer = &s.packer
 	return s.runJob(ctx, in)
 }
 
@@ -137,24 +139,34 @@ func notWhole(out *jobOutput) error {
 	return nil
 }
 
-// compress makes an allocation of just the size of what it returns.
-func (p *packer) compress(tar []byte) []byte {
-	var b bytes.Buffer
-	w, _ := p.writers.Get().(*flate.Writer)
-	if w == nil {
-		w, _ = flate.NewWriter(&b, flate.BestSpeed) // fails for an unknown level only
-	} else {
-		w.Reset(&b)
-	}
-	defer p.writers.Put(w)
-	w.Write(tar) // to a Buffer, which takes everything
-	w.Close()
-	return bytes.Clone(b.Bytes())
+// compressor compresses an archive while it is made, so that the whole of it is never in memory. S2 takes a third to an eighth of the time of
+// flate's quickest, and 370 bytes where that takes 300 for three small files.
+type compressor struct {
+	packer *packer
+	packed bytes.Buffer
+	writer *s2.Writer
 }
 
-// decompress reads what compress wrote.
+func (p *packer) begin() *compressor {
+	z := &compressor{packer: p}
+	if z.writer, _ = p.writers.Get().(*s2.Writer); z.writer == nil {
+		z.writer = s2.NewWriter(nil, s2.WriterConcurrency(1), s2.WriterBlockSize(pipeBuffer))
+	}
+	z.writer.Reset(&z.packed)
+	return z
+}
+
+func (z *compressor) write(data []byte) { z.writer.Write(data) } // to a Buffer, which takes everything
+
+// end makes an allocation of just the size of what it returns. Nothing may be written after it.
+func (z *compressor) end() []byte {
+	z.writer.Close()
+	z.writer.Reset(io.Discard) // the pool must not keep what it wrote
+	z.packer.writers.Put(z.writer)
+	return bytes.Clone(z.packed.Bytes())
+}
+
+// decompress reads what a compressor wrote.
 func decompress(packed []byte) ([]byte, error) {
-	r := flate.NewReader(bytes.NewReader(packed))
-	defer r.Close()
-	return io.ReadAll(r)
+	return io.ReadAll(s2.NewReader(bytes.NewReader(packed), s2.ReaderMaxBlockSize(pipeBuffer)))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,7 +197,11 @@ func TestPackWaitsForASlot(t *testing.T) {
 func TestCompress(t *testing.T) {
 	var p packer
 	for _, text := range []string{"", "a", strings.Repeat("header\x00\x00", 30000)} {
-		packed := p.compress([]byte(text))
+		z := p.begin()
+		for part := range slices.Chunk([]byte(text), 1000) {
+			z.write(part)
+		}
+		packed := z.end()
 		if got, err := decompress(packed); err != nil || string(got) != text {
 			t.Errorf("%d bytes came back as %d: %v", len(text), len(got), err)
 		}
