@@ -31,10 +31,10 @@ type job struct {
 	meters *meters // nil: nobody wants to see them
 	noise  *noise  // nil: nor these
 
-	apart   bool          // in a jail of its own making, which is none of the pools' (selftest.go)
-	unpin   func()        // gives its CPU back
-	killed  chan<- string // reasons to kill it
-	signals *signals      // for its program, or nil
+	apart   func(*template) (*readyJail, error) // makes a jail that is none of the pools' (selftest.go); nil: it has one of them
+	unpin   func()                              // gives its CPU back
+	killed  chan<- string                       // reasons to kill it
+	signals *signals                            // for its program, or nil
 	cause   cause
 }
 
@@ -135,7 +135,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	j.renewable = exit.Renewable
 	result, err = j.result(exit, err, before.CPU)
 	if result != nil {
-		if !j.apart {
+		if j.apart == nil {
 			j.ready.variant.tally.end(result)
 		}
 		result.CheckoutNS, result.FilesNS = int64(taken-start), int64(max(0, exit.Started-taken))
@@ -149,8 +149,8 @@ func (j *job) takeJail() (err error) {
 	if p == nil {
 		return wire.Errorf(wire.CodeUnknownTemplate, "no template %q", j.req.Template)
 	}
-	if j.apart {
-		j.ready, err = j.server.pools.buildApart(p.template)
+	if j.apart != nil {
+		j.ready, err = j.apart(p.template)
 	} else {
 		j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit(), j.req.Owner, j.req.Terminal != nil)
 	}
@@ -296,7 +296,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	r := &wire.Result{
 		Violations: j.ready.denials.list(), Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
 	}
-	if !j.apart {
+	if j.apart == nil {
 		j.server.denied.add(j.req.Template, r.Violations)
 	}
 	switch {

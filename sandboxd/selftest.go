@@ -23,7 +23,7 @@ import (
 var selfAttacks embed.FS
 
 // filterCheck is made in the jails of every template, for the filter is what differs between them. The other checks are made in one template,
-// each time in the next.
+// each time in the next; and one of them in a jail whose runtime is loaded, each time of the next template that has such, until each was made in all.
 const filterCheck = "seccomp"
 
 // selftest attacks jails from inside, to find what a test on another machine cannot: a kernel, a configuration or an image that takes a layer
@@ -115,14 +115,28 @@ func (st *selftest) run() (checks []wire.Check) {
 			in = templates
 		}
 		for _, template := range in {
-			checks = append(checks, st.check(a, template))
+			checks = append(checks, st.check(a, template, false))
 		}
+	}
+	if a, template := st.whenParked(templates); a != nil {
+		checks = append(checks, st.check(a, template, true))
 	}
 	st.runs++
 	if st.ctx.Err() == nil {
 		st.conclude(checks)
 	}
 	return checks
+}
+
+// whenParked is this run's check of a jail whose runtime is loaded: the runtime starts the attack in its own place, as it does with every program that
+// is not for it. nil: no template has a runtime. Attacks with limits of their own are left out, for those are not what a runtime needs.
+func (st *selftest) whenParked(templates []string) (*attack, string) {
+	templates = slices.DeleteFunc(templates, func(name string) bool { return st.server.pools.all[name].template.spec.Parked == nil })
+	attacks := slices.DeleteFunc(slices.Clone(st.attacks), func(a *attack) bool { return a.limits != defaultLimits })
+	if len(templates) == 0 || len(attacks) == 0 {
+		return nil, ""
+	}
+	return attacks[st.runs/len(templates)%len(attacks)], templates[st.runs%len(templates)]
 }
 
 // conclude takes a run over into the state, and tells of a change.
@@ -168,9 +182,14 @@ func (st *selftest) status() *wire.Selftest {
 }
 
 // check runs one attack.
-func (st *selftest) check(a *attack, template string) wire.Check {
+func (st *selftest) check(a *attack, template string, parked bool) wire.Check {
 	c := wire.Check{Name: a.name, About: a.about, Template: template}
-	got, err := st.attack(a, template)
+	build, limits := st.server.pools.buildApart, a.limits
+	if parked {
+		c.Template += " (parked)"
+		build, limits.MemoryBytes = st.server.pools.parkApart, 0 // as for a job that says nothing: the runtime is in it
+	}
+	got, err := st.attack(a, template, limits, build)
 	want := a.want["main"]
 	switch {
 	case err != nil:
@@ -197,15 +216,15 @@ type attacked struct {
 }
 
 // attack runs the program in a jail of its own. An error says nothing about the sandbox.
-func (st *selftest) attack(a *attack, template string) (got attacked, err error) {
+func (st *selftest) attack(a *attack, in string, limits wire.Limits, build func(*template) (*readyJail, error)) (got attacked, err error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return got, err
 	}
 	defer read.Close()
 	defer write.Close()
-	job := &job{server: st.server, apart: true, fds: jobFiles{stdout: write, stderr: write}, req: &wire.Job{
-		Template: template, Argv: []string{"/bin/sh", "-c", a.programs["main"].source, "sh"}, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin"}, Limits: a.limits,
+	job := &job{server: st.server, apart: build, fds: jobFiles{stdout: write, stderr: write}, req: &wire.Job{
+		Template: in, Argv: []string{"/bin/sh", "-c", a.programs["main"].source, "sh"}, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin"}, Limits: limits,
 	}}
 	output := make(chan []byte, 1)
 	kills := make(chan string, 2)
@@ -258,6 +277,25 @@ func (ps *pools) buildApart(t *template) (*readyJail, error) {
 		return nil, err
 	}
 	if err := r.leaf.SetWeight(loadWeight); err != nil {
+		ps.builder.release(r)
+		return nil, err
+	}
+	return r, nil
+}
+
+// parkApart makes such a jail in which the template's runtime waits.
+func (ps *pools) parkApart(t *template) (*readyJail, error) {
+	r, err := ps.buildApart(t)
+	if err != nil {
+		return nil, err
+	}
+	ps.load <- struct{}{}
+	err = ps.builder.load(r, loadWeight)
+	<-ps.load
+	if err == nil {
+		err = r.leaf.SetWeight(loadWeight) // again, for it has a job's now
+	}
+	if err != nil {
 		ps.builder.release(r)
 		return nil, err
 	}

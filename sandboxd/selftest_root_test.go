@@ -98,6 +98,41 @@ func failing(t *testing.T, checks []wire.Check) (names []string) {
 	return slices.Compact(names)
 }
 
+// A jail in which a runtime waits is attacked as well: every attack in its turn, and a layer that is missing there is found.
+func TestSelftestWithARuntime(t *testing.T) {
+	td := startParked(t, `{"pool": 0, "pids": 64, "parked": {"argv": ["/bin/toy"]}}`, func(c *config) { c.SelftestEvery = 0 })
+	st := td.d.server.selftest
+	filter := td.d.server.builder.policy.Load().inForce["toy/run"].filter
+	good := filter.BPF
+	var attacked []string
+	for range 6 {
+		a, template := st.whenParked([]string{"toy/run"})
+		if a == nil || template != "toy/run" {
+			t.Fatalf("%v in %q", a, template)
+		}
+		attacked = append(attacked, a.name)
+		if c := st.check(a, template, true); c.Problem != "" || c.Template != "toy/run (parked)" {
+			t.Errorf("%+v", c)
+		}
+		if a.name == filterCheck {
+			filter.BPF = []byte{6, 0, 0, 0, 0, 0, 0xff, 0x7f} // return SECCOMP_RET_ALLOW
+			if c := st.check(a, template, true); c.Problem == "" || c.Inconclusive {
+				t.Errorf("without a filter: %+v", c)
+			}
+			filter.BPF = good
+		}
+		st.runs++
+	}
+	slices.Sort(attacked)
+	if want := []string{"forks", "image", "network", "privileges", "processes", "seccomp"}; !slices.Equal(attacked, want) {
+		t.Errorf("attacked by %v, want %v", attacked, want)
+	}
+	if checks := st.run(); !slices.ContainsFunc(checks, func(c wire.Check) bool { return c.Template == "toy/run (parked)" }) {
+		t.Errorf("%+v", checks)
+	}
+	td.wantNoJails()
+}
+
 func (td *testDaemon) wantNoJails() {
 	td.t.Helper()
 	for range 1000 {
