@@ -238,15 +238,9 @@ func (c *config) checkFigures() error {
 		{"http.max_bodies_bytes", c.HTTP.MaxBodiesBytes, c.HTTP.MaxBodyBytes},
 		{"http.max_unread_bytes", c.HTTP.MaxUnreadBytes, 1 << 20},
 		{"http.max_connections", int64(c.HTTP.MaxConnections), 1},
-		{"http.header_timeout", int64(c.HTTP.HeaderTimeout), int64(time.Millisecond)},
-		{"http.read_timeout", int64(c.HTTP.ReadTimeout), int64(time.Millisecond)},
-		{"http.write_timeout", int64(c.HTTP.WriteTimeout), int64(time.Millisecond)},
-		{"http.idle_timeout", int64(c.HTTP.IdleTimeout), int64(time.Millisecond)},
-		{"http.drain", int64(c.HTTP.Drain), 0},
 		{"queue.max_jobs", int64(c.Queue.MaxJobs), 1},
 		{"queue.depth", int64(c.Queue.Depth), 0},
 		{"queue.per_key", int64(c.Queue.PerKey), 0},
-		{"sessions.idle", int64(c.Sessions.Idle), int64(time.Millisecond)},
 		{"sessions.max", int64(c.Sessions.Max), 1},
 		{"sessions.max_per_key", int64(c.Sessions.MaxPerKey), 1},
 		{"sessions.max_bytes", c.Sessions.MaxBytes, 1},
@@ -255,21 +249,37 @@ func (c *config) checkFigures() error {
 		{"cache.max_bytes", c.Cache.MaxBytes, 0},
 		{"cache.max_bytes_per_key", c.Cache.MaxBytesPerKey, 0},
 		{"cache.max_entries", int64(c.Cache.MaxEntries), 1},
-		{"cache.max_age", int64(c.Cache.MaxAge), int64(time.Millisecond)},
-		{"executions.keep", int64(c.Executions.Keep), int64(time.Second)},
 		{"executions.max_per_key", int64(c.Executions.MaxPerKey), 1},
 		{"executions.max_bytes_per_key", c.Executions.MaxBytesPerKey, 1},
 		{"webhooks.attempts", int64(c.Webhooks.Attempts), 1},
-		{"webhooks.backoff", int64(c.Webhooks.Backoff), int64(time.Millisecond)},
-		{"webhooks.timeout", int64(c.Webhooks.Timeout), int64(time.Millisecond)},
 		{"webhooks.per_key", int64(c.Webhooks.PerKey), 1},
 		{"repeat.max_runs", int64(c.Repeat.MaxRuns), 1},
-		{"repeat.max_time", int64(c.Repeat.MaxTime), int64(time.Second)},
 		{"artifacts.max_files", int64(c.Artifacts.MaxFiles), 1},
 		{"artifacts.max_bytes", c.Artifacts.MaxBytes, 1},
 	} {
 		if f.value < f.least {
 			return fmt.Errorf("%s: %d is below %d", f.name, f.value, f.least)
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value duration
+		least time.Duration
+	}{
+		{"http.header_timeout", c.HTTP.HeaderTimeout, time.Millisecond},
+		{"http.read_timeout", c.HTTP.ReadTimeout, time.Millisecond},
+		{"http.write_timeout", c.HTTP.WriteTimeout, time.Millisecond},
+		{"http.idle_timeout", c.HTTP.IdleTimeout, time.Millisecond},
+		{"http.drain", c.HTTP.Drain, 0},
+		{"sessions.idle", c.Sessions.Idle, time.Millisecond},
+		{"cache.max_age", c.Cache.MaxAge, time.Millisecond},
+		{"executions.keep", c.Executions.Keep, time.Second},
+		{"webhooks.backoff", c.Webhooks.Backoff, time.Millisecond},
+		{"webhooks.timeout", c.Webhooks.Timeout, time.Millisecond},
+		{"repeat.max_time", c.Repeat.MaxTime, time.Second},
+	} {
+		if value := time.Duration(f.value); value < f.least {
+			return fmt.Errorf("%s: %v is below %v", f.name, value, f.least)
 		}
 	}
 	return nil

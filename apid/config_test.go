@@ -61,6 +61,7 @@ func TestConfigErrors(t *testing.T) {
 		"[queue]\nmax_jobs = -1":                                 "queue.max_jobs: -1 is below 1",
 		"[http]\nmax_bodies_bytes = 1":                           "http.max_bodies_bytes",
 		"[webhooks]\nallow = [\"a.example\", \"https://b\"]":     "webhooks.allow: \"https://b\"",
+		"[http]\nread_timeout = '10us'":                          "http.read_timeout: 10µs is below 1ms",
 		"[webhooks]\nattempts = 0":                               "webhooks.attempts: 0 is below 1",
 		"[log]\nformat = \"xml\"":                                "log.format",
 		"[log]\nlevel = \"loud\"":                                "log.level",

@@ -155,13 +155,25 @@ func (c *config) validate() error {
 		{"pool_memory", c.PoolMemory, 0, 1 << 50},
 		{"compiler_jobs", int64(c.CompilerJobs), 1, 1_000_000},
 		{"networks", int64(c.Networks), 1, 10000},
-		{"volume_idle (ns)", int64(c.VolumeIdle), int64(time.Second), int64(1000 * time.Hour)},
-		{"selftest_every (ns)", int64(c.SelftestEvery), 0, int64(1000 * time.Hour)},
-		{"drain (ns)", int64(c.Drain), 0, int64(time.Hour)},
 	} {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("%s is %d, must be %d to %d", f.key, f.value, f.min, f.max)
 		}
+	}
+	for _, f := range []struct {
+		key      string
+		value    duration
+		min, max time.Duration
+	}{
+		{"volume_idle", c.VolumeIdle, time.Second, 1000 * time.Hour},
+		{"drain", c.Drain, 0, time.Hour},
+	} {
+		if value := time.Duration(f.value); value < f.min || value > f.max {
+			return fmt.Errorf("%s is %v, must be %v to %v", f.key, value, f.min, f.max)
+		}
+	}
+	if every := time.Duration(c.SelftestEvery); every != 0 && (every < time.Second || every > 1000*time.Hour) {
+		return fmt.Errorf("selftest_every is %v, must be 0 for never, or %v to %v", every, time.Second, 1000*time.Hour)
 	}
 	if _, err := parseCPUs(c.PinCPUs); err != nil {
 		return err

@@ -35,6 +35,8 @@ func TestConfigRefuses(t *testing.T) {
 		"unknown key":    {"sockte = '/x'", "sockte"},
 		"wrong type":     {"max_jails = 'many'", "max_jails"},
 		"bad duration":   {"drain = '10'", "drain"},
+		"short":          {"volume_idle = '10ms'", "volume_idle is 10ms, must be 1s to 1000h0m0s"},
+		"too often":      {"selftest_every = '1ms'", "selftest_every is 1ms, must be 0 for never, or 1s to"},
 		"out of range":   {"cpu_weight = 0", "cpu_weight is 0, must be 1 to 10000"},
 		"too many jails": {"max_jails = 4097", "max_jails"},
 		"no mode":        {"[seccomp]\nmode = 'log'", `seccomp.mode is "log", must be "shadow" or "canary"`},
