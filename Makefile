@@ -52,7 +52,7 @@ test: all test-deps lint test-unit test-fuzz test-root test-rootfs test-e2e test
 
 # Packages that only tests need.
 test-deps:
-	@scripts/deps busybox-static qemu-system-x86 cpio python3-six ruby-rainbow librust-itoa-dev libgoogle-gson-java
+	@scripts/deps busybox-static qemu-system-x86 cpio xz-utils python3-six ruby-rainbow librust-itoa-dev libgoogle-gson-java
 
 # Vet, staticcheck, the C file with every warning an error. The repository's own rules are rules_test.go, with their reasons.
 lint: deps
@@ -135,7 +135,7 @@ test-vm: deps test-deps
 		-with seccomp-profiles=/test/seccomp-profiles -with /bin/bash=/bin/bash -with bin/vm/attacks -with sandboxd/testdata=/test/sandboxd/testdata -- \
 		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks ./sandboxd.test -test.run "$(VM_TESTS)" -test.skip ArePinned'
 
-VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps
+VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps|Overlays
 
 # Each decoder of foreign bytes for FUZZTIME.
 fuzz:

@@ -14,11 +14,11 @@ import (
 // scripts/test-vm-attacks into the folder that $ATTACKS names, each program a file NAME-ROLE, in an image of bash and busybox.
 
 // inGuest are those whose outcome may depend on the version of cgroups (what bounds memory, processes and CPU time, and what
-// kills); software emulation is slow. memory-tcp is not among them: v2 counts what v1 does not, and stops that program.
+// kills) or on that of overlayfs; software emulation is slow. memory-tcp is not among them: v2 counts what v1 does not, and stops that program.
 var inGuest = []string{
-	"cpu-children", "cpu-setsid", "double-fork-storm", "fork-bomb-c", "kill-all", "kill-init", "kill-neighbour", "kill-parent",
+	"covert-fcntl", "covert-flock", "cpu-children", "cpu-setsid", "double-fork-storm", "fork-bomb-c", "kill-all", "kill-init", "kill-neighbour", "kill-parent",
 	"memory-anonymous", "memory-catch", "memory-children", "memory-memfd", "memory-page-tables", "memory-pipes", "memory-shm", "memory-stack",
-	"memory-sysv", "memory-tmp", "memory-unix-sockets", "memory-workspace", "stop-self", "stopped-stragglers", "straggler", "thread-bomb",
+	"memory-sysv", "memory-tmp", "memory-unix-sockets", "memory-workspace", "mountinfo", "stop-self", "stopped-stragglers", "straggler", "thread-bomb",
 	"vfork-storm", "zombies",
 }
 

@@ -49,8 +49,8 @@ type builder struct {
 	cgroups  cgroup.Parent
 	volumes  *volumes
 	slots    *slots
-	root     string // the image's rootfs
-	packages string // the operator's mirror, or ""
+	image    *overlays // its rootfs
+	packages *overlays // the operator's mirror, or nil
 	devices  *deviceFolders
 	policy   atomic.Pointer[policy]
 	recorder *recorder     // nil: denied calls alone are looked at
@@ -120,7 +120,7 @@ func (b *builder) makeWorkspace(r *readyJail) (err error) {
 
 func (b *builder) park(r *readyJail, initFilter []byte) error {
 	filter := r.variant.filter
-	root, err := jail.OpenTree(b.root, true, r.jail.UserNS())
+	root, err := b.image.open(r.slot, r.jail.UserNS())
 	if err != nil {
 		return err
 	}
@@ -131,9 +131,9 @@ func (b *builder) park(r *readyJail, initFilter []byte) error {
 	}
 	defer dev.Close()
 	var packages *os.File
-	if b.packages != "" {
+	if b.packages != nil {
 		// As safe as the image: read-only, nosuid and nodev before the jail has it.
-		if packages, err = jail.OpenTree(b.packages, true, r.jail.UserNS()); err != nil {
+		if packages, err = b.packages.open(r.slot, r.jail.UserNS()); err != nil {
 			return err
 		}
 		defer packages.Close()

@@ -15,7 +15,7 @@ import (
 )
 
 // minKernel is the first Linux whose tmpfs can be id-mapped; everything else we need is older (move_mount 5.2, close_range 5.9,
-// mount_setattr 5.12, cgroup.kill 5.14).
+// mount_setattr 5.12, cgroup.kill 5.14, id-mapped layers of an overlay 5.19).
 var minKernel = [2]int{6, 3}
 
 // A requirement of the host. problem returns what is missing and the remedy, or "".
@@ -30,6 +30,7 @@ var requirements = []requirement{
 	{"cgroups", needCgroups},
 	{"namespaces", needNamespaces},
 	{"seccomp", needSeccomp},
+	{"overlay", func(*config) string { return needFilesystem("overlay") }},
 	{"image", needImage},
 	{"packages", needPackages},
 	{"profiles", needProfiles},
@@ -140,6 +141,19 @@ func needSeccomp(*config) string {
 	if _, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil {
 		return "not in this kernel: enable CONFIG_SECCOMP_FILTER"
 	}
+	return ""
+}
+
+// needFilesystem also has the kernel load the module that the filesystem may be in.
+func needFilesystem(name string) string {
+	fd, err := unix.Fsopen(name, unix.FSOPEN_CLOEXEC)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return "" // that is needRoot's to say
+	case err != nil:
+		return fmt.Sprintf("this kernel has no filesystem %s: %v: load its module with `modprobe %s`, or enable CONFIG_%s_FS", name, err, name, strings.ToUpper(name))
+	}
+	unix.Close(fd)
 	return ""
 }
 

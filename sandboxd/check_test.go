@@ -6,6 +6,15 @@ import (
 	"testing"
 )
 
+func TestCheckNamesAFilesystemThatTheKernelLacks(t *testing.T) {
+	if p := needFilesystem("overlay"); p != "" {
+		t.Error(p)
+	}
+	if p := needFilesystem("nonesuch"); os.Geteuid() == 0 && !strings.Contains(p, "modprobe nonesuch") {
+		t.Errorf("%q", p)
+	}
+}
+
 // Each missing thing is one line that says what to do.
 func TestCheckNamesWhatIsMissing(t *testing.T) {
 	good := defaultConfig()

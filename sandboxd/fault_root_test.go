@@ -51,8 +51,8 @@ func (l badLeaf) WatchOOM(f func()) error {
 	return l.fail("WatchOOM", func() error { return l.Leaf.WatchOOM(f) })
 }
 
-// rootWithout is an image that lacks a folder.
-func rootWithout(t *testing.T, missing string) string {
+// imageWithout is an image that lacks a folder.
+func imageWithout(t *testing.T, missing string) *overlays {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"dev", "proc", "tmp", "home/user", "build"} {
@@ -62,7 +62,27 @@ func rootWithout(t *testing.T, missing string) string {
 			}
 		}
 	}
-	return dir
+	return newTestOverlays(t, dir, true)
+}
+
+// overlaysWithout are of an image, and lack a folder that they are made with.
+func overlaysWithout(t *testing.T, missing string) *overlays {
+	t.Helper()
+	o := newTestOverlays(t, t.TempDir(), true)
+	if err := o.vault.do(func() error { unix.Unmount(missing, unix.MNT_DETACH); return unix.Rmdir(missing) }); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func newTestOverlays(t *testing.T, dir string, keep bool) *overlays {
+	t.Helper()
+	o, err := newOverlays(dir, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.vault.close)
+	return o
 }
 
 // Each step of building a jail is made to fail. The error names the step, nothing of the jail is left, and the next one can be built.
@@ -94,13 +114,16 @@ func TestEachStepOfABuildFails(t *testing.T) {
 		{"join cgroup: injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "Add"} }},
 		{"uid_map", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.slots = newSlots(0xffffff00, 1) }},
 		{"max_volumes 0 reached", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.volumes = noRoom }},
-		{"open_tree /none", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = "/none" }},
+		{"open_tree /tree: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.image = overlaysWithout(t, overlayTree) }},
+		{"move_mount /lower: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.image = overlaysWithout(t, overlayLower) }},
+		{"mount overlay: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.image = overlaysWithout(t, overlayEmpty) }},
+		{"mount overlay: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.packages = overlaysWithout(t, overlayEmpty) }},
 		{"open_tree /none", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.devices = devicesAt(b, "/none") }},
-		{"attach /jail/dev: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "dev") }},
-		{"mount tmpfs on /jail/tmp: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "tmp") }},
+		{"attach /jail/dev: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.image = imageWithout(t, "dev") }},
+		{"mount tmpfs on /jail/tmp: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.image = imageWithout(t, "tmp") }},
 		{"mount tmpfs on /jail/tmp: ", func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.TmpBytes = -1 }},
 		{"mount tmpfs on /jail/dev/shm: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.devices = devicesAt(b, "/bare") }},
-		{"mount proc on /jail/proc: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.root = rootWithout(t, "proc") }},
+		{"mount proc on /jail/proc: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.image = imageWithout(t, "proc") }},
 		{"load seccomp filter: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.policy.Load().init = make([]byte, 8) }},
 		{"load seccomp filter: ", func(_ *builder, _ *templateSpec, f *seccomp.Filter) { f.BPF = make([]byte, 8) }},
 		{"set rlimit 7: ", func(_ *builder, s *templateSpec, _ *seccomp.Filter) { s.OpenFiles = 1 << 40 }},
@@ -148,7 +171,7 @@ type sabotage func(*builder, *templateSpec, *seccomp.Filter)
 
 func (s sabotage) build(good *builder, t *template) error {
 	b := &builder{
-		spawner: good.spawner, cgroups: good.cgroups, volumes: good.volumes, slots: good.slots, root: good.root,
+		spawner: good.spawner, cgroups: good.cgroups, volumes: good.volumes, slots: good.slots, image: good.image,
 		devices: good.devices, limits: good.limits, log: good.log,
 	}
 	b.serial.Store(1 << 40) // other names than the good one's

@@ -301,22 +301,12 @@ func (d *daemon) lock(name string) error {
 }
 
 func (d *daemon) newBuilder(c *config, profiles *policy, log *slog.Logger) (*builder, error) {
-	rootfs, err := filepath.EvalSymlinks(filepath.Join(c.Image, "rootfs"))
-	if err != nil {
-		return nil, err
-	}
-	packages := ""
-	if c.Packages != "" {
-		if packages, err = filepath.EvalSymlinks(c.Packages); err != nil {
-			return nil, err
-		}
-	}
 	anchors, namespaces, err := openAnchors(anchorFolder(c))
 	if err != nil {
 		return nil, err
 	}
 	b := &builder{
-		cgroups: d.cgroups, root: rootfs, packages: packages, recorder: c.recorder, log: log,
+		cgroups: d.cgroups, recorder: c.recorder, log: log,
 		slots:  newSlots(c.FirstUID, c.MaxJails),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
 		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors),
@@ -330,11 +320,31 @@ func (d *daemon) newBuilder(c *config, profiles *policy, log *slog.Logger) (*bui
 		return nil, err
 	}
 	d.onClose(func() error { b.devices.vault.close(); return nil })
+	if b.image, err = d.newOverlays(filepath.Join(c.Image, "rootfs"), true); err != nil {
+		return nil, err
+	}
+	if c.Packages != "" {
+		if b.packages, err = d.newOverlays(c.Packages, false); err != nil {
+			return nil, err
+		}
+	}
 	if b.spawner, err = jail.Start(c.Networks); err != nil {
 		return nil, err
 	}
 	d.onClose(b.spawner.Close)
 	return b, d.cgroups.AddInit(b.spawner.PID())
+}
+
+func (d *daemon) newOverlays(folder string, keep bool) (*overlays, error) {
+	path, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return nil, err
+	}
+	o, err := newOverlays(path, keep)
+	if err == nil {
+		d.onClose(func() error { o.vault.close(); return nil })
+	}
+	return o, err
 }
 
 func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {

@@ -9,7 +9,7 @@ import (
 )
 
 // OpenTree clones the mount at path as a detached mount: readOnly or not, never honouring setuid files or
-// device nodes. The clone is id-mapped: an owner u on disk appears inside that namespace as u.
+// device nodes. The clone is id-mapped, unless userNS is nil: an owner u on disk appears inside that namespace as u.
 //
 // The caller's thread must be in the mount namespace of the path (open_tree(2)).
 func OpenTree(path string, readOnly bool, userNS *os.File) (*os.File, error) {
@@ -30,8 +30,10 @@ func openTree(path string, attr unix.MountAttr, userNS *os.File) (*os.File, erro
 	if err != nil {
 		return nil, fmt.Errorf("open_tree %s: %w", path, err)
 	}
-	attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
-	attr.Userns_fd = uint64(userNS.Fd())
+	if userNS != nil {
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(userNS.Fd())
+	}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("mount_setattr %s: %w", path, err)
