@@ -20,8 +20,8 @@ type hangups struct {
 	epfd int
 
 	mu      sync.Mutex
-	next    int32
-	watched map[int32]context.CancelCauseFunc
+	next    int64
+	watched map[int64]context.CancelCauseFunc
 	ended   chan struct{}
 }
 
@@ -33,13 +33,17 @@ func newHangups() (*hangups, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hangups{epfd: epfd, watched: map[int32]context.CancelCauseFunc{}, ended: make(chan struct{})}
+	h := &hangups{epfd: epfd, watched: map[int64]context.CancelCauseFunc{}, ended: make(chan struct{})}
 	go h.loop()
 	return h, nil
 }
 
 // watch cancels ctx when the connection is closed by the other side, until the returned function is called.
 func (h *hangups) watch(conn net.Conn, cancel context.CancelCauseFunc) (stop func()) {
+	if own, ok := conn.(*ownConn); ok {
+		stop := context.AfterFunc(own.gone, func() { cancel(errHungUp) })
+		return func() { stop() }
+	}
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return func() {}
@@ -54,7 +58,7 @@ func (h *hangups) watch(conn net.Conn, cancel context.CancelCauseFunc) (stop fun
 	h.watched[id] = cancel
 	h.mu.Unlock()
 	// The token is ours, not the descriptor: a number may be in use again by the time an event is read.
-	event := unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: id}
+	event := unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(id), Pad: int32(id >> 32)}
 	raw.Control(func(fd uintptr) {
 		unix.EpollCtl(h.epfd, unix.EPOLL_CTL_ADD, int(fd), &event)
 	})
@@ -83,7 +87,7 @@ func (h *hangups) close() {
 	unix.Close(h.epfd)
 }
 
-// hangupsEnd is the token that ends the loop. Those of connections begin at 1.
+// hangupsEnd is the token that ends the loop. Those of connections begin at 1, and do not come round: 64 bits, which Fd and Pad are together.
 const hangupsEnd = 0
 
 func (h *hangups) loop() {
@@ -95,11 +99,12 @@ func (h *hangups) loop() {
 			return
 		}
 		for i := range max(n, 0) {
-			if events[i].Fd == hangupsEnd {
+			id := int64(events[i].Pad)<<32 | int64(uint32(events[i].Fd))
+			if id == hangupsEnd {
 				return
 			}
 			h.mu.Lock()
-			cancel := h.watched[events[i].Fd]
+			cancel := h.watched[id]
 			h.mu.Unlock()
 			if cancel != nil {
 				cancel(errHungUp)

@@ -5,17 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 
 	"github.com/google/uuid"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/valyala/fasthttp"
-	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/mcptools"
 	"github.com/runtools/runtools/pkg/client"
@@ -23,7 +20,7 @@ import (
 
 // The Model Context Protocol over HTTP (its "streamable HTTP transport"): the tools of `runtools mcp` at one address, with the same keys.
 //
-// A tool is a caller of ours like any other. It sends its requests, under the key that came with the message, through a socket pair to this
+// A tool is a caller of ours like any other. It sends its requests, under the key that came with the message, through a pipe in memory to this
 // same server, so that the queue, the limits, hanging up, the log and the metrics are those of /v1. The log has a line for the message and one for
 // each request that it led to, under one id.
 //
@@ -207,29 +204,23 @@ func (o *ownCalls) RoundTrip(r *http.Request) (*http.Response, error) {
 	return o.self.RoundTrip(r)
 }
 
-// dialSelf connects to this server without an address of it, which may be one that only others can reach.
+// dialSelf connects to this server without an address of it, which may be one that only others can reach, and without descriptors, of which there are
+// those for the connections that visitors count.
 func (s *server) dialSelf(context.Context, string, string) (net.Conn, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("socketpair: %w", err)
-	}
-	theirs, errTheirs := connOf(fds[0])
-	ours, errOurs := connOf(fds[1])
-	if err := errors.Join(errTheirs, errOurs); err != nil {
-		for _, conn := range []net.Conn{theirs, ours} {
-			if conn != nil {
-				conn.Close()
-			}
-		}
-		return nil, err
-	}
-	go s.http.ServeConn(theirs) // to its end, which comes when ours is closed
-	return ours, nil
+	ours, theirs := net.Pipe()
+	gone, hangUp := context.WithCancel(context.Background())
+	go s.http.ServeConn(&ownConn{theirs, gone, func() {}}) // to its end, which comes when ours is closed
+	return &ownConn{ours, gone, hangUp}, nil
 }
 
-// connOf makes a connection of a descriptor, which it takes over.
-func connOf(fd int) (net.Conn, error) {
-	f := os.NewFile(uintptr(fd), "socketpair")
-	defer f.Close() // FileConn has its own
-	return net.FileConn(f)
+// ownConn is a half of a connection to ourselves.
+type ownConn struct {
+	net.Conn
+	gone   context.Context // ends when the caller's half is closed
+	hangUp func()
+}
+
+func (c *ownConn) Close() error {
+	c.hangUp()
+	return c.Conn.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -221,4 +222,35 @@ func (m *mcpCalls) count() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.running)
+}
+
+// What a message asks of ourselves takes no descriptor: nobody counts those.
+func TestMCPTakesNoDescriptors(t *testing.T) {
+	ts := newTestServer(t, nil)
+	session, err := ts.connectMCP(ts.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(fds)
+	}
+	if text, isError := ts.callTool(session, "list_runtimes", map[string]any{}); isError {
+		t.Fatal(text)
+	}
+	const calls = 64
+	before := open()
+	for range calls {
+		conn, err := ts.dialSelf(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if more := open() - before; more >= calls {
+		t.Errorf("%d calls took %d descriptors", calls, more)
+	}
 }
