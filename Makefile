@@ -39,8 +39,9 @@ rootfs: mkrootfs
 rootfs-check: rootfs
 	bin/mkrootfs check -state $(STATE)
 
-# Packages of the host: a C compiler and libseccomp to build sandboxd, and what the image is made with.
+# Go modules; packages of the host: a C compiler and libseccomp to build sandboxd, and what the image is made with.
 deps:
+	@scripts/retry $(GO) mod download || true
 	@scripts/deps gcc libc6-dev libseccomp-dev $(shell cat rootfs/host-packages)
 
 # Serve in the foreground, print a key and a curl line. SIGTERM ends everything.
@@ -57,12 +58,13 @@ test-deps:
 # Vet, staticcheck, the C file with every warning an error. The repository's own rules are rules_test.go, with their reasons.
 lint: deps
 	$(GO) vet ./... && $(GO) vet -tags testvm ./sandboxd ./scripts/...
-	$(GO) run $(STATICCHECK) ./...
+	GOBIN=$(CURDIR)/bin scripts/retry $(GO) install $(STATICCHECK)
+	bin/staticcheck ./...
 	gcc -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fanalyzer -c pkg/jail/zygote.c -o /dev/null
 
 # Tests that need nothing.
 test-unit:
-	$(GO) test -race $(PURE)
+	$(GO) test -race -timeout 20m $(PURE)
 
 # Each decoder of foreign bytes for a second; `make fuzz` takes longer.
 test-fuzz: deps
@@ -74,7 +76,7 @@ test-root: deps test-deps rootfs
 
 # Builds of images from the caches of the real one: toy languages, broken steps, missing sources.
 test-rootfs: rootfs
-	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 ./rootfs
+	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./rootfs
 
 # Both daemons over HTTP, every language, every sample.
 test-e2e: all test-deps
@@ -92,7 +94,7 @@ sdk: deps sdk/typescript/node_modules/.package-lock.json
 	cd sdk/typescript && npm run --silent build
 
 sdk/%/node_modules/.package-lock.json: sdk/%/package-lock.json
-	cd sdk/$* && npm ci --silent --no-audit --no-fund
+	cd sdk/$* && ../../scripts/retry npm ci --silent --no-audit --no-fund
 	@touch $@
 
 # The pages that apid serves, built into apid/playground, where they are committed.
@@ -100,7 +102,7 @@ playground: deps playground/node_modules/.package-lock.json
 	cd playground && npm run --silent build -- --logLevel warn
 
 playground/node_modules/.package-lock.json: playground/package-lock.json
-	cd playground && npm ci --silent --ignore-scripts --no-audit --no-fund
+	cd playground && ../scripts/retry npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # The pages are what their sources make, and work in a browser. Chromium is Debian's.

@@ -190,12 +190,12 @@ func TestArtifactsAreLost(t *testing.T) {
 }
 
 func TestArtifactTooOld(t *testing.T) {
-	c := newCacheTable(t, cacheConfig{MaxBytes: 1 << 20, MaxBytesPerKey: 1 << 20, MaxEntries: 10, MaxAge: duration(50 * time.Millisecond)})
+	c := newCacheTable(t, cacheConfig{MaxBytes: 1 << 20, MaxBytesPerKey: 1 << 20, MaxEntries: 10, MaxAge: duration(time.Hour)})
 	c.add("k", "a", 100<<10)
 	if !c.use("a") {
 		t.Error("it is not there")
 	}
-	time.Sleep(60 * time.Millisecond)
+	c.byKey[keyNamed("a")].Value.(*artifact).made = time.Now().Add(-2 * time.Hour)
 	if c.use("a") {
 		t.Error("it is too old")
 	}

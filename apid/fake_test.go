@@ -32,6 +32,7 @@ type fakeSandboxd struct {
 	killed  int // by hang-up
 	forgot  map[string]int
 	tar     fakeTar
+	gate    chan struct{} // a program that awaits goes on when the test sends
 
 	selftest *wire.Selftest // of the status
 }
@@ -42,7 +43,7 @@ type fakeVolume struct {
 }
 
 func startFake(t testing.TB) *fakeSandboxd {
-	f := &fakeSandboxd{t: t, path: filepath.Join(t.TempDir(), "s"), volumes: map[string]*fakeVolume{}, forgot: map[string]int{}}
+	f := &fakeSandboxd{t: t, path: filepath.Join(t.TempDir(), "s"), volumes: map[string]*fakeVolume{}, forgot: map[string]int{}, gate: make(chan struct{})}
 	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: f.path, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
@@ -326,10 +327,12 @@ func (j *fakeJob) step(line string) {
 	case "warn":
 		fmt.Fprintln(j.stderr, rest)
 	case "bytes":
-		for _, word := range strings.Fields(rest) {
+		var all []byte
+		for word := range strings.FieldsSeq(rest) {
 			n, _ := strconv.ParseUint(word, 16, 8)
-			j.stdout.Write([]byte{byte(n)})
+			all = append(all, byte(n))
 		}
+		j.stdout.Write(all) // at once: a reader must not come between
 	case "spew":
 		j.spew(j.stdout, number)
 	case "spewerr":
@@ -364,6 +367,12 @@ func (j *fakeJob) step(line string) {
 	case "sleep":
 		d, _ := time.ParseDuration(rest)
 		j.sleep(d)
+	case "await":
+		select {
+		case <-j.gate:
+		case why := <-j.stop:
+			j.end(why)
+		}
 	case "exit":
 		j.result.Code, j.ended = number, true
 	case "signal":

@@ -18,6 +18,9 @@ import (
 	"github.com/runtools/runtools/pkg/lang"
 )
 
+// hang bounds every wait. It is long, because the machine may be busy.
+const hang = time.Minute
+
 // testServer is an apid over a fake sandboxd.
 type testServer struct {
 	*server
@@ -253,11 +256,10 @@ func checkNoLeak(t testing.TB) {
 	}
 	before := count()
 	t.Cleanup(func() {
-		for range 100 {
+		for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			if count() <= before {
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
 		}
 		entries, _ := os.ReadDir("/proc/self/fd")
 		for _, e := range entries {
@@ -271,11 +273,10 @@ func checkNoLeak(t testing.TB) {
 // eventually waits for something that happens behind the answers.
 func eventually(t testing.TB, what string, true func() bool) {
 	t.Helper()
-	for range 500 {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if true() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("waited in vain: %s", what)
 }

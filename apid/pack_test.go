@@ -177,7 +177,7 @@ func TestPackAndGiveUp(t *testing.T) {
 func TestPackWaitsForASlot(t *testing.T) {
 	ts := newTestServer(t, func(c *config) { c.Sessions.MaxMounted, c.Queue.MaxJobs = 0, 1 })
 	done := make(chan struct{})
-	go func() { defer close(done); ts.execute(with(python("sleep 300ms"), "ephemeral", true)) }()
+	go func() { defer close(done); ts.execute(with(python("await"), "ephemeral", true)) }()
 	eventually(t, "it runs", func() bool { running, _ := ts.queue.counts(); return running == 1 })
 	s, err := ts.sessions.acquire(context.Background(), "k", "a", true)
 	if err != nil {
@@ -189,6 +189,7 @@ func TestPackWaitsForASlot(t *testing.T) {
 	if n := ts.fake.tarsMade() + int(ts.packer.failures.Load()); n != 0 {
 		t.Error("packed while the only slot was taken")
 	}
+	ts.fake.gate <- struct{}{}
 	<-done
 	eventually(t, "it is tried", func() bool { return ts.packer.failures.Load() == 1 }) // the fake knows no such volume
 	eventually(t, "the slot is free", func() bool { running, _ := ts.queue.counts(); return running == 0 })

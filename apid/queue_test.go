@@ -146,7 +146,7 @@ func TestFullQueue(t *testing.T) {
 			}
 		})
 	}
-	send(keys[0], "sleep 300ms")
+	send(keys[0], "await")
 	eventually(t, "one runs", func() bool { running, _ := ts.queue.counts(); return running == 1 })
 	send(keys[1], "print x")
 	eventually(t, "one waits", func() bool { _, waiting := ts.queue.counts(); return waiting == 1 })
@@ -155,5 +155,6 @@ func TestFullQueue(t *testing.T) {
 	}
 	send(keys[2], "print x")
 	eventually(t, "a third key waits", func() bool { _, waiting := ts.queue.counts(); return waiting == 2 })
+	ts.fake.gate <- struct{}{}
 	all.Wait()
 }

@@ -82,12 +82,12 @@ func TestSessionInOrder(t *testing.T) {
 	var all sync.WaitGroup
 	outputs := make([]string, 8)
 	for i := range outputs {
-		sleep := "sleep 1ms"
+		wait := "#"
 		if i == 0 {
-			sleep = "sleep 1500ms" // until the others stand in line
+			wait = "await" // until the others stand in line
 		}
 		all.Go(func() {
-			r := ts.execute(with(python("read log", sleep, fmt.Sprintf("write log %d", i)), "session_id", "s"))
+			r := ts.execute(with(python("read log", wait, fmt.Sprintf("write log %d", i)), "session_id", "s"))
 			outputs[i] = strings.TrimSpace(r.Run.Stdout)
 		})
 		eventually(t, "the request stands in line", func() bool {
@@ -100,6 +100,7 @@ func TestSessionInOrder(t *testing.T) {
 			return false
 		})
 	}
+	ts.fake.gate <- struct{}{}
 	all.Wait()
 	if got := fmt.Sprint(outputs); got != "[- 0 1 2 3 4 5 6]" {
 		t.Errorf("each saw %s", got)
@@ -223,15 +224,14 @@ func TestEviction(t *testing.T) {
 }
 
 func TestExpiry(t *testing.T) {
-	ts := newTestServer(t, func(c *config) { c.Sessions.Idle = duration(80 * time.Millisecond) })
+	ts := newTestServer(t, func(c *config) { c.Sessions.Idle = duration(time.Hour) })
 	ts.execute(with(python("write data x"), "session_id", "s"))
 	ts.execute(python("print x"))
 	ts.sessions.expire(time.Now())
 	if n := ts.sessions.counts().sessions; n != 2 {
 		t.Errorf("%d sessions", n)
 	}
-	time.Sleep(100 * time.Millisecond)
-	ts.sessions.expire(time.Now())
+	ts.sessions.expire(time.Now().Add(2 * time.Hour))
 	eventually(t, "the volumes are forgotten", func() bool { return ts.fake.volumeCount() == 0 })
 	if r := ts.execute(with(python("read data"), "session_id", "s")); !r.Created || r.Run.Stdout != "\n" {
 		t.Errorf("an expired session: %s", r.Raw)

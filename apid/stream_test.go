@@ -49,7 +49,7 @@ func (ts *testServer) openStream(ctx context.Context, fields map[string]any) (re
 	}
 }
 
-// events are all of a request, as one text: name and data of each.
+// events are all of a request, as one text: name and data of each. A program that awaits goes on when its output is there.
 func (ts *testServer) events(fields map[string]any) string {
 	ts.t.Helper()
 	resp, read := ts.openStream(context.Background(), fields)
@@ -57,7 +57,13 @@ func (ts *testServer) events(fields map[string]any) string {
 		ts.t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 	var all strings.Builder
+	code, _ := fields["code"].(string)
+	awaits := strings.Count(code, "await\n")
 	for e := read(); e.name != ""; e = read() {
+		if awaits > 0 {
+			awaits--
+			ts.fake.gate <- struct{}{}
+		}
 		if e.name == "result" || e.name == "compile" {
 			var whole any
 			if err := json.Unmarshal([]byte(e.data), &whole); err != nil {
@@ -76,12 +82,12 @@ func TestStream(t *testing.T) {
 		fields map[string]any
 		want   string
 	}{
-		"order": {python("print a", "sleep 20ms", "warn b", "sleep 20ms", "print c", "exit 3"),
+		"order": {python("print a", "await", "warn b", "await", "print c", "exit 3"),
 			`stdout {"text":"a\n"}` + "\n" + `stderr {"text":"b\n"}` + "\n" + `stdout {"text":"c\n"}` + "\n" + `exit {"code":3,"signal":null,"status":"RE"}` + "\nresult ...\n"},
 		"silent":    {python("exit 0"), `exit {"code":0,"signal":null,"status":"OK"}` + "\nresult ...\n"},
 		"signal":    {python("signal 11"), `exit {"code":null,"signal":"SIGSEGV","status":"SG"}` + "\nresult ...\n"},
-		"character": {python("bytes e2", "sleep 20ms", "bytes 82 ac", "sleep 20ms", "bytes f0 9f", "sleep 20ms", "bytes 98", "sleep 20ms", "bytes 80"), `stdout {"text":"€"}` + "\n" + `stdout {"text":"😀"}` + "\n" + `exit {"code":0,"signal":null,"status":"OK"}` + "\nresult ...\n"},
-		"not text": {python("bytes 61 ff", "sleep 20ms", "bytes e2 82"),
+		"character": {python("bytes e2", "sleep 20ms", "bytes 82 ac", "await", "bytes f0 9f", "sleep 20ms", "bytes 98", "sleep 20ms", "bytes 80"), `stdout {"text":"€"}` + "\n" + `stdout {"text":"😀"}` + "\n" + `exit {"code":0,"signal":null,"status":"OK"}` + "\nresult ...\n"},
+		"not text": {python("bytes 61 ff", "await", "bytes e2 82"),
 			`stdout {"text":"a\ufffd","text_base64":"Yf8="}` + "\n" + `stdout {"text":"\ufffd\ufffd","text_base64":"4oI="}` + "\n" + `exit {"code":0,"signal":null,"status":"OK"}` + "\nresult ...\n"},
 		"compiled":      {map[string]any{"language": "c", "code": "print x\n"}, "compile ...\n" + `stdout {"text":"x\n"}` + "\n" + `exit {"code":0,"signal":null,"status":"OK"}` + "\nresult ...\n"},
 		"not a program": {map[string]any{"language": "c", "code": "#compile exit 1\n"}, "compile ...\nresult ...\n"},
@@ -148,7 +154,7 @@ func TestStreamRefused(t *testing.T) {
 			t.Errorf("%s: %d %s %s", name, resp.StatusCode, resp.Header.Get("Content-Type"), body)
 		}
 	}
-	got := ts.events(python("print before", "sleep 50ms", "fail internal"))
+	got := ts.events(python("print before", "await", "fail internal"))
 	if want := "stdout {\"text\":\"before\\n\"}\nerror {\"error\":{\"code\":\"internal\","; !strings.HasPrefix(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

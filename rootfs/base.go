@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,13 @@ import (
 
 // runtoolsDir is where the image keeps what is ours.
 const runtoolsDir = "/usr/lib/runtools"
+
+const (
+	// bootstraps is how often mmdebstrap is tried.
+	bootstraps = 3
+	// retries is how often apt and npm ask again for one file, with pauses that double.
+	retries = "5"
+)
 
 // errNoPackages says that the archive does not have what a language wants; base() finds out which language.
 type errNoPackages struct{ out string }
@@ -61,9 +69,17 @@ func (w *work) base(ctx context.Context) error {
 func (w *work) makeBase(ctx context.Context, dir string) error {
 	start := time.Now()
 	tmp := dir + ".tmp"
-	if err := w.bootstrap(ctx, tmp); err != nil {
+	for attempt := 1; ; attempt++ {
+		err := w.bootstrap(ctx, tmp)
+		if err == nil {
+			break
+		}
 		os.RemoveAll(tmp)
-		return err
+		// A mirror in the middle of its own update fails apt in ways that it does not try again; the packages that came are kept.
+		if refused := new(errNoPackages); attempt == bootstraps || ctx.Err() != nil || errors.As(err, refused) {
+			return err
+		}
+		w.say("base: again, as %s", oneLine(err.Error()))
 	}
 	w.say("base: %d packages wanted, installed (%s)", len(w.plan.Packages), since(start))
 	if err := w.finishBase(ctx, tmp); err != nil {
@@ -96,7 +112,7 @@ func (w *work) bootstrap(ctx context.Context, root string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap", "--variant=essential", "--mode=root", "--format=directory",
-		"--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"",
+		"--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \""+retries+"\"",
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
 		"--dpkgopt=path-include=/usr/share/doc/*/copyright", "--dpkgopt=force-unsafe-io",
 		"--skip=essential/unlink",

@@ -80,7 +80,7 @@ func fetchNpm(ctx context.Context, st store, n npmSource) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(ctx, "npm", "pack", "--loglevel=error", "--pack-destination", dir, n.Name+"@"+n.Version)
+	cmd := exec.CommandContext(ctx, "npm", "pack", "--loglevel=error", "--fetch-retries="+retries, "--pack-destination", dir, n.Name+"@"+n.Version)
 	cmd.Dir = dir // not a project: no .npmrc and no package.json of a checkout steers it
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm pack %s@%s: %w: %s", n.Name, n.Version, err, oneLine(string(out)))
@@ -163,30 +163,50 @@ func (a archiveFrom) hash() (hash.Hash, []byte, error) {
 	return nil, nil, fmt.Errorf("%s: no hash is pinned for it; give -source FOLDER=%s,sha512=HEX", a.From, a.From)
 }
 
-// downloadTimeout bounds one archive; 250 MB at 5 Mbit/s.
-const downloadTimeout = 7 * time.Minute
+const (
+	// downloadTimeout bounds one archive; 250 MB at 5 Mbit/s.
+	downloadTimeout = 7 * time.Minute
+	// lastPause is how long is waited before the last try; the first pause is a second, and they double.
+	lastPause = 8 * time.Second
+)
 
+// download tries again after what may pass: a connection that breaks, a server that is busy.
 func download(ctx context.Context, url, file string) error {
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
+	for pause := time.Second; ; pause *= 2 {
+		again, err := downloadOnce(ctx, url, file)
+		if !again || pause > lastPause {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// downloadOnce reports whether another try may do better.
+func downloadOnce(ctx context.Context, url, file string) (again bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return true, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("get %s: %s", url, resp.Status)
+		return resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests, fmt.Errorf("get %s: %s", url, resp.Status)
 	}
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = io.Copy(f, resp.Body)
-	return errors.Join(err, f.Close())
+	return err != nil, errors.Join(err, f.Close())
 }
 
 func verifyFile(file string, h hash.Hash, want []byte) error {

@@ -20,7 +20,8 @@ func (w *work) refuse(ctx context.Context, whole errNoPackages) error {
 	if err != nil {
 		return err
 	}
-	if out, err := apt(ctx, "update"); err != nil {
+	// A list that does not come is an error: without it, every package of it would be one that the archive does not have.
+	if out, err := apt(ctx, "update", "--error-on=any"); err != nil {
 		return fmt.Errorf("apt-get update: %w: %s", err, oneLine(lastLines(out, 3)))
 	}
 	lost := 0
@@ -59,7 +60,7 @@ func (w *work) privateApt(dir string) (func(ctx context.Context, args ...string)
 	}
 	return func(ctx context.Context, args ...string) (string, error) {
 		args = append([]string{"-q", "-o", "Dir=" + dir, "-o", "Dir::State::status=" + dir + "/var/lib/dpkg/status", "-o", "APT::Install-Recommends=false",
-			"-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"}, args...)
+			"-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "-o", "Acquire::Retries=" + retries}, args...)
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "LC_ALL=C")
 		out, err := cmd.CombinedOutput()

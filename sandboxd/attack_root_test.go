@@ -255,11 +255,10 @@ func (td *testDaemon) watchMemory() (stop func()) {
 func (td *testDaemon) wantSettled() {
 	td.t.Helper()
 	var problem string
-	for range 100 {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if problem = td.leftover(); problem == "" {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	td.t.Error("left after all attacks: " + problem)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -222,13 +223,18 @@ func TestWireAttacks(t *testing.T) {
 	td := startDaemon(t, func(c *config) { c.WorkspaceBytes, c.MaxJails = 4<<20, 20 })
 	for _, a := range wireAttacks {
 		t.Run(a.name, func(t *testing.T) {
-			job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", "echo ran"}, Env: []string{"PATH=/bin"},
-				Limits: wire.Limits{WallMS: 1500, MemoryBytes: 64 << 20}}
-			more := a.change(t, job)
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			defer cancel()
-			r := td.runJob(ctx, job, nil, more...)
-			got := outcome(r.Result, r.err) + r.stdout
+			var got string
+			for wall := int64(1500); wall < hang.Milliseconds(); wall *= 4 {
+				job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", "echo ran"}, Env: []string{"PATH=/bin"},
+					Limits: wire.Limits{WallMS: wall, MemoryBytes: 64 << 20}}
+				more := a.change(t, job)
+				ctx, cancel := context.WithTimeout(context.Background(), hang)
+				defer cancel()
+				r := td.runJob(ctx, job, nil, more...)
+				if got = outcome(r.Result, r.err) + r.stdout; !strings.HasPrefix(got, "limit wall\n") || got == a.want {
+					break // else the machine was too busy for it to come as far
+				}
+			}
 			switch {
 			case a.open != "" && got == a.open:
 				t.Logf("OPEN: %q", got)
@@ -249,7 +255,7 @@ func TestWireAttacks(t *testing.T) {
 func (td *testDaemon) wantOnlyPools(t *testing.T) {
 	t.Helper()
 	var st *wire.Status
-	for range 100 {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		var err error
 		if st, err = td.client.Status(context.Background()); err != nil {
 			t.Fatal(err)
@@ -257,7 +263,6 @@ func (td *testDaemon) wantOnlyPools(t *testing.T) {
 		if st.LiveJails == 3 && st.Volumes == 3 && st.Jobs == 0 {
 			break
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	if st.LiveJails != 3 || st.Volumes != 3 || st.Jobs != 0 {
 		t.Errorf("left: %+v, want 3 jails, 3 volumes and no job", *st)
@@ -342,7 +347,7 @@ func TestAttackSilentConnections(t *testing.T) {
 	default:
 		t.Errorf("with a full table: %v %+v", got.err, got.Result)
 	}
-	for time.Since(start) < firstPacket+5*time.Second {
+	for time.Since(start) < firstPacket+hang {
 		if got := td.run("echo hi", nil); got.err == nil && got.stdout == "hi\n" {
 			if waited := time.Since(start); waited < firstPacket {
 				t.Errorf("served after %v, before any silent connection was dropped", waited)
@@ -404,9 +409,12 @@ func TestAttackTalkDuringAJob(t *testing.T) {
 					break // it has closed
 				}
 			}
-			_ = uc.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_ = uc.SetReadDeadline(time.Now().Add(hang))
 			buf := make([]byte, 4096)
 			n, err := uc.Read(buf)
+			if errors.Is(err, unix.ECONNRESET) { // it has closed before it read all, which the kernel tells ahead of the reply: wire.Conn.Recv
+				n, err = uc.Read(buf)
+			}
 			if c.want == "" && n > 0 || !strings.Contains(string(buf[:n]), c.want) || os.IsTimeout(err) {
 				t.Errorf("reply %q %v, want %q", buf[:n], err, c.want)
 			}
@@ -421,7 +429,7 @@ func TestAttackForgetAndMakeAnew(t *testing.T) {
 	with := func(v wire.Volume) func(*wire.Job) { return func(j *wire.Job) { j.Workspace = v } }
 	first := make(chan ran)
 	go func() { first <- td.run("echo old >f; sleep 1", with(wire.Volume{ID: "w", New: true})) }()
-	time.Sleep(300 * time.Millisecond)
+	td.wantHolders("w", 1)
 	if err := td.client.Forget(context.Background(), "w"); err != nil {
 		t.Fatal(err)
 	}

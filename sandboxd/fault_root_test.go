@@ -133,11 +133,8 @@ func TestEachStepOfABuildFails(t *testing.T) {
 			b.cgroups, s.Parked = badParent{b.cgroups, "SetWeight"}, &parkedSpec{Argv: []string{"/bin/true"}}
 		}},
 	} {
-		for range 200 { // the jail of the last run is destroyed behind its answer
-			if good.live.Load() == 0 {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+		// The jail of the last run is destroyed behind its answer.
+		for deadline := time.Now().Add(hang); good.live.Load() != 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		}
 		before := td.holding()
 		err := c.build(good, template)
@@ -145,11 +142,8 @@ func TestEachStepOfABuildFails(t *testing.T) {
 			t.Errorf("want an error with %q, got %v", c.want, err)
 		}
 		after := td.holding()
-		for range 200 { // what answers a filter's notifications ends a moment later
-			if !after.exceeds(before) {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+		// What answers a filter's notifications ends a moment later.
+		for deadline := time.Now().Add(hang); after.exceeds(before) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			after = td.holding()
 		}
 		if after.exceeds(before) {

@@ -12,7 +12,7 @@ import (
 // Each limit, when it is met, shows in its own row of the table and in no other.
 func TestMetersTellWhichLimitFired(t *testing.T) {
 	td := startDaemon(t, func(c *config) {
-		c.WorkspaceBytes, c.WorkspaceFiles, c.BuildBytes, c.BuildFiles, c.CPUsPerJob = 1<<20, 20, 1<<20, 20, 0.5
+		c.WorkspaceBytes, c.WorkspaceFiles, c.BuildBytes, c.BuildFiles, c.CPUsPerJob = 1<<20, 20, 1<<20, 20, 0.2
 		spec := `{"templates":{"run":{"pool":1,"pids":16,"file_bytes":65536,"tmp_bytes":1048576,"tmp_files":20}}}`
 		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(spec), 0o644); err != nil {
 			t.Fatal(err)
@@ -41,7 +41,7 @@ func TestMetersTellWhichLimitFired(t *testing.T) {
 		"shm":       {fill + "/dev/shm/$i; done", nil, []string{"shm_bytes"}},
 		"shm files": {many + "/dev/shm/$i; done", nil, []string{"shm_files"}},
 		// The jail is dead when we look, and its /tmp is seen all the same.
-		"two": {many + "/tmp/$i; done; kill -STOP $$", func(j *wire.Job) { j.Limits.WallMS = 500 }, []string{"wall_time", "tmp_files"}},
+		"two": {many + "/tmp/$i; done; kill -STOP $$", func(j *wire.Job) { j.Limits.WallMS = 2000 }, []string{"wall_time", "tmp_files"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := td.run(c.script, func(j *wire.Job) {
@@ -62,7 +62,7 @@ func TestMetersTellWhichLimitFired(t *testing.T) {
 					fired = append(fired, m.Name)
 				}
 			}
-			// The quota of half a CPU may hold any of these back, on a machine that is busy.
+			// The quota of a fifth of a CPU may hold any of these back, on a machine that is busy.
 			if !slices.Contains(c.fired, "cpu_rate") {
 				fired = slices.DeleteFunc(fired, func(name string) bool { return name == "cpu_rate" })
 			}

@@ -2,9 +2,13 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/pkg/wire"
 )
@@ -22,28 +26,58 @@ func TestParseCPUs(t *testing.T) {
 	}
 }
 
+// allowedCPUs are two CPUs that this process may use.
+func allowedCPUs(t *testing.T) (cpus []string) {
+	t.Helper()
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := 0; len(cpus) < 2; cpu++ {
+		if cpu == 1024 {
+			t.Fatal("wants two CPUs")
+		}
+		if set.IsSet(cpu) {
+			cpus = append(cpus, strconv.Itoa(cpu))
+		}
+	}
+	return cpus
+}
+
 // Two jobs that run together get two CPUs, each one, with all of their threads and children.
 func TestJobsArePinned(t *testing.T) {
-	td := startDaemon(t, func(c *config) { c.PinCPUs = "0-1" })
-	const script = "sleep 30 & sleep 1; grep Cpus_allowed_list /proc/$$/status /proc/$!/status | cut -f2; kill $!"
+	cpus := allowedCPUs(t)
+	td := startDaemon(t, func(c *config) { c.PinCPUs = strings.Join(cpus, ",") })
+	const script = "sleep 600 & read x; grep Cpus_allowed_list /proc/$$/status /proc/$!/status | cut -f2; kill $!"
+	stdin, end := pipeEnds(t)
 	var jobs sync.WaitGroup
 	seen := make(chan string, 2)
 	for range 2 {
 		jobs.Go(func() {
-			r := td.run(script, func(j *wire.Job) { j.Limits.WallMS = 60_000 })
+			job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, HasStdin: true}
+			r := td.runJob(t.Context(), job, nil, stdin)
 			if r.err != nil || r.Limit != "" {
 				t.Errorf("%+v, %v", r.Result, r.err)
 			}
 			seen <- r.stdout
 		})
 	}
+	p := td.d.server.pinner
+	running := func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.jobs[0] + p.jobs[1]
+	}
+	for deadline := time.Now().Add(hang); running() != 2 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	}
+	end.Close()
 	jobs.Wait()
 	got := []string{<-seen, <-seen}
 	slices.Sort(got)
-	if !slices.Equal(got, []string{"0\n0\n", "1\n1\n"}) {
+	want := []string{cpus[0] + "\n" + cpus[0] + "\n", cpus[1] + "\n" + cpus[1] + "\n"}
+	if slices.Sort(want); !slices.Equal(got, want) {
 		t.Errorf("CPUs allowed: %q", got)
 	}
-	p := td.d.server.pinner
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, n := range p.jobs {

@@ -37,7 +37,7 @@ func TestArtifacts(t *testing.T) {
 	}{
 		"session":      {"python", made, request{"artifacts": []string{"*.png", "out/**"}}, "a.png \x89PNG\xff\nout/deep/b.png b\n"},
 		"no session":   {"python", made, request{"artifacts": []string{"**/*.png"}, "ephemeral": true}, "a.png \x89PNG\xff\nout/deep/b.png b\n"},
-		"timeout":      {"python", made + "\nwhile True: pass", request{"artifacts": []string{"c.*"}, "run_timeout": 1000}, "c.txt c\n"},
+		"timeout":      {"python", made + "\nwhile True: pass", request{"artifacts": []string{"c.*"}, "run_cpu_time": 1000}, "c.txt c\n"},
 		"none":         {"python", "print(1)", request{"artifacts": []string{"*.png"}, "ephemeral": true}, ""},
 		"given":        {"python", "print(1)", request{"artifacts": []string{"*.py"}, "ephemeral": true}, "main.py print(1)\n"},
 		"compiled":     {"c", "#include <stdio.h>\nint main(void) { fputs(\"made\", fopen(\"x.txt\", \"w\")); }", request{"artifacts": []string{"*.txt"}, "ephemeral": true}, "x.txt made\n"},

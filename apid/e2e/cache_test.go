@@ -422,9 +422,12 @@ func TestCacheBoundsAndCrashes(t *testing.T) {
 func TestCacheExpiresAndTurnsOff(t *testing.T) {
 	s := startOwn(t, "cacheage", "[cache]\nmax_age = \"3s\"\n")
 	q := program("c", "int main(void) { return 0; }").with(request{"ephemeral": true})
+	began := time.Now()
 	wantCached(t, s.execute(t, s.key, q), false)
-	wantCached(t, s.execute(t, s.key, q), true)
-	s.wantVolumes(t, 1)
+	if again := s.execute(t, s.key, q); time.Since(began) < 3*time.Second { // else it may have grown too old, on a busy machine
+		wantCached(t, again, true)
+		s.wantVolumes(t, 1)
+	}
 	time.Sleep(3 * time.Second)
 	wantCached(t, s.execute(t, s.key, q), false)
 	if err := s.waitMetric("runtools_compile_cache_entries", 0); err != nil {

@@ -67,7 +67,10 @@ int main() { T<60>::t x; return sizeof x; }`, nil, []string{"CE", "TO", "ML"}, "
 			if c.more != nil {
 				delete(q, "code")
 			}
-			a := execute(t, q.with(request{"compile_timeout": 5000, "ephemeral": true}).with(c.more))
+			if slices.Contains(c.want, "TO") { // the others come to their end, also on a busy machine
+				q["compile_timeout"] = 5000
+			}
+			a := execute(t, q.with(request{"ephemeral": true}).with(c.more))
 			status := a.Run.Status
 			if a.Compile != nil && a.Compile.Status != "OK" {
 				status = a.Compile.Status

@@ -98,12 +98,11 @@ func (s *stack) leftovers() error {
 	var errs []error
 	var left []string
 	// The kernel takes a moment to reap what was killed.
-	for range 100 {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		left = append(append(processes("cgroup", s.cgroup), processes("environ", "E2E_STACK="+s.cgroup)...), processes("cmdline", s.dir)...)
 		if len(left) == 0 {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	for _, pid := range left {
 		cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")

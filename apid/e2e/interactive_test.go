@@ -37,7 +37,7 @@ func talk(t *testing.T, q request) *dialogue {
 
 func dial(t *testing.T, path string, header http.Header, protocols []string) *dialogue {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*hang)
 	t.Cleanup(cancel)
 	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(api.url, "http")+path, &websocket.DialOptions{HTTPHeader: header, Subprotocols: protocols})
 	if err != nil {
@@ -324,6 +324,9 @@ func TestInteractiveHangUpEndsTheJob(t *testing.T) {
 func TestInteractiveCallerThatDoesNotRead(t *testing.T) {
 	const lines = 20_000
 	d := talk(t, program("python", fmt.Sprintf("import sys\nfor i in range(%d): sys.stdout.write('%%01000d\\n' %% i)\nsys.stderr.write('done')", lines)).with(request{"output_limit": 30 << 20}))
+	if err := api.waitMetric("runtools_jobs_running", 1); err != nil {
+		t.Fatal(err)
+	}
 	time.Sleep(2 * time.Second)
 	if n, err := api.metric("runtools_jobs_running"); err != nil || n == 0 {
 		t.Error("20 MB were written that nobody has read")

@@ -11,12 +11,12 @@ import (
 // A grandchild that holds the pipes does not hold up the answer. It is killed, and what it wrote before is there.
 func TestGrandchildHoldsThePipe(t *testing.T) {
 	for language, code := range map[string]string{
-		"bash":   "(echo from child; sleep 1000) & sleep 0.3; echo from main",
-		"python": "import subprocess, time\nsubprocess.Popen(['sh', '-c', 'echo from child; exec sleep 1000'])\ntime.sleep(0.3)\nprint('from main')",
-		"ruby":   "$stdout.sync = true; fork { puts 'from child'; sleep }; sleep 0.3; puts 'from main'",
-		"javascript": "require('child_process').spawn('sh', ['-c', 'echo from child; exec sleep 1000'], {stdio: 'inherit', detached: true}).unref()\n" +
-			"setTimeout(() => console.log('from main'), 300)",
-		"c": "#include <stdio.h>\n#include <unistd.h>\nint main(void) { if (!fork()) { puts(\"from child\"); fflush(stdout); for (;;) pause(); } usleep(300000); puts(\"from main\"); }",
+		"bash":   "(echo from child; touch c; sleep 1000) & until [ -e c ]; do sleep 0.01; done; echo from main",
+		"python": "import os, subprocess, time\nsubprocess.Popen(['sh', '-c', 'echo from child; touch c; exec sleep 1000'])\nwhile not os.path.exists('c'): time.sleep(0.01)\nprint('from main')",
+		"ruby":   "$stdout.sync = true; fork { puts 'from child'; File.write('c', ''); sleep }; sleep 0.01 until File.exist?('c'); puts 'from main'",
+		"javascript": "require('child_process').spawn('sh', ['-c', 'echo from child; touch c; exec sleep 1000'], {stdio: 'inherit', detached: true}).unref()\n" +
+			"const t = setInterval(() => { if (require('fs').existsSync('c')) { console.log('from main'); clearInterval(t) } }, 10)",
+		"c": "#include <stdio.h>\n#include <unistd.h>\nint main(void) { if (!fork()) { puts(\"from child\"); fflush(stdout); fopen(\"c\", \"w\"); for (;;) pause(); } while (access(\"c\", F_OK)) usleep(10000); puts(\"from main\"); }",
 	} {
 		t.Run(language, func(t *testing.T) {
 			t.Parallel()
@@ -32,7 +32,7 @@ func TestGrandchildHoldsThePipe(t *testing.T) {
 
 // What still runs when the main process ends with an error is killed as well, and the code is the main one's.
 func TestMainEndsFirst(t *testing.T) {
-	a := execute(t, program("bash", `while :; do echo tick; sleep 0.01; done & sleep 0.3; exit 7`))
+	a := execute(t, program("bash", `while :; do echo tick; echo >>n; sleep 0.01; done & until [ "$(wc -l 2>/dev/null <n)" -ge 2 ]; do sleep 0.01; done 2>/dev/null; exit 7`))
 	wantStatus(t, a, "RE")
 	if *a.Run.Code != 7 || !strings.HasPrefix(a.Run.Stdout, "tick\ntick\n") {
 		t.Errorf("want ticks and code 7: %s", a)
@@ -69,12 +69,12 @@ func TestNothingOutlivesItsLimit(t *testing.T) {
 	api.wantQuiet(t)
 }
 
-// wantGone waits until no process of the host has the marker in its environment or arguments. It does not wait long: what is awaited
-// are programs that would go on for minutes.
+// wantGone waits until no process of the host has the marker in its environment or arguments: what is awaited are
+// programs that would go on for many minutes.
 func wantGone(t *testing.T, marker string) {
 	t.Helper()
 	var left []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); {
 		if left = append(processes("environ", marker), processes("cmdline", marker)...); len(left) == 0 {
 			return
 		}

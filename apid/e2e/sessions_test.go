@@ -233,7 +233,7 @@ os.makedirs(site.getusersitepackages()); open(site.getusersitepackages() + "/ins
 
 func TestProcessesDoNotPersist(t *testing.T) {
 	_, run := session(t)
-	wantStatus(t, run("bash", "(setsid sh -c 'while :; do date >>ticks; sleep 0.05; done' &) ; sleep 0.3"), "OK")
+	wantStatus(t, run("bash", "(setsid sh -c 'while :; do date >>ticks; sleep 0.05; done' &) ; until [ -s ticks ]; do sleep 0.05; done"), "OK")
 	got := output(t, request{"language": "bash", "code": "wc -l <ticks; sleep 0.5; wc -l <ticks; pgrep -c sleep || true", "session_id": "unrelated" + randomMarker(),
 		"files": []request{{"name": "ticks", "content": ""}}})
 	if got != "0\n0\n0\n" {
@@ -279,25 +279,26 @@ func TestDeleteSession(t *testing.T) {
 func TestSessionOrder(t *testing.T) {
 	const n = 8
 	name, run := session(t)
+	const code = "[ -e busy ] && echo overlap; : >busy; echo %d >>order; %s rm busy"
+	// The first one runs until it is told to end, the others wait behind it.
+	first := talk(t, program("bash", fmt.Sprintf(code, 0, "echo ready; read x;")).with(request{"session_id": name}))
+	first.await("ready")
 	var all sync.WaitGroup
-	for i := range n {
+	for i := 1; i < n; i++ {
 		all.Go(func() {
-			code := fmt.Sprintf("[ -e busy ] && echo overlap; : >busy; echo %d >>order; sleep %d; rm busy", i, 2*max(0, 1-i))
+			code := fmt.Sprintf(code, i, "")
 			a, err := api.try(api.key, program("bash", code).with(request{"session_id": name}))
 			if err != nil || a.Run.Stdout != "" || a.Run.Status != "OK" {
 				t.Errorf("request %d: %v, %v", i, a, err)
 			}
 		})
-		// The first one runs, the others wait behind it.
-		var err error
-		if i == 0 {
-			err = api.waitMetric("runtools_jobs_running", 1)
-		} else {
-			err = api.waitMetric("runtools_queue_length", float64(i))
-		}
-		if err != nil {
+		if err := api.waitMetric("runtools_queue_length", float64(i)); err != nil {
 			t.Error(err)
 		}
+	}
+	first.input("\n")
+	if a := first.end(); a.Run.Stdout != "ready\n" || a.Run.Status != "OK" {
+		t.Errorf("the first: %s", a)
 	}
 	all.Wait()
 	wantStdout(t, run("bash", "tr '\\n' ' ' <order"), "0 1 2 3 4 5 6 7 ")

@@ -49,8 +49,8 @@ var endings = map[string]ending{
 		},
 	},
 	"TO, wall": {
-		status: "TO", message: `^wall time .*run_timeout 1500 ms`, signal: true,
-		limits: request{"run_timeout": 1500}, limit: "run_timeout",
+		status: "TO", message: `^wall time .*run_timeout 3000 ms`, signal: true,
+		limits: request{"run_timeout": 3000}, limit: "run_timeout",
 		programs: map[string]string{
 			"python": `import time; print("before", flush=True); time.sleep(1000)`, "bash": `echo before; sleep 1000`,
 			"ruby":       `puts "before"; $stdout.flush; sleep`,

@@ -41,7 +41,7 @@ print(a + b)`,
 			tests = append(tests, request{"stdin": c.stdin, "expected_stdout": c.expected})
 			want = append(want, c.verdict)
 		}
-		a := execute(t, program(language, code).with(request{"tests": tests, "run_timeout": 4000, "run_memory_limit": 64 << 20, "ephemeral": nil}))
+		a := execute(t, program(language, code).with(request{"tests": tests, "run_cpu_time": 3000, "run_memory_limit": 64 << 20, "ephemeral": nil}))
 		var got []string
 		for _, test := range a.Tests {
 			got = append(got, test.Verdict)

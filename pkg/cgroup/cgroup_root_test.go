@@ -127,7 +127,7 @@ func TestSetMemoryRaisesAndLowers(t *testing.T) {
 func TestPidsLimit(t *testing.T) {
 	p := openTest(t)
 	l := newLeaf(t, p, Limits{MemoryBytes: 64 << 20, Pids: 3, CPUWeight: 100})
-	cmd, out := child(t, l, "for i in 1 2 3 4 5 6; do sleep 1 & done 2>/dev/null; wait; echo end")
+	cmd, out := child(t, l, "for i in 1 2 3 4 5 6; do sleep 2 & done 2>/dev/null; wait; echo end")
 	all, _ := io.ReadAll(out)
 	cmd.Wait()
 	// dash gives up at the first fork that fails.
@@ -147,7 +147,7 @@ func TestCPUIsCountedAndQuotaHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.CPU < 50*time.Millisecond || u.CPU > wall/2 {
+	if u.CPU < 10*time.Millisecond || u.CPU > wall/2 {
 		t.Errorf("a busy loop used %v of CPU in %v under a quota of 0.2 CPUs", u.CPU, wall)
 	}
 }

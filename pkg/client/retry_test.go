@@ -106,15 +106,22 @@ func TestRetriesEnd(t *testing.T) {
 		t.Errorf("by their number: %v after %v", err, asked())
 	}
 	var refused *Error
-	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
+	c, asked = script(t, reply{503, "overloaded", "60"})
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
 	defer cancel()
-	if _, err := c.Execute(ctx, &Request{Language: "c"}); !errors.As(err, &refused) || len(asked()) != 3 {
+	if _, err := c.Execute(ctx, &Request{Language: "c"}); !errors.As(err, &refused) || len(asked()) != 1 {
 		t.Errorf("the first wait would end after the deadline: %v after %v", err, asked())
 	}
 	mine := errors.New("mine")
 	ctx, stop := context.WithCancelCause(context.Background())
-	time.AfterFunc(100*time.Millisecond, func() { stop(mine) })
-	if _, err := c.Execute(ctx, &Request{Language: "c"}); !errors.Is(err, mine) || len(asked()) != 4 {
+	go func() {
+		for len(asked()) != 2 {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+		stop(mine)
+	}()
+	if _, err := c.Execute(ctx, &Request{Language: "c"}); !errors.Is(err, mine) || len(asked()) != 2 {
 		t.Errorf("cancelled while it waits: %v after %v", err, asked())
 	}
 }

@@ -148,7 +148,7 @@ func (b *bench) again(t *testing.T, j *Jail, argv ...string) (exit Exit, stdout,
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := time.AfterFunc(30*time.Second, j.Kill)
+	guard := time.AfterFunc(2*time.Minute, j.Kill)
 	defer guard.Stop()
 	exit, err = j.Wait()
 	if err != nil {

@@ -88,7 +88,7 @@ class Streaming(Calls):
 
     def test_hang_up(self):
         self.serve(WAIT)
-        error = self.fails(lambda: self.collect(self.rt.stream("c", "x", timeout=0.3)))
+        error = self.fails(lambda: self.collect(self.rt.stream("c", "x", timeout=1.5)))
         self.assertIsInstance(error, RunToolsTimeoutError)
         self.fake.wait_for(1)
         self.assertTrue(self.fake.requests[0].hung_up.wait(HANG))

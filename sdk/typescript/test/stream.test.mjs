@@ -110,7 +110,7 @@ test("leaving the loop, aborting and a timeout hang up", async (t) => {
   }, { name: "AbortError" });
   await server.requests[1].hungUp;
 
-  await assert.rejects(collect(rt.stream(hello, { timeout: 300 })), RunToolsTimeoutError);
+  await assert.rejects(collect(rt.stream(hello, { timeout: 1000 })), RunToolsTimeoutError);
   await server.requests[2].hungUp;
 });
 
