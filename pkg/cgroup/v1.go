@@ -152,7 +152,7 @@ func (l *leafV1) Add(pid int) error {
 
 // SetMemory writes one limit at a time: memory + swap may never be below memory.
 func (l *leafV1) SetMemory(bytes int64) error {
-	// v1 counts TCP buffers apart, and only once there is a limit.
+	// v1 counts the buffers of TCP, and those of UDP with them, apart, and only once there is a limit.
 	files := []string{"memory.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"}
 	if l.parent.swap {
 		files = append(files, "memory.memsw.limit_in_bytes") // memory + swap together: none of it can be swap
