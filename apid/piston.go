@@ -96,7 +96,7 @@ type pistonStage struct {
 type pistonAnswer struct {
 	Language string       `json:"language"`
 	Version  string       `json:"version"`
-	Run      *pistonStage `json:"run,omitempty"` // absent if compilation failed
+	Run      *pistonStage `json:"run"` // the same as compile if that failed
 	Compile  *pistonStage `json:"compile,omitempty"`
 }
 
@@ -105,7 +105,7 @@ func (x *execution) pistonAnswer(output []byte) *pistonAnswer {
 	if x.compiled != nil {
 		a.Compile = x.compiled.piston(append(slices.Clone(x.compiled.stdout), x.compiled.stderr...))
 	}
-	if x.compiled == nil || x.compiled.status == statusOK {
+	if a.Run = a.Compile; x.compiled == nil || x.compiled.status == statusOK {
 		a.Run = x.ran.piston(output)
 	}
 	return a

@@ -16,7 +16,7 @@ func (s *server) pistonConnect(c *call) *apiError {
 	return s.openSocket(c, &dialect{begin: (*server).beginPiston, shape: appendPiston, message: decodePistonMessage, ending: pistonEnding})
 }
 
-// What Piston closes with, beside a reason.
+// What Piston closes for without a message before, the reason beside the code.
 var (
 	errPistonAgain    = refuse(errInvalidField, "Already Initialized")
 	errPistonNotYet   = refuse(errInvalidField, "Not yet initialized")
@@ -24,27 +24,25 @@ var (
 	errPistonSignal   = refuse(errInvalidField, "Invalid signal")
 )
 
-func pistonEnding(err *apiError) (code int, reason string) {
-	switch err {
-	case nil:
-		return 4999, "Job Completed"
-	case errPistonAgain:
-		return 4000, err.message
-	case errPistonNotYet:
-		return 4003, err.message
-	case errPistonNotStdin:
-		return 4004, err.message
-	case errPistonSignal:
-		return 4005, err.message
-	case errShuttingDown:
-		return websocket.CloseTryAgainLater, ""
+var pistonCodes = map[*apiError]int{errPistonAgain: 4000, errPistonNotYet: 4003, errPistonNotStdin: 4004, errPistonSignal: 4005}
+
+func pistonEnding(err *apiError) (code int, reason string, alone bool) {
+	switch {
+	case err == nil:
+		return 4999, "Job Completed", false
+	case pistonCodes[err] != 0:
+		return pistonCodes[err], err.message, true
+	case err.cause == errSilence:
+		return 4001, "Initialization Timeout", true
+	case err == errShuttingDown:
+		return websocket.CloseTryAgainLater, "", false
 	}
-	return 4002, "Notified Error"
+	return 4002, "Notified Error", false
 }
 
 // beginPiston makes the plan of an init message.
 func (s *server) beginPiston(c *call, body []byte) (*plan, *apiError) {
-	if kind := pistonType(body); kind != "init" && kind != "" {
+	if kind := pistonType(body); kind == "data" || kind == "signal" {
 		return nil, errPistonNotYet
 	}
 	q, err := decodePiston(body, true)
@@ -151,8 +149,14 @@ func beginning(r *lang.Runtime) []byte {
 func decodePistonMessage(body []byte) (m message, err *apiError) {
 	var stream, sig string
 	kind := pistonType(body)
-	if kind == "init" {
+	switch kind {
+	case "init":
 		return m, errPistonAgain
+	case "data", "signal":
+	default:
+		if json.Valid(body) {
+			return m, nil // as Piston has it, which knows no other
+		}
 	}
 	r := &jsonReader{buf: body}
 	err = r.document(func(name string) (err *apiError) {

@@ -27,7 +27,7 @@ type dialect struct {
 	begin   func(s *server, c *call, body []byte) (*plan, *apiError)
 	shape   func(b []byte, name string, data []byte) []byte // appends an event as lines, of which each is a message
 	message func(body []byte) (message, *apiError)
-	ending  func(err *apiError) (code int, reason string) // of the close frame
+	ending  func(err *apiError) (code int, reason string, alone bool) // of the close frame; alone: it tells the error, and no event does
 }
 
 const (
@@ -152,7 +152,9 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 	if wsErr != nil {
 		var netErr net.Error
 		if errors.As(wsErr, &netErr) && netErr.Timeout() && x.server.jobs.Err() == nil {
-			return nil, refuse(errInvalidJSON, "the first message did not arrive within %v", time.Duration(x.cfg.HTTP.ReadTimeout))
+			refused := refuse(errInvalidJSON, "the first message did not arrive within %v", time.Duration(x.cfg.HTTP.ReadTimeout))
+			refused.cause = errSilence
+			return nil, refused
 		}
 		return nil, errHungUp
 	}
@@ -186,6 +188,9 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 	}
 	return release, nil
 }
+
+// errSilence is why nothing was understood: nothing came.
+var errSilence = errors.New("silence")
 
 var errBinary = refuse(errInvalidJSON, "want text messages with JSON in them, not binary ones; bytes that are not text go as base64")
 
@@ -278,8 +283,8 @@ func (x *conversation) conclude(err *apiError) {
 	}
 	x.call.answerBytes += len(body)
 	defer x.unread.hold(x.call.key.ID, int64(len(body)))()
-	if x.send(x.shape(nil, name, body)) == nil {
-		code, reason := x.ending(err)
+	code, reason, alone := x.ending(err)
+	if alone || x.send(x.shape(nil, name, body)) == nil {
 		x.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(closeWait))
 	}
 }
@@ -308,4 +313,6 @@ func appendMessage(b []byte, name string, data []byte) []byte {
 	return append(b, "}\n"...)
 }
 
-func normalEnding(*apiError) (code int, reason string) { return websocket.CloseNormalClosure, "" }
+func normalEnding(*apiError) (code int, reason string, alone bool) {
+	return websocket.CloseNormalClosure, "", false
+}
