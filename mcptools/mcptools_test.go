@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/runtools/runtools/pkg/client"
 )
@@ -69,6 +71,7 @@ type mcpClient struct {
 	t       *testing.T
 	server  *fakeServer
 	session *mcp.ClientSession
+	schemas map[string]*jsonschema.Schema // of arguments, by tool
 }
 
 func startMCP(t *testing.T) *mcpClient {
@@ -90,7 +93,44 @@ func startMCP(t *testing.T) *mcpClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = session.Close() })
-	return &mcpClient{t, fake, session}
+	m := &mcpClient{t, fake, session, map[string]*jsonschema.Schema{}}
+	m.readSchemas()
+	return m
+}
+
+// readSchemas compiles what the server tells of its tools' arguments, by another library than the one that made it.
+func (m *mcpClient) readSchemas() {
+	m.t.Helper()
+	list, err := m.session.ListTools(m.t.Context(), nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	for _, tool := range list.Tools {
+		if err := compiler.AddResource("http://tools/"+tool.Name, tool.InputSchema); err != nil {
+			m.t.Fatalf("%s: %v", tool.Name, err)
+		}
+		if m.schemas[tool.Name], err = compiler.Compile("http://tools/" + tool.Name); err != nil {
+			m.t.Fatalf("%s: %v", tool.Name, err)
+		}
+	}
+}
+
+// valid says whether a tool's schema takes the arguments.
+func (m *mcpClient) valid(name string, args map[string]any) error {
+	m.t.Helper()
+	if args == nil {
+		args = map[string]any{}
+	}
+	text, err := json.Marshal(args)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return m.schemas[name].Validate(value)
 }
 
 // call returns the texts of a tool's answer, one a line break apart, and whether it is an error.
@@ -110,6 +150,9 @@ func (m *mcpClient) call(name string, args map[string]any) (string, bool) {
 func (m *mcpClient) want(name string, args map[string]any, isError bool, pattern string) string {
 	m.t.Helper()
 	got, failed := m.call(name, args)
+	if err := m.valid(name, args); err != nil && !failed {
+		m.t.Errorf("%s takes %v, and its schema does not: %v", name, args, err)
+	}
 	if failed != isError || !regexp.MustCompile(pattern).MatchString(got) {
 		m.t.Errorf("%s %v: error %v, want %v; got\n%.600s\nwant %s", name, args, failed, isError, got, pattern)
 	}
@@ -139,6 +182,46 @@ func TestTools(t *testing.T) {
 	if got := strings.Join(names, " "); got != "cancel_execution end_session execute fork_session get_execution list_files list_runtimes read_file start_execution write_file" {
 		t.Errorf("tools: %s", got)
 	}
+}
+
+// TestSchemas: what a schema refuses, the tool refuses, and nothing of it reaches the server.
+func TestSchemas(t *testing.T) {
+	m := startMCP(t)
+	execution := map[string]any{"language": "python", "code": "1"}
+	for _, c := range []struct {
+		tool  string
+		valid map[string]any // with any of the changes it is not; nil takes away
+		bad   map[string][]any
+	}{
+		{"execute", execution, map[string][]any{"language": {nil, 3}, "code": {3}, "files": {"x", []any{"x"}, []any{map[string]any{"content": ""}}}, "stdin": {[]any{}},
+			"args": {"a", []any{1}}, "session_id": {7}, "run_timeout_ms": {"1", 1.5}, "new": {1}}},
+		{"start_execution", execution, map[string][]any{"language": {nil}, "new": {1}}},
+		{"get_execution", map[string]any{"execution_id": "e"}, map[string][]any{"execution_id": {nil, 1}, "wait_seconds": {"1"}, "new": {1}}},
+		{"cancel_execution", map[string]any{"execution_id": "e"}, map[string][]any{"execution_id": {nil, 1}, "new": {1}}},
+		{"list_runtimes", map[string]any{}, map[string][]any{"new": {1}}},
+		{"list_files", map[string]any{"session_id": "s"}, map[string][]any{"session_id": {nil, 1}, "new": {1}}},
+		{"read_file", map[string]any{"session_id": "s", "path": "p"}, map[string][]any{"session_id": {nil}, "path": {nil, 1}, "offset": {"0"}, "length": {0.5}, "new": {1}}},
+		{"write_file", map[string]any{"session_id": "s", "path": "p", "content": ""}, map[string][]any{"path": {nil}, "content": {nil, 1}, "encoding": {1}, "new": {1}}},
+		{"fork_session", map[string]any{"session_id": "s"}, map[string][]any{"session_id": {nil}, "count": {"1", 1.5}, "new": {1}}},
+		{"end_session", map[string]any{"session_id": "s"}, map[string][]any{"session_id": {nil, 1}, "new": {1}}},
+	} {
+		if err := m.valid(c.tool, c.valid); err != nil {
+			t.Errorf("%s %v: %v", c.tool, c.valid, err)
+		}
+		for field, values := range c.bad {
+			for _, value := range values {
+				args := maps.Clone(c.valid)
+				if args[field] = value; value == nil {
+					delete(args, field)
+				}
+				if m.valid(c.tool, args) == nil {
+					t.Errorf("the schema of %s takes %v", c.tool, args)
+				}
+				m.want(c.tool, args, true, field)
+			}
+		}
+	}
+	m.wantAsked()
 }
 
 func TestExecute(t *testing.T) {
