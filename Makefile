@@ -118,11 +118,13 @@ docs: sdk
 	python3 sdk/python/unasync.py
 	python3 sdk/python/reference.py > docs/sdk/python.md
 
-# What samples and fidelity programs call, by language, in seccomp-profiles/use: what was there is replaced. docs/seccomp.md.
-record: all
-	rm -f seccomp-profiles/use/*.json
-	mkdir -p seccomp-profiles/use
-	RUNTOOLS_RECORD=$(CURDIR)/seccomp-profiles/use RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 30m -run 'TestSamples|TestFidelity' ./apid/e2e
+# What programs call, by language, in seccomp-profiles/use: samples, fidelity programs, those of apid/e2e/testdata/needs, installers of packages
+# and programs with a terminal. What was there is replaced when all of them passed. docs/seccomp.md.
+record: all test-deps
+	rm -rf bin/record && mkdir -p bin/record
+	RUNTOOLS_RECORD=$(CURDIR)/bin/record RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 60m -run 'TestSamples|TestFidelity|TestNeeds|TestPackages|TestTerminal(IsOne|Keys|Shell)' ./apid/e2e
+	sort -u -o bin/record/programs bin/record/programs
+	mkdir -p seccomp-profiles/use && rm -f seccomp-profiles/use/* && mv bin/record/* seccomp-profiles/use/
 
 # The cgroup v2 half: the same tests in a virtual machine whose kernel has nothing else. Software emulation; minutes. Its one processor leaves
 # out the test of pinning, which test-root has run.

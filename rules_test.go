@@ -217,3 +217,28 @@ func TestLinksInDocuments(t *testing.T) {
 		}
 	}
 }
+
+// What profiles allow is held against a record of what programs call (pkg/seccomp): of all samples and fidelity programs.
+func TestEveryProgramIsOnRecord(t *testing.T) {
+	data, err := os.ReadFile("seccomp-profiles/use/programs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := strings.Fields(string(data))
+	programs := tracked(t, "rootfs/*/fidelity/*.txtar", "rootfs/*/samples/*/case.json")
+	if len(programs) == 0 {
+		t.Error("no programs")
+	}
+	for _, file := range programs {
+		program := strings.TrimSuffix(file, "/case.json")
+		if slices.Contains(recorded, program) {
+			continue
+		}
+		part := strings.Split(strings.TrimSuffix(program, ".txtar"), "/") // rootfs, language, kind, name
+		run := "TestSamples/" + part[1] + "/" + part[3]
+		if part[2] == "fidelity" {
+			run = "TestFidelity/" + part[1] + "/programs/" + part[3]
+		}
+		t.Errorf("%s is new: RUNTOOLS_RECORD=$PWD/seccomp-profiles/use go test -count=1 -run '%s$' ./apid/e2e adds what it calls", program, run)
+	}
+}

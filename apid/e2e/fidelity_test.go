@@ -108,6 +108,7 @@ func (c *corpus) test(t *testing.T) {
 			name := strings.TrimSuffix(filepath.Base(path), ".txtar")
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				onRecord(t, path)
 				ran.Add(1)
 				f, err := readFidelity(path)
 				if err != nil {

@@ -125,6 +125,7 @@ func TestSamples(t *testing.T) {
 				found = append(found, filepath.Base(dir))
 				t.Run(filepath.Base(dir), func(t *testing.T) {
 					t.Parallel()
+					onRecord(t, dir)
 					runSample(t, name, dir)
 				})
 			}
