@@ -143,7 +143,7 @@ VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLe
 
 # Each decoder of foreign bytes for FUZZTIME.
 fuzz:
-	for target in ./pkg/wire:FuzzRequest ./pkg/lang:FuzzParse ./pkg/seccomp:FuzzParse ./pkg/seccomp:FuzzDescribe ./apid:FuzzDecodeRequest ./apid:FuzzParseEntry ./apid:FuzzDiagnose ./sandboxd:FuzzParseTemplates; do \
+	for target in ./pkg/wire:FuzzRequest ./pkg/lang:FuzzParse ./pkg/seccomp:FuzzParse ./pkg/seccomp:FuzzDescribe ./apid:FuzzDecodeRequest ./apid:FuzzMessages ./apid:FuzzParseEntry ./apid:FuzzDiagnose ./sandboxd:FuzzParseTemplates; do \
 		$(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}" || exit 1; done
 
 # The performance tables, against the bare commands in the same run; docs/performance.md. ARGS="-only languages" for a part.

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+)
+
+// What callers of a WebSocket send is read as encoding/json would, or refused.
+func FuzzMessages(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"stdin","data":"\u00e9\n"}`, `{"type":"stdin","data":"AA==","encoding":"base64"}`, `{"type":"stdin_close"}`,
+		`{"type":"signal","signal":"SIGINT"}`, `{"type":"resize","cols":80,"rows":24}`,
+		`{"type":"data","stream":"stdin","data":"x"}`, `{"type":"init","language":"py"}`, `{"type":"stdin","data":"\ud800"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var std struct{ Type, Data, Encoding string }
+		stdErr := json.Unmarshal(body, &std)
+		m, ours := decodeMessage(bytes.Clone(body)) // in place
+		_, pistons := decodePistonMessage(bytes.Clone(body))
+		switch {
+		case ours != nil && pistons != nil:
+		case stdErr != nil:
+			t.Fatalf("accepted what encoding/json does not: %v", stdErr)
+		case ours == nil && std.Encoding != "base64" && string(m.stdin) != std.Data:
+			t.Fatalf("input is %q, want %q", m.stdin, std.Data)
+		}
+	})
+}
