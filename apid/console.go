@@ -13,16 +13,20 @@ import (
 
 // console is how a caller reaches its program while it runs: what it types waits here until the program reads it.
 //
-// Nothing grows without bound. The program takes its input from a pipe; when that is full the window fills, and when the window is full write
-// waits, so that nothing more is read from the caller's connection, whose kernel in turn tells the caller's to wait.
+// Nothing grows without bound. The program takes its input from a pipe; when that is full the window fills, then memory of the key's share for bodies:
+// a signal is behind the input that was sent before it, and a program that reads nothing must hear it. When that is used up too write waits, so that
+// nothing more is read from the caller's connection, whose kernel in turn tells the caller's to wait.
 type console struct {
 	events  *stream
+	bodies  *bodyBudget
+	keyID   string
 	signals chan wire.Signal
 	killed  atomic.Bool // by a signal of the caller's
 
 	mu    sync.Mutex
 	moved sync.Cond // any change of what follows
 	input []byte    // not in the pipe yet
+	ahead int64     // bytes held of bodies, until input fits into the window again
 	eof   bool      // the caller has no more input
 	over  bool      // the program has ended: whatever comes is dropped
 
@@ -35,8 +39,11 @@ type console struct {
 // inputWindow is how much input may wait for the program besides what is in its pipe, bytes.
 const inputWindow = 256 << 10
 
-func newConsole(events *stream, first []byte) *console {
-	c := &console{events: events, signals: make(chan wire.Signal, mostSignals), input: append([]byte(nil), first...)}
+// inputAhead is how much more may wait if the key's share has room for it, bytes.
+const inputAhead = 8 << 20
+
+func newConsole(events *stream, bodies *bodyBudget, keyID string, first []byte) *console {
+	c := &console{events: events, bodies: bodies, keyID: keyID, signals: make(chan wire.Signal, mostSignals), input: append([]byte(nil), first...)}
 	c.moved.L = &c.mu
 	return c
 }
@@ -45,13 +52,26 @@ func newConsole(events *stream, first []byte) *console {
 func (c *console) write(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.input) >= inputWindow && !c.over {
+	for len(c.input) >= inputWindow && !c.over && !c.goAheadLocked(int64(len(data))) {
 		c.moved.Wait()
 	}
 	if !c.over && !c.eof {
 		c.input = append(c.input, data...)
 		c.moved.Broadcast()
 	}
+}
+
+func (c *console) goAheadLocked(n int64) bool {
+	if c.ahead+n > inputAhead || c.bodies.reserve(c.keyID, n) != nil {
+		return false
+	}
+	c.ahead += n
+	return true
+}
+
+func (c *console) fallBackLocked() {
+	c.bodies.giveBack(c.keyID, c.ahead)
+	c.ahead = 0
 }
 
 // mostSignals may wait for the program to begin; more are dropped. sandboxd sends none twice anyhow.
@@ -97,7 +117,7 @@ func (c *console) closeInput() {
 	c.mu.Unlock()
 }
 
-// take waits for input; nil means that there is none any more.
+// take waits for input, and gives no more of it than the window; nil means that there is none any more.
 func (c *console) take() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,8 +127,14 @@ func (c *console) take() []byte {
 	if c.over {
 		return nil
 	}
-	data := c.input
-	c.input = nil
+	n := min(len(c.input), inputWindow)
+	data := c.input[:n:n]
+	if c.input = c.input[n:]; len(c.input) == 0 {
+		c.input = nil
+	}
+	if len(c.input) < inputWindow {
+		c.fallBackLocked()
+	}
 	c.moved.Broadcast()
 	return data
 }
@@ -152,6 +178,7 @@ func (c *console) jobEnded(err error) {
 func (c *console) end() {
 	c.mu.Lock()
 	c.over, c.input = true, nil
+	c.fallBackLocked()
 	c.moved.Broadcast()
 	c.mu.Unlock()
 	for _, f := range c.pipe {

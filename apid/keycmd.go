@@ -85,8 +85,9 @@ func createKey(path string, k key, given string, stdout, stderr io.Writer) error
 		return fmt.Errorf("-concurrency: %d is negative", k.Concurrency)
 	case given != "" && len(given) < minImportedKey:
 		return fmt.Errorf("-key: has %d characters, want at least %d", len(given), minImportedKey)
-	case strings.ContainsFunc(given, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return errors.New("-key: want printable ASCII without spaces")
+	case strings.ContainsFunc(given, func(c rune) bool { return c <= ' ' || c > '~' || c == ',' }):
+		// A comma ends a subprotocol, as which pages send their key: socketKey.
+		return errors.New("-key: want printable ASCII without spaces and commas; have another key made where this one is from, or leave -key out")
 	}
 	token := given
 	if token == "" {

@@ -50,6 +50,7 @@ func TestKeysCommand(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{}, {"create", "-file", path}, {"create", "-name", "x", "-key", "short", "-file", path}, {"create", "-name", "x", "-key", "with a space inside", "-file", path},
+		{"create", "-name", "x", "-key", "with-a,comma-inside", "-file", path},
 		{"create", "-name", "x", "-concurrency", "-1", "-file", path}, {"revoke", "-file", path}, {"revoke", "-file", path, "k_none"}, {"destroy"},
 	} {
 		if _, _, err := keys(args...); err == nil {

@@ -181,7 +181,7 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 		return nil, err
 	}
 	x.events.emit(eventBegin, beginning(x.plan.runtime))
-	x.console = newConsole(x.events, x.plan.stdin)
+	x.console = newConsole(x.events, x.bodies, x.call.key.ID, x.plan.stdin)
 	x.plan.stdin = nil
 	if x.plan.terminal != nil {
 		x.console.terminal = *x.plan.terminal

@@ -193,6 +193,15 @@ func TestInteractiveSignals(t *testing.T) {
 		d.say(request{"type": "stdin_close"})
 		wantStatus(t, d.end(), "OK")
 	})
+	t.Run("behind input that is not read", func(t *testing.T) {
+		d := talk(t, program("bash", "echo ready; exec sleep 1000"))
+		d.await("ready")
+		for range 8 {
+			d.input(strings.Repeat("x", 1<<19))
+		}
+		d.signal("SIGINT")
+		wantStatus(t, d.end(), "SG")
+	})
 	for name, program := range map[string]request{
 		"SIGINT": program("python", "import time\nprint('ready', flush=True)\ntime.sleep(1000)"), "SIGKILL": program("python", handler),
 		"SIGTERM": program("bash", "echo ready; exec sleep 1000"), "SIGUSR2": program("c", "#include <stdio.h>\n#include <unistd.h>\nint main(void) { puts(\"ready\"); fflush(stdout); for (;;) pause(); }"),
