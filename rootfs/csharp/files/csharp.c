@@ -13,20 +13,24 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUILD "/build"
 #define STAND_IN "/usr/lib/runtools/csharp/build"
 #define PROGRAM BUILD "/Main.dll"
 
-static int parked;     /* started to be parked, and no job yet */
-static int is_host;    /* of a program, not the compiler */
-static char **command; /* what the kernel executed: the job's must begin with the same words */
+static volatile int parked; /* started to be parked, and no job yet */
+static int is_host;         /* of a program, not the compiler */
+static char **command;      /* what the kernel executed: the job's must begin with the same words */
 static int command_words;
 
 /* All variables: coreclr copies the environment when it starts, and has no way to be told of another. */
@@ -82,6 +86,25 @@ char *realpath(const char *path, char *resolved)
 	return resolved ? strcpy(resolved, path) : strdup(path); /* there are no links in it */
 }
 
+/* ---- before the job, no thread ends ---- */
+
+/*
+ * The thread of tiered compilation ends when it has had nothing to do for four seconds, and the next method that is called needs a new one. In a
+ * program that starts, that is never so: a thread more would give its own threads other hash codes, and its children other numbers.
+ */
+#define IDLE 2 /* seconds; coreclr's shorter waits are for work that is on its way */
+
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+{
+	static __typeof__(&pthread_cond_timedwait) real;
+	struct timespec now;
+	if (!real) /* threads may meet here: each finds the same */
+		real = (__typeof__(real))dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+	if (parked && clock_gettime(CLOCK_MONOTONIC, &now) == 0 && until->tv_sec - now.tv_sec > IDLE)
+		return pthread_cond_wait(cond, mutex);
+	return real(cond, mutex, until);
+}
+
 /* ---- the run host ---- */
 
 /*
@@ -114,6 +137,29 @@ static int same_command(const struct parked_job *job)
 	return parked_same_env(job, prefixes);
 }
 
+static int copies[3]; /* coreclr's, of 0, 1 and 2; made in this order when it starts. 0: there is none */
+
+/* They were made of /dev/null, of which nothing else has a descriptor. The program can see them: a copy of stdout holds a pipe open that it closes. */
+static void renew_copies(void)
+{
+	struct stat st;
+	for (int fd = 3, original = 0; original <= 2 && fd < 16; fd++) {
+		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			continue;
+		if (dup3(original, fd, O_CLOEXEC) == fd)
+			copies[original] = fd;
+		original++;
+	}
+}
+
+/* Runs after the program's exit handlers and before parked.c's, for the same reason as that closes the originals: who reads them waits for it. */
+static void close_copies(void)
+{
+	for (int i = 0; i <= 2; i++)
+		if (copies[i])
+			close(copies[i]);
+}
+
 static int execute(void *host, unsigned domain, int argc, const char **argv, const char *assembly, unsigned *code)
 {
 	if (!parked)
@@ -122,6 +168,7 @@ static int execute(void *host, unsigned domain, int argc, const char **argv, con
 	parked = 0;
 	if (!same_command(job) || access(PROGRAM, R_OK) != 0 || !alone())
 		parked_exec(job);
+	renew_copies();
 	parked_begin(job);
 	return real_execute(host, domain, job->argc - command_words, (const char **)job->argv + command_words, assembly, code);
 }
@@ -168,4 +215,6 @@ __attribute__((constructor)) static void enter(int argc, char **argv)
 	command = argv;
 	command_words = argc;
 	is_host = strcmp(argv[argc - 1], PROGRAM) == 0;
+	if (parked && is_host && atexit(close_copies) != 0)
+		_exit(127);
 }

@@ -47,8 +47,9 @@ public final class Compile {
         Javac javac = ready != null ? ready : new Javac(OPTIONS);
         ready = null;
         MainClass main = new MainClass();
-        if (!javac.compile(javac.sources(sources), main)) {
-            return 1;
+        int code = javac.compile(javac.sources(sources), main);
+        if (code != 0) {
+            return code;
         }
         Files.writeString(OUTPUT.resolve("main.args"), '"' + main.name() + "\"\n");
         return 0;

@@ -37,8 +37,10 @@ import java.io.PrintWriter;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
+import javax.annotation.processing.Processor;
 import javax.tools.DiagnosticListener;
 import javax.tools.FileObject;
 import javax.tools.ForwardingJavaFileObject;
@@ -57,11 +59,12 @@ final class Javac extends Context {
     private final List<String> options;
     private final List<CompilationUnitTree> parsed = new ArrayList<>();
     private boolean rehearsal;
+    private VirtualMachineError exhausted; // what a compilation could not have more of, or null
 
     Javac(List<String> options) {
         this.options = options;
         put(Log.logKey, (Factory<Log>) ForgetfulLog::new);
-        put(JavaCompiler.compilerKey, (Factory<JavaCompiler>) OpenCompiler::new);
+        put(JavaCompiler.compilerKey, (Factory<JavaCompiler>) context -> new OpenCompiler(context));
         ListingSymtab.register(this);
         // As JavacTool.getStandardFileManager makes it.
         Context context = new Context();
@@ -79,20 +82,32 @@ final class Javac extends Context {
         return sources;
     }
 
-    boolean compile(List<JavaFileObject> sources, TaskListener listener) {
+    /** Returns javac's exit code. */
+    int compile(List<JavaFileObject> sources, TaskListener listener) {
         PrintWriter messages = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         JavacTask task = tool.getTask(messages, files, null, options, null, sources, this);
         task.addTaskListener(listener);
         Log.instance(this).setWriters(messages);
         boolean compiled = task.call();
+        if (exhausted != null) {
+            tellExhausted();
+        }
         messages.flush();
-        return compiled;
+        return exhausted != null ? 3 : compiled ? 0 : 1;
+    }
+
+    /** As javac's own main does, where its tool would ask for a bug report. */
+    private void tellExhausted() {
+        Log log = Log.instance(this);
+        ht.clear(); // else there is no room for the words
+        log.printLines(Log.PrefixKind.JAVAC, "msg.resource");
+        exhausted.printStackTrace(log.getWriter(Log.WriterKind.NOTICE));
     }
 
     /** Compiles sources that are correct and of a named package. */
     void rehearse(String... names) {
         rehearsal = true;
-        boolean compiled = compile(sources(names), new TaskListener() {
+        int code = compile(sources(names), new TaskListener() {
             @Override
             public void finished(TaskEvent event) {
                 if (event.getKind() == TaskEvent.Kind.PARSE) {
@@ -101,7 +116,7 @@ final class Javac extends Context {
             }
         });
         rehearsal = false;
-        if (!compiled) {
+        if (code != 0) {
             throw new IllegalStateException("the rehearsal failed");
         }
         forget();
@@ -150,9 +165,19 @@ final class Javac extends Context {
     }
 
     /** Stays open for another compilation. */
-    private static final class OpenCompiler extends JavaCompiler {
+    private final class OpenCompiler extends JavaCompiler {
         OpenCompiler(Context context) {
             super(context);
+        }
+
+        @Override
+        public void compile(
+                Collection<JavaFileObject> sources, Collection<String> classes, Iterable<? extends Processor> processors, Collection<String> modules) {
+            try {
+                super.compile(sources, classes, processors, modules);
+            } catch (OutOfMemoryError | StackOverflowError e) {
+                exhausted = e;
+            }
         }
 
         @Override
