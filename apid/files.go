@@ -79,6 +79,7 @@ type tool struct {
 	files []requestFile // placed before
 	most  int64         // bytes of its output
 	packs bool          // whether that is compressed: out.packed
+	whole bool          // whether that is an archive of everything
 	out   *jobOutput
 }
 
@@ -99,6 +100,8 @@ func (s *server) withTool(c *call, name string, t *tool) *apiError {
 	switch err := t.out.toolError(); {
 	case t.out.result.Code == noSuchFile:
 		return refuse(errNotFound, "this session has no such file")
+	case t.out.stdout.over() && t.whole:
+		return refuse(errTooLarge, "the files of this session take more than %d bytes as a tar; delete what is not needed, or get them one by one", t.most)
 	case t.out.stdout.over():
 		return refuse(errTooLarge, "more than %d bytes; ask for a range of a file (Range: bytes=0-1048575)", t.most)
 	case t.out.result.Limit == wire.LimitWall:
@@ -309,7 +312,7 @@ func (s *server) deleteFile(c *call, name, path string) *apiError {
 }
 
 func (s *server) archive(c *call, name, _ string) *apiError {
-	t := &tool{argv: forkTar, most: s.mostOutput()}
+	t := &tool{argv: forkTar, most: s.mostOutput(), whole: true}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
@@ -327,7 +330,7 @@ func (s *server) fork(c *call, name, _ string) *apiError {
 	if err != nil {
 		return err
 	}
-	t := &tool{argv: forkTar, most: s.mostOutput(), packs: true}
+	t := &tool{argv: forkTar, most: s.mostOutput(), whole: true, packs: true}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}

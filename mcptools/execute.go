@@ -3,6 +3,7 @@ package mcptools
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -14,6 +15,7 @@ const outputSuffix = ".output"
 
 type executeInput struct {
 	Language     string      `json:"language" jsonschema:"name or alias: python, javascript, typescript, bash, c, c++, go, ruby, rust, java, cs; list_runtimes shows all"`
+	Version      string      `json:"version,omitempty" jsonschema:"a version of it, such as 3.12 or >=3.11; the newest unless given"`
 	Code         string      `json:"code,omitempty" jsonschema:"the program, written to the language's main file and run"`
 	Files        []inputFile `json:"files,omitempty" jsonschema:"files of the program; without code the first is run"`
 	Stdin        string      `json:"stdin,omitempty" jsonschema:"standard input of the program"`
@@ -37,7 +39,7 @@ func (t *toolbox) execute(ctx context.Context, in executeInput) ([]string, error
 
 func (in *executeInput) request() *client.Request {
 	req := &client.Request{
-		Language: in.Language, Code: in.Code, Stdin: in.Stdin, Args: in.Args, SessionID: in.SessionID, RunTimeout: in.RunTimeoutMS,
+		Language: in.Language, Version: in.Version, Code: in.Code, Stdin: in.Stdin, Args: in.Args, SessionID: in.SessionID, RunTimeout: in.RunTimeoutMS,
 	}
 	for _, f := range in.Files {
 		req.Files = append(req.Files, client.File{Name: f.Name, Content: f.Content})
@@ -60,6 +62,9 @@ func (t *toolbox) report(ctx context.Context, res *client.Result) []string {
 		words, err := res.Compile.CompilerWords()
 		add("compiler", "compiler", words, err)
 	}
+	if found := places(res); found != "" {
+		texts = append(texts, found)
+	}
 	if res.Run.Status != client.CompilationFailure {
 		out, err := res.Run.StdoutBytes()
 		add("stdout", "stdout", out, err)
@@ -67,6 +72,35 @@ func (t *toolbox) report(ctx context.Context, res *client.Result) []string {
 		add("stderr", "stderr", out, err)
 	}
 	return texts
+}
+
+// mostPlaces is how many diagnostics a model is told of: the first are worth mending first.
+const mostPlaces = 20
+
+// places are the diagnostics, a line each, in one form for all toolchains: of a compilation, and of a run that its interpreter gave up.
+func places(res *client.Result) string {
+	var all []client.Diagnostic
+	if res.Compile != nil {
+		all = res.Compile.Diagnostics
+	}
+	if res.Run.Status != client.CompilationFailure {
+		all = append(slices.Clip(all), res.Run.Diagnostics...)
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("diagnostics, file:line:column:")
+	for _, d := range all[:min(len(all), mostPlaces)] {
+		fmt.Fprintf(&b, "\n%s:%d:%d: %s: %s", d.File, d.Line, d.Column, d.Severity, d.Message)
+		if d.Code != "" {
+			fmt.Fprintf(&b, " [%s]", d.Code)
+		}
+	}
+	if more := len(all) - mostPlaces; more > 0 {
+		fmt.Fprintf(&b, "\nand %d more", more)
+	}
+	return b.String()
 }
 
 // head says how the program ended and where its files are.

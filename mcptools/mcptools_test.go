@@ -226,13 +226,13 @@ func TestSchemas(t *testing.T) {
 
 func TestExecute(t *testing.T) {
 	m := startMCP(t)
-	args := map[string]any{"language": "python", "code": "print(42)", "stdin": "in", "args": []string{"a"}, "session_id": "s", "run_timeout_ms": 1000,
+	args := map[string]any{"language": "python", "version": "3.12", "code": "print(42)", "stdin": "in", "args": []string{"a"}, "session_id": "s", "run_timeout_ms": 1000,
 		"files": []map[string]string{{"name": "lib/x.py", "content": "y"}}}
 	m.answerWith(client.Result{Language: "python", Version: "3.12.3", SessionID: "a1b2c3d4-e5f6", SessionCreated: true,
 		Run: client.Stage{Stdout: "42\n", Code: new(int), Status: client.OK}})
 	m.want("execute", args, false, `(?s)^exit code 0\npython 3.12.3, session a1b2c3d4-e5f6, .*it began empty.*\nstdout:\n42\n$`)
 	sent := m.server.requested
-	if sent.Language != "python" || sent.Code != "print(42)" || sent.Stdin != "in" || sent.Args[0] != "a" || sent.SessionID != "s" ||
+	if sent.Language != "python" || sent.Version != "3.12" || sent.Code != "print(42)" || sent.Stdin != "in" || sent.Args[0] != "a" || sent.SessionID != "s" ||
 		sent.RunTimeout != 1000 || sent.Files[0] != (client.File{Name: "lib/x.py", Content: "y"}) {
 		t.Errorf("sent %+v", sent)
 	}
@@ -244,6 +244,13 @@ func TestExecute(t *testing.T) {
 	if got := m.want("execute", args, false, `^compilation failed`); strings.Count(got, "main.c:1: error") != 1 {
 		t.Errorf("the compiler's words, once: %s", got)
 	}
+	places := make([]client.Diagnostic, 21)
+	places[0] = client.Diagnostic{File: "main.rs", Line: 3, Column: 5, Severity: "error", Message: "mismatched types", Code: "E0308"}
+	m.answerWith(client.Result{SessionID: "s", Compile: &client.Stage{Code: &one, Status: client.CompilationFailure, Diagnostics: places},
+		Run: client.Stage{Status: client.CompilationFailure, Diagnostics: places}})
+	m.want("execute", args, false, `(?s)diagnostics, .*\nmain\.rs:3:5: error: mismatched types \[E0308\]\n.*\nand 1 more$`)
+	m.answerWith(client.Result{SessionID: "s", Run: client.Stage{Code: &one, Stderr: "x", Status: client.RuntimeError, Diagnostics: places[:1]}})
+	m.want("execute", args, false, `main\.rs:3:5: error`)
 	m.answerWith(client.Result{SessionID: "s", Run: client.Stage{Signal: "SIGKILL", Status: client.TimeLimit, Message: "wall time exceeded"}})
 	m.want("execute", args, false, `^killed by SIGKILL; wall time exceeded`)
 

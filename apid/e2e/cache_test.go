@@ -343,15 +343,15 @@ func count(m *sync.Map) (n int) {
 func (s *stack) wantVolumes(t *testing.T, most float64) {
 	t.Helper()
 	if err := eventually("volumes are forgotten", func() error {
-		var figures [3]float64
-		for i, name := range []string{"runtools_jails_live", "runtools_compile_cache_entries", "runtools_volumes"} {
+		var figures [4]float64
+		for i, name := range []string{"runtools_jails_live", "runtools_compile_cache_entries", "runtools_volumes", `runtools_session_workspaces\{form="mounted"\}`} {
 			var err error
 			if figures[i], err = s.metric(name); err != nil {
 				return err
 			}
 		}
-		if jails, entries, volumes := figures[0], figures[1], figures[2]; volumes != jails+entries || entries > most {
-			return fmt.Errorf("%v volumes for %v jails and %v artifacts, of which there may be %v", volumes, jails, entries, most)
+		if jails, entries, volumes, sessions := figures[0], figures[1], figures[2], figures[3]; volumes != jails+entries+sessions || entries > most {
+			return fmt.Errorf("%v volumes for %v jails, %v sessions and %v artifacts, of which there may be %v", volumes, jails, sessions, entries, most)
 		}
 		return nil
 	}); err != nil {

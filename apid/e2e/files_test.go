@@ -154,6 +154,12 @@ func TestFork(t *testing.T) {
 		t.Fatalf("%v: %s", err, content)
 	}
 	wantStdout(t, execute(t, program("bash", "ls").with(request{"session_id": forked.SessionIDs[0]})), "main.py\nmain.sh\n")
+	large := execute(t, program("bash", `head -c 34000000 /dev/zero | tr '\0' x >large`))
+	for path, method := range map[string]string{"/archive": "GET", "/fork": "POST"} {
+		if a, content := api.ask(t, method, *large.SessionID+path, ""); a.StatusCode != 413 || !strings.Contains(content, "one by one") {
+			t.Errorf("%s of 34 MB: %d %.200s", path, a.StatusCode, content)
+		}
+	}
 	for body, status := range map[string]int{`{"count": 0}`: 400, `{"count": 101}`: 400, `{"n": 1}`: 400, `[`: 400} {
 		if a, content := api.ask(t, "POST", *given.SessionID+"/fork", body); a.StatusCode != status {
 			t.Errorf("%s: %d %s", body, a.StatusCode, content)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -30,12 +31,14 @@ func TestRandomKills(t *testing.T) {
 	l := &load{stack: s, t: t}
 	stop := l.start(random)
 	victims := []string{"sandboxd", "apid", "PID 1", "runner", "spawner"}
+	killed := map[string]int{}
 	for i := range kills {
 		time.Sleep(time.Duration(random.IntN(150)) * time.Millisecond)
 		victim := victims[random.IntN(len(victims))]
 		if err := s.killOne(victim, random); err != nil {
 			t.Fatalf("kill %d, %s: %v", i, victim, err)
 		}
+		killed[victim]++
 		a, err := l.until200("witness", `cat f; echo "$V"`)
 		if err != nil {
 			t.Fatalf("after kill %d, of %s: %v", i, victim, err)
@@ -51,11 +54,12 @@ func TestRandomKills(t *testing.T) {
 	if l.hit.Load() > kills {
 		t.Errorf("%d programs did not end well", l.hit.Load())
 	}
-	t.Logf("%d requests carried out, %d programs hit, %d requests refused or cut off", l.good.Load(), l.hit.Load(), l.bad.Load()-l.hit.Load())
+	t.Logf("killed %v; %d requests carried out, %d programs hit, %d requests refused or cut off", killed, l.good.Load(), l.hit.Load(), l.bad.Load()-l.hit.Load())
 	for _, id := range append(l.sessions(), "witness") {
 		s.deleteSession(t, s.key, id)
 	}
 	s.wantQuiet(t)
+	s.wantVolumes(t, math.Inf(1)) // what visitors left in sessions is counted there
 }
 
 func number(t *testing.T, variable string, otherwise int64) int64 {
@@ -70,7 +74,7 @@ func number(t *testing.T, variable string, otherwise int64) int64 {
 	return n
 }
 
-// killOne kills a process of the stack, and starts what a service manager would start again. There may be no such process at the moment.
+// killOne kills a process of the stack, and starts what a service manager would start again.
 func (s *stack) killOne(victim string, random *rand.Rand) error {
 	switch victim {
 	case "apid":
@@ -82,11 +86,15 @@ func (s *stack) killOne(victim string, random *rand.Rand) error {
 		<-s.sandboxd.done
 		return s.startSandboxd()
 	}
-	pids := s.jailProcesses(victim)
-	if len(pids) == 0 {
-		return nil
+	if err := eventually("a "+victim+" is there and killed", func() error {
+		pids := s.jailProcesses(victim)
+		if len(pids) == 0 {
+			return errors.New("there is none")
+		}
+		return syscall.Kill(pids[random.IntN(len(pids))], syscall.SIGKILL)
+	}); err != nil {
+		return err
 	}
-	syscall.Kill(pids[random.IntN(len(pids))], syscall.SIGKILL)
 	if victim != "spawner" {
 		return nil
 	}

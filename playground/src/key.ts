@@ -25,9 +25,9 @@ export function takeKeyFromAddress(): void {
   }
   fragment.delete("key");
   history.replaceState(null, "", location.pathname + location.search + (fragment.size > 0 ? `#${fragment}` : ""));
-  const had = storedKey();
   // A link of somebody else could bring his key along, and what is run with it is his to read.
-  if (/^[!-~]+$/.test(key) && key !== had && (had === "" || confirm("This link brings an API key. Use it in this tab instead of the one you gave?"))) {
+  const question = "This link brings an API key. Whoever has that key can see what you run with it. Use it in this tab?";
+  if (/^[!-~]+$/.test(key) && key !== storedKey() && confirm(question)) {
     sessionStorage.setItem(name, key);
   }
 }

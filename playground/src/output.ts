@@ -7,6 +7,8 @@ export type Stream = "stdout" | "stderr" | "compiler" | "note";
 /** A browser gets slow with more than this. The program may write more; the page says how much. */
 const maxLines = 10_000;
 const maxCharacters = 2_000_000;
+const pieceCharacters = 50; // that a piece of another look counts as, beside its own
+const maxPieces = 1_000; // in a line, which is drawn anew whenever it grows; then it goes on in another
 
 interface Piece {
   text: string;
@@ -65,6 +67,10 @@ export class Output {
           this.line = [];
           this.overwrite = false;
         }
+        if (this.line.length >= maxPieces) {
+          this.endLine();
+        }
+        this.characters += pieceCharacters;
         this.line.push({ ...step, stream });
       }
     }

@@ -29,7 +29,7 @@ afterEach(async () => {
 });
 
 /** A fresh browser's page: no key but that of the link, no draft. */
-async function open({ file = "", fragment = new URL(server.link).hash, ...settings } = {}) {
+async function open({ file = "", fragment = new URL(server.link).hash, answer = "accept", ...settings } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", ...settings });
   contexts.push(context);
   context.setDefaultTimeout(hang);
@@ -38,6 +38,7 @@ async function open({ file = "", fragment = new URL(server.link).hash, ...settin
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => request.url().startsWith(server.url) || request.url().startsWith("blob:") || complaints.push(`asked for ${request.url()}`));
+  page.on("dialog", (question) => void question[answer]());
   await page.goto(server.url + file + fragment);
   await page.waitForSelector("html[data-ready=true]");
   return page;
@@ -226,6 +227,24 @@ test("the key is asked for once, and a wrong one again; what a program writes is
   complaints = [];
 });
 
+test("the key of a link is used by who agrees alone", async () => {
+  const page = await open({ answer: "dismiss" });
+  assert.equal(new URL(page.url()).hash, "", "the key stays in the address");
+  await use(page, "bash", "echo mine");
+  await page.keyboard.press("Control+Enter");
+  await page.locator("#key-dialog").waitFor();
+});
+
+test("a line of a hundred thousand colours does not stop the page", async () => {
+  const page = await open();
+  await use(page, "bash", "for ((i = 0; i < 100000; i++)); do printf '\\e[3%dm%d' $((i % 8)) $((i % 10)); done");
+  await page.keyboard.press("Control+Enter");
+  await badge(page, "OK");
+  assert.match(await text(page), /more characters are not shown/);
+  const most = await page.locator("#output .line").evaluateAll((lines) => Math.max(...lines.map((line) => line.childNodes.length)));
+  assert.ok(most <= 1000, `${most} pieces in a line`);
+});
+
 test("dark and light follow the system until the switch says otherwise, and both can be read", async () => {
   const page = await open({ colorScheme: "dark" });
   const back = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -359,7 +378,6 @@ test("everything is reached and worked by keyboard alone", async () => {
   await page.locator("#output .line", { hasText: "hello" }).waitFor();
   await page.keyboard.press("Control+.");
   await badge(page, "stopped");
-  page.on("dialog", (question) => void question.accept());
   await page.locator("#tabs [aria-selected=true]").press("ArrowRight");
   await page.keyboard.press("Delete");
   assert.deepEqual(await page.locator("#tabs [role=tab]").allInnerTexts(), ["main.py"]);
