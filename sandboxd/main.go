@@ -133,6 +133,9 @@ func run(args []string) error {
 			return errHost(problems)
 		}
 		fmt.Println("sandboxd: this host has everything")
+		if advice := adviseHost(); advice != "" {
+			fmt.Println("but " + advice)
+		}
 		return nil
 	case "forget":
 		return forget(&c)
@@ -173,6 +176,9 @@ func serve(c *config, read func() (config, error), log *slog.Logger) error {
 	signal.Notify(hangups, unix.SIGHUP)
 	if problems := checkHost(c); len(problems) > 0 {
 		return errHost(problems)
+	}
+	if advice := adviseHost(); advice != "" {
+		log.Warn("the host could be set up better", "advice", advice)
 	}
 	d, err := start(c, log)
 	if err != nil {

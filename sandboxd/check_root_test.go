@@ -1,0 +1,21 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// The operator is told of a setting that is the host's alone, and not of one that jails have for themselves.
+func TestAdvice(t *testing.T) {
+	host, err := os.ReadFile(tstampSetting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jails := exec.Command("unshare", "--net", "test", "-e", tstampSetting).Run() == nil
+	advice := adviseHost()
+	if want := !jails && strings.TrimSpace(string(host)) != "0"; (advice != "") != want {
+		t.Errorf("%q; a namespace has its own: %v; the host's is %s", advice, jails, host)
+	}
+}
