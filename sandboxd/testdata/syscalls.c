@@ -49,9 +49,10 @@ int main(void)
 {
 	volatile long *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	static const long values[] = { 0, -1 };
+	/* 547 is the last number of all: those from 512 on are x32's own. */
 	for (int abi = X86_64; abi <= I386; abi++)
 		for (int v = 0; v < 2; v++)
-			for (long nr = 0; nr < 512; nr++) {
+			for (long nr = 0; nr < 548; nr++) {
 				page[0] = 0;
 				pid_t child = fork();
 				if (child == 0) {
