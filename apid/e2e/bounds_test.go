@@ -11,9 +11,10 @@ import (
 
 // What happens at the bounds that an operator sets. Each test has daemons of its own.
 
-func startOwn(t *testing.T, name, settings string) *stack {
+// startOwn is a stack for one test. It knows bash, c and python, and the languages that more names.
+func startOwn(t *testing.T, name, settings string, more ...string) *stack {
 	t.Helper()
-	s, err := startStack(name, settings)
+	s, err := startStackOf(append([]string{"bash", "c", "python"}, more...), name, settings)
 	if err != nil {
 		t.Fatal(err)
 	}

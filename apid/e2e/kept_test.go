@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -38,7 +40,7 @@ var keptPrograms = map[string][]string{
 
 // A compiler that serves a key again gives the answers of one that is new, and nothing of a job is in the next.
 func TestKeptCompilers(t *testing.T) {
-	kept, err := startStack("kept", "", "compiler_jobs = 8")
+	kept, err := startStackOf(slices.Collect(maps.Keys(keptPrograms)), "kept", "", "compiler_jobs = 8")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +81,8 @@ func TestKeptCompilers(t *testing.T) {
 
 // What a compile job of a session finds in its workspace was not all given by the request: no compiler is kept after it.
 func TestKeptCompilersAreNotForSessions(t *testing.T) {
-	kept, err := startStack("kept", "", "compiler_jobs = 8")
+	const language = "java"
+	kept, err := startStackOf([]string{language}, "kept", "", "compiler_jobs = 8")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +91,6 @@ func TestKeptCompilersAreNotForSessions(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	const language = "java"
 	if err := kept.waitCompiler(language); err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestRandomKills(t *testing.T) {
 	kills, seed := number(t, "CRASH_KILLS", 20), number(t, "CRASH_SEED", 1)
 	t.Logf("CRASH_KILLS=%d CRASH_SEED=%d", kills, seed)
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	s := startOwn(t, "kills", "[sessions]\nmax_mounted = 2\n") // so that sessions are packed and unpacked all the time
+	s := startOwn(t, "kills", "[sessions]\nmax_mounted = 2\n", "javascript", "go") // so that sessions are packed and unpacked all the time
 	wantStdout(t, s.execute(t, s.key, program("bash", "echo file >f; export V=env; echo x").with(request{"session_id": "witness"})), "x\n")
 
 	l := &load{stack: s, t: t}

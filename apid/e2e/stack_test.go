@@ -2,14 +2,17 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +29,7 @@ const hang = 60 * time.Second
 // stack is a sandboxd and an apid of its own, with two keys.
 type stack struct {
 	dir          string // sockets, settings, keys
+	image        string
 	cgroup       string // the parent below /sys/fs/cgroup
 	url, metrics string
 
@@ -39,18 +43,31 @@ type stack struct {
 // Environment of both daemons that no program may see.
 var daemonSecret = "PLANTED_IN_DAEMONS=" + randomMarker()
 
-// stacks counts those that were started. No two that live at a time use the same uids of the host, nor those of a server that may run
-// here: one stack lives as long as the tests, and one other besides.
+// stacks counts those that were started. No two that live at a time use the same uids of the host, nor those of a server (scripts/run) or of
+// other tests that may run here: one stack lives as long as the tests, and up to three others besides.
 var stacks int
+
+func firstUID() int {
+	n := 0
+	if stacks > 1 {
+		n = 1 + stacks%3
+	}
+	return 0x60000000 + n*0x04000000
+}
 
 // startStack returns when a program has run. settings is the text of apid's configuration file, sandboxd are lines of the other's.
 func startStack(name, settings string, sandboxd ...string) (*stack, error) {
+	return startStackOf(nil, name, settings, sandboxd...)
+}
+
+// startStackOf is a stack that knows only those folders of rootfs/: it loads no other runtimes ahead, which for all takes seconds of two CPUs.
+func startStackOf(languages []string, name, settings string, sandboxd ...string) (*stack, error) {
 	dir, err := os.MkdirTemp("", "rt-e2e-"+name+"-")
 	if err != nil {
 		return nil, err
 	}
 	stacks++
-	s := &stack{dir: dir, cgroup: fmt.Sprintf("runtools-e2e-%d-%s", os.Getpid(), name)}
+	s := &stack{dir: dir, image: image, cgroup: fmt.Sprintf("runtools-e2e-%d-%s", os.Getpid(), name)}
 	err = errors.Join(
 		os.Chmod(dir, 0o755),
 		os.Chown(dir, 0, apidUser),
@@ -58,8 +75,12 @@ func startStack(name, settings string, sandboxd ...string) (*stack, error) {
 		os.Chown(s.path("state"), apidUser, apidUser),
 		os.Symlink(filepath.Join(repository, "seccomp-profiles"), s.path("profiles")),
 		os.WriteFile(s.path("apid.toml"), []byte(settings), 0o644),
-		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n%s\n", 0x74000000+min(stacks-1, 1)*0x04000000, strings.Join(sandboxd, "\n")), 0o644),
+		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n%s\n", firstUID(), strings.Join(sandboxd, "\n")), 0o644),
 	)
+	if err == nil && languages != nil {
+		s.image = s.path("image")
+		err = makeImage(s.image, languages)
+	}
 	for _, key := range []*string{&s.key, &s.otherKey} {
 		if err == nil {
 			*key, err = s.createKey()
@@ -75,6 +96,32 @@ func startStack(name, settings string, sandboxd ...string) (*stack, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// makeImage makes the image over again with fewer languages: what is in it is the same.
+func makeImage(dir string, languages []string) error {
+	content, err := os.ReadFile(filepath.Join(image, "image.json"))
+	if err != nil {
+		return err
+	}
+	var manifest map[string]any
+	if err := json.Unmarshal(content, &manifest); err != nil {
+		return err
+	}
+	all, _ := manifest["languages"].(map[string]any)
+	maps.DeleteFunc(all, func(folder string, _ any) bool { return !slices.Contains(languages, folder) })
+	if content, err = json.Marshal(manifest); err != nil {
+		return err
+	}
+	err = errors.Join(
+		os.MkdirAll(filepath.Join(dir, "languages"), 0o755),
+		os.WriteFile(filepath.Join(dir, "image.json"), content, 0o644),
+		os.Symlink(filepath.Join(image, "rootfs"), filepath.Join(dir, "rootfs")),
+	)
+	for _, folder := range languages {
+		err = errors.Join(err, os.Symlink(filepath.Join(image, "languages", folder), filepath.Join(dir, "languages", folder)))
+	}
+	return err
 }
 
 func (s *stack) path(name string) string { return filepath.Join(s.dir, name) }
@@ -120,7 +167,7 @@ func (s *stack) startApid() (err error) {
 		s.url, s.metrics = "http://"+s.listen, "http://"+s.metricsListen+"/metrics"
 	}
 	s.apid, err = s.startDaemon(apidUser, "apid", s.socket, "-config", s.path("apid.toml"), "-listen", s.listen, "-metrics", s.metricsListen,
-		"-socket", s.path("s.sock"), "-image", image, "-keys", s.path("keys"), "-state", s.path("state"))
+		"-socket", s.path("s.sock"), "-image", s.image, "-keys", s.path("keys"), "-state", s.path("state"))
 	if err != nil {
 		return err
 	}
@@ -132,7 +179,7 @@ func (s *stack) startSandboxd() (err error) {
 	if dir := os.Getenv("RUNTOOLS_RECORD"); dir != "" { // make record
 		record = []string{"seccomp", "record", "-o", dir}
 	}
-	s.sandboxd, err = s.startDaemon(0, "sandboxd", nil, append(record, "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", image,
+	s.sandboxd, err = s.startDaemon(0, "sandboxd", nil, append(record, "-config", s.path("sandboxd.toml"), "-socket", s.path("s.sock"), "-image", s.image,
 		"-profiles", s.path("profiles"), "-cgroup-parent", s.cgroup, "-user", strconv.Itoa(apidUser))...)
 	if err != nil {
 		return err

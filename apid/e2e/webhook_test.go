@@ -31,7 +31,7 @@ func TestWebhook(t *testing.T) {
 		got <- delivery{headers, string(body), secret}
 	}))
 	defer receiver.Close()
-	s, err := startStack("webhook", fmt.Sprintf("[webhooks]\nallow = [%q]\nprivate = true\n", receiver.Listener.Addr()))
+	s, err := startStackOf([]string{"bash"}, "webhook", fmt.Sprintf("[webhooks]\nallow = [%q]\nprivate = true\n", receiver.Listener.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}
