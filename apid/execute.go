@@ -38,6 +38,7 @@ type execution struct {
 	collected *collected // artifacts; nil: none were asked for, or there was no run
 
 	tool     *tool    // nil: a program is run
+	forking  *forking // nil: the session is not forked
 	events   *stream  // nil: the caller wants one answer at the end
 	console  *console // nil: all input came with the request
 	onOutput func(stream int, data []byte)
@@ -189,8 +190,13 @@ func (x *execution) drop(volume string, err *apiError) {
 // carryOut runs the jobs. What was compiled and sandboxd has lost, most likely because it was restarted, is made again; a session whose
 // workspace it has lost begins again, empty.
 func (x *execution) carryOut(ctx context.Context) *apiError {
-	if err := x.unpack(ctx); err != nil {
-		return err
+	if x.forking == nil { // whose copies share what is there
+		if err := x.unpack(ctx); err != nil {
+			return err
+		}
+		if err := x.unlend(ctx); err != nil {
+			return err
+		}
 	}
 	err := x.jobs(ctx)
 	if err.is(wire.CodeUnknownBuild) {
@@ -217,6 +223,9 @@ func (x *execution) jobs(ctx context.Context) *apiError {
 	x.held, x.artifact, x.tested, x.collected, x.repeated = nil, nil, nil, nil, nil
 	if x.session != nil && x.session.form == formGiven {
 		x.held = decodeFiles(x.session.stored)
+	}
+	if x.forking != nil {
+		return x.makeCopies(ctx)
 	}
 	if x.tool != nil {
 		return x.runTool(ctx)

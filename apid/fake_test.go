@@ -280,8 +280,19 @@ func (j *fakeJob) run() {
 		}
 	}
 	started := time.Now()
-	if j.job.Argv[0] == "/usr/bin/tar" {
+	switch j.job.Argv[0] {
+	case "/usr/bin/tar":
 		j.runTar()
+		return
+	case "/usr/bin/cp":
+		j.runCopy()
+		return
+	case "/usr/bin/find":
+		for name := range j.workspace.files {
+			if strings.HasPrefix(name, "unreadable") {
+				fmt.Fprintln(j.stdout, "./"+name)
+			}
+		}
 		return
 	}
 	for line := range strings.Lines(j.program()) {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // fakeTar is how the fake's tar behaves: it writes and reads JSON.
 type fakeTar struct {
 	create, extract string // "": well; "exit", "killed", "warn", "spew", or a code of pkg/wire
+	copy            string // of cp: "", "exit", "await", or a code
 	takes           time.Duration
 	created         int
 }
@@ -46,6 +48,24 @@ func (j *fakeJob) runTar() {
 		json.NewEncoder(j.stdout).Encode(j.workspace.files)
 	} else if err := json.NewDecoder(j.stdin).Decode(&j.workspace.files); err != nil {
 		j.t.Errorf("unpack: %v", err)
+	}
+}
+
+// runCopy copies /build into the workspace, or behaves as fakeTar.copy says.
+func (j *fakeJob) runCopy() {
+	j.mu.Lock()
+	how := j.tar.copy
+	j.mu.Unlock()
+	maps.Copy(j.workspace.files, j.build.files)
+	switch how {
+	case "":
+	case "exit":
+		fmt.Fprintln(j.stderr, "cp: oops")
+		j.result.Code = 1
+	case "await":
+		j.step("await")
+	default:
+		j.fail = wire.Errorf(wire.Code(how), "secret detail")
 	}
 }
 

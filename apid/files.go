@@ -15,7 +15,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"github.com/runtools/runtools/pkg/wire"
@@ -79,7 +78,7 @@ type tool struct {
 	files []requestFile // placed before
 	most  int64         // bytes of its output
 	packs bool          // whether that is compressed: out.packed
-	whole bool          // whether that is an archive of everything
+	whole bool          // whether that is an archive of everything, for the caller
 	out   *jobOutput
 }
 
@@ -312,77 +311,11 @@ func (s *server) deleteFile(c *call, name, path string) *apiError {
 }
 
 func (s *server) archive(c *call, name, _ string) *apiError {
-	t := &tool{argv: forkTar, most: s.mostOutput(), whole: true}
+	t := &tool{argv: archiveTar, most: s.mostOutput(), whole: true}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
 	c.ctx.Response.Header.SetContentType("application/x-tar")
 	s.unread.replyRaw(c, t.out.stdout.data)
 	return nil
-}
-
-// maxForks is how many copies one request makes at most.
-const maxForks = 100
-
-// fork makes sessions that begin with the files and the environment of another.
-func (s *server) fork(c *call, name, _ string) *apiError {
-	count, err := s.readFork(c)
-	if err != nil {
-		return err
-	}
-	t := &tool{argv: forkTar, most: s.mostOutput(), whole: true, packs: true}
-	if err := s.withTool(c, name, t); err != nil {
-		return err
-	}
-	if t.out.stderr.total > 0 {
-		return refuse(errInvalidField, "the workspace cannot be copied: %s", strings.TrimSpace(string(t.out.stderr.data)))
-	}
-	env, ok := s.sessions.environment(c.key.ID, name)
-	if !ok {
-		return refuse(errNotFound, "this key has no session %s", shown(name))
-	}
-	ids := make([]string, 0, count)
-	for range count {
-		id := uuid.NewString()
-		copied, err := s.sessions.acquire(s.jobs, c.key.ID, id, true)
-		if err != nil {
-			for _, made := range ids {
-				s.sessions.delete(c.key.ID, made)
-			}
-			return err
-		}
-		s.sessions.settle(copied, remains{form: formPacked, stored: t.out.packed}, env)
-		s.sessions.release(copied)
-		ids = append(ids, id)
-	}
-	body, _ := json.Marshal(map[string][]string{"session_ids": ids})
-	c.reply(append(body, '\n'))
-	return nil
-}
-
-// readFork reads {"count": n}; without a body it is 1.
-func (s *server) readFork(c *call) (count int64, err *apiError) {
-	body, release, err := s.readRawBody(c)
-	if err != nil {
-		return 0, err
-	}
-	defer release()
-	count = 1
-	if len(bytes.TrimSpace(body)) == 0 {
-		return count, nil
-	}
-	r := &jsonReader{buf: body}
-	err = r.document(func(field string) (err *apiError) {
-		if field != "count" {
-			return invalidField(shownField(field), "unknown field; known is count")
-		}
-		if !r.null() {
-			count, err = r.integer(field)
-		}
-		return err
-	})
-	if err == nil && (count < 1 || count > maxForks) {
-		err = invalidField("count", "%d is out of range, want 1 to %d", count, maxForks)
-	}
-	return count, err
 }

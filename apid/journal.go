@@ -58,6 +58,7 @@ type record struct {
 	Keep     bool          `json:"keep,omitempty"`
 	Packable bool          `json:"packable,omitempty"`
 	Stored   []byte        `json:"stored,omitempty"`
+	Loan     []byte        `json:"loan,omitempty"` // volume of it
 	Env      []string      `json:"env,omitempty"`
 }
 
@@ -124,7 +125,7 @@ func (j *journal) read(number int, each func(*record)) error {
 }
 
 func (r *record) valid() bool {
-	return len(r.Volume) == len(session{}.volume) && r.Form > formNone && r.Form < forms
+	return len(r.Volume) == len(session{}.volume) && r.Form > formNone && r.Form < forms && (r.Form != formLent || len(r.Loan) == len(loan{}.volume))
 }
 
 func (j *journal) path(number int) string {

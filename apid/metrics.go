@@ -64,7 +64,7 @@ func newMetrics(s *server) *metrics {
 	}
 	for f := formMounted; f < forms; f++ {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "runtools_session_workspaces", Help: "Sessions by how their files are held: mounted, given by requests and not changed, or packed.",
+			Name: "runtools_session_workspaces", Help: "Sessions by how their files are held: mounted, given by requests and not changed, packed, or lent: shared with copies until it is used.",
 			ConstLabels: prometheus.Labels{"form": f.String()},
 		}, func() float64 { return float64(s.sessions.counts().forms[f]) }))
 	}

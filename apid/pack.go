@@ -45,8 +45,8 @@ const (
 var packTar = []string{"/usr/bin/tar", "--create", "--file=-", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
 	"--sparse", "--sort=name", "--blocking-factor=1", "."}
 
-// forkTar is the same in records that fill a pipe, each one write: what is forked may be large, and compression takes the padding away again (an archive has up to 64 KiB of it).
-var forkTar = append(slices.Clone(packTar[:len(packTar)-2]), "--blocking-factor=128", ".")
+// archiveTar is the same in records that fill a pipe, each one write: what a caller gets may be large. It has up to 64 KiB of padding.
+var archiveTar = append(slices.Clone(packTar[:len(packTar)-2]), "--blocking-factor=128", ".")
 
 // packSessions packs while too many workspaces are mounted, one at a time, until ctx ends.
 func (s *server) packSessions(ctx context.Context) {

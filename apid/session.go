@@ -59,7 +59,8 @@ type session struct {
 	key      sessionKey
 	volume   [16]byte // random, new for each life: the old volume of a name may still be on its way out
 	owner    *owner
-	stored   []byte   // the workspace, unless it is mounted
+	stored   []byte   // the workspace, where it is given or packed
+	loan     *loan    // has it, where it is lent
 	env      []string // changes to the base environment, see environ.go; nil for most
 	waiting  []chan bool
 	idle     time.Duration // since the table's epoch: when it was last used
@@ -307,7 +308,7 @@ func (t *sessions) expire(now time.Time) {
 	for _, list := range []*sessionList{&t.evictable, &t.kept} {
 		for s := list.front(); s != nil && s.idle <= limit; s = list.front() {
 			t.unlistLocked(s)
-			s.recorded = false // its record tells when it ends: no other is needed
+			s.recorded = s.recorded && s.loan != nil // its record tells when it ends; another is needed where somebody may take the volume over
 			t.dropLocked(s)
 		}
 	}
@@ -340,8 +341,12 @@ func (t *sessions) dropLocked(s *session) {
 		turn <- false
 	}
 	s.waiting = nil
-	if s.form == formMounted {
+	switch {
+	case s.form == formMounted:
 		t.forget(volumeName(s.volume))
+	case s.loan != nil:
+		t.returnLocked(s.loan)
+		s.loan = nil
 	}
 }
 

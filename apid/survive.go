@@ -34,18 +34,32 @@ func (t *sessions) open(folder string, log *slog.Logger) error {
 		return err
 	}
 	t.journal = j
+	loans := map[[16]byte]*loan{}
+	for _, r := range last {
+		if r.Form == formLent {
+			loans[[16]byte(r.Loan)] = &loan{volume: [16]byte(r.Loan)}
+		}
+	}
 	// Lists are in order of last use.
 	for _, r := range slices.SortedFunc(maps.Values(last), func(a, b *record) int { return cmp.Compare(a.At, b.At) }) {
-		t.restoreLocked(r)
+		t.restoreLocked(r, loans)
 	}
 	return nil
 }
 
-func (t *sessions) restoreLocked(r *record) {
+func (t *sessions) restoreLocked(r *record, loans map[[16]byte]*loan) {
 	o := t.ownerLocked(r.Owner)
 	s := &session{
 		key: sessionKey(r.Key), volume: [16]byte(r.Volume), owner: o, stored: r.Stored, env: r.Env,
 		idle: time.Since(epoch) - (sinceBoot() - r.At), keep: r.Keep, recorded: true,
+	}
+	shared := loans[s.volume] // one that was mounted, and forked when there was no room for its record
+	if r.Form == formLent {
+		shared = loans[[16]byte(r.Loan)]
+	}
+	if shared != nil {
+		shared.users++
+		s.loan, r.Form, r.Packable = shared, formLent, false
 	}
 	if r.Form != formMounted {
 		s.volume = newVolume() // a job that made it may have been under way
@@ -74,9 +88,13 @@ func (t *sessions) recordLocked(s *session, used time.Duration) {
 	if t.journal == nil || s.form == formNone {
 		return
 	}
+	var lent []byte
+	if s.loan != nil {
+		lent = s.loan.volume[:]
+	}
 	if t.journal.write(&record{
 		Key: s.key[:], Volume: s.volume[:], Owner: s.owner.keyID, At: sinceBoot() - time.Since(epoch) + used, Form: s.form, Size: s.size, Keep: s.keep,
-		Packable: s.packable, Stored: s.stored, Env: s.env,
+		Packable: s.packable, Stored: s.stored, Loan: lent, Env: s.env,
 	}) {
 		s.recorded = true
 	}
@@ -150,21 +168,26 @@ func (t *sessions) compare(volumes []string) (unclaimed []string, lost int) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	claimed := map[string]bool{}
 	for _, s := range t.byID {
-		if s.form != formMounted || ours(volumeName(s.volume)) {
+		name := volumeName(s.volume)
+		if s.loan != nil {
+			name = volumeName(s.loan.volume)
+		} else if s.form != formMounted {
 			continue
 		}
-		name := volumeName(s.volume)
-		if there[name] {
-			delete(there, name)
-		} else if !s.busy { // else its request will find out
+		switch {
+		case ours(name):
+		case there[name]:
+			claimed[name] = true
+		case !s.busy: // else its request will find out
 			t.unlistLocked(s)
 			t.dropLocked(s)
 			lost++
 		}
 	}
 	for v := range there {
-		if !ours(v) {
+		if !ours(v) && !claimed[v] {
 			unclaimed = append(unclaimed, v)
 		}
 	}

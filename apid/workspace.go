@@ -14,6 +14,8 @@ import (
 //	  | left as it was given         +---------- a request came --------+
 //	(none)
 //
+// A fork adds a fourth form (loan.go).
+//
 // A request gets a given workspace as a new one with its own files added. A request that fails leaves the form as it was, or mounted.
 type form uint8
 
@@ -22,15 +24,16 @@ const (
 	formMounted             // a volume of sandboxd
 	formGiven               // only the files that requests gave: session.stored has them, see encodeFiles
 	formPacked              // session.stored is a compressed tar, see pack.go
+	formLent                // a volume that others have as well, see loan.go
 	forms                   // how many there are
 )
 
-func (f form) String() string { return [forms]string{"none", "mounted", "given", "packed"}[f] }
+func (f form) String() string { return [forms]string{"none", "mounted", "given", "packed", "lent"}[f] }
 
 // remains are what a job left of a workspace.
 type remains struct {
 	form   form
-	bytes  int64  // mounted: in use
+	bytes  int64  // mounted, lent: in use
 	inodes int64  // mounted: in use
 	stored []byte // given, packed: owned by the session from here on
 }
@@ -42,7 +45,7 @@ func (r *remains) packable() bool {
 
 // size is what a session is charged for.
 func (r *remains) size() int64 {
-	if r.form == formMounted {
+	if r.form == formMounted || r.form == formLent {
 		return r.bytes
 	}
 	return int64(len(r.stored))
@@ -141,6 +144,10 @@ func (t *sessions) renew(s *session) {
 }
 
 func (t *sessions) holdLocked(s *session, left remains) {
+	if s.loan != nil {
+		t.returnLocked(s.loan)
+		s.loan = nil
+	}
 	size := left.size() + int64(changesSize(s.env))
 	if t.byID[s.key] == s { // else it was deleted while it was busy, and its figures with it
 		t.bytes += size - s.size

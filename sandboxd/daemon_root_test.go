@@ -475,6 +475,39 @@ func TestBuildVolumeIsShared(t *testing.T) {
 	td.wantOnlyPools(t)
 }
 
+// A workspace may be copied by several jobs at a time, none of which can change it. Who takes it for its own afterwards waits for their jails to
+// be gone, however soon it comes.
+func TestWorkspaceIsCopied(t *testing.T) {
+	td := startDaemon(t, nil)
+	workspace := func(id string, isNew bool) func(*wire.Job) {
+		return func(j *wire.Job) { j.Workspace = wire.Volume{ID: id, New: isNew} }
+	}
+	if r := td.run("echo old >f", workspace("w", true)); r.err != nil {
+		t.Fatal(r.err)
+	}
+	for round := range 10 {
+		var all sync.WaitGroup
+		for i := range 3 {
+			all.Go(func() {
+				id := fmt.Sprintf("copy%d-%d", round, i)
+				r := td.run("cp -a /build/. . && cat f; echo x 2>/dev/null >/build/f || echo refused", func(j *wire.Job) {
+					j.Workspace, j.Build = wire.Volume{ID: id, New: true}, wire.Volume{ID: "w"}
+				})
+				if r.err != nil || r.stdout != "old\nrefused\n" {
+					t.Errorf("%+v", r)
+				}
+			})
+		}
+		all.Wait()
+		if r := td.run("cat f", workspace("w", false)); r.err != nil || r.stdout != "old\n" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if r := td.run("echo own >>f; cat f", workspace("copy0-0", false)); r.err != nil || r.stdout != "old\nown\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A just-written program must start, however many others are being written and started: no process of ours may hold it open for
 // writing (ETXTBSY; go-judge 4ef8811).
 func TestNoTextFileBusy(t *testing.T) {

@@ -29,7 +29,7 @@ type volume struct {
 	// Guarded by volumes.mu.
 	held    int           // how many jobs have it: one, or any number that share it
 	shared  bool          // those have it read-only
-	ending  bool          // the one job has been answered; its jail is being torn down
+	ending  int           // of those, how many have been answered; their jails are being torn down
 	doomed  bool          // to be dropped when no job has it
 	freed   chan struct{} // closed when held becomes 0; made by those who wait
 	idle    *list.Element // in volumes.idle, when not held
@@ -147,7 +147,7 @@ func (vs *volumes) acquire(id string, shared bool) (*volume, error) {
 		case shared && v.shared:
 			v.held++
 			return v, nil
-		case !v.ending || time.Now().After(deadline):
+		case v.ending < v.held || time.Now().After(deadline):
 			return nil, wire.Errorf(wire.CodeVolumeInUse, "volume %s is in use", id)
 		}
 		if v.freed == nil {
@@ -163,18 +163,19 @@ func (vs *volumes) acquire(id string, shared bool) (*volume, error) {
 	}
 }
 
-// end says that the job has been answered and its jail will be gone in a moment. It says nothing of those who share: others may stay.
+// end says that a job has been answered and its jail will be gone in a moment. release follows.
 func (vs *volumes) end(v *volume) {
 	vs.mu.Lock()
-	v.ending = !v.shared
+	v.ending++
 	vs.mu.Unlock()
 }
 
 // release lets go of a volume after the jail is gone. Without an id, or if the client gave it up meanwhile, the last to let go drops it.
 func (vs *volumes) release(v *volume, keep bool) error {
 	vs.mu.Lock()
-	v.ending = false
-	if v.held--; v.held > 0 {
+	v.held--
+	v.ending = max(0, v.ending-1) // what no job has had was never ended
+	if v.held > 0 {
 		vs.mu.Unlock()
 		return nil
 	}

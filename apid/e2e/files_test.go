@@ -136,30 +136,13 @@ func TestFilesOverHTTP(t *testing.T) {
 // Copies begin as the session is, and go their own ways.
 func TestFork(t *testing.T) {
 	first := execute(t, program("bash", "echo shared >f; export KEPT=1"))
-	a, content := api.ask(t, "POST", *first.SessionID+"/fork", `{"count": 3}`)
-	var forked struct {
-		SessionIDs []string `json:"session_ids"`
-	}
-	if err := json.Unmarshal([]byte(content), &forked); err != nil || a.StatusCode != 200 || len(forked.SessionIDs) != 3 {
-		t.Fatalf("%d %v: %s", a.StatusCode, err, content)
-	}
-	for i, id := range append(forked.SessionIDs, *first.SessionID) {
+	for i, id := range append(api.fork(t, *first.SessionID, 3), *first.SessionID) {
 		got := execute(t, program("bash", fmt.Sprintf("cat f; echo $KEPT; echo %d >f", i)).with(request{"session_id": id}))
 		wantStdout(t, got, "shared\n1\n")
 	}
 	// Of a session whose files were only given, too, and with the key's own sessions alone.
 	given := execute(t, program("python", "print(1)"))
-	_, content = api.ask(t, "POST", *given.SessionID+"/fork", "")
-	if err := json.Unmarshal([]byte(content), &forked); err != nil || len(forked.SessionIDs) != 1 {
-		t.Fatalf("%v: %s", err, content)
-	}
-	wantStdout(t, execute(t, program("bash", "ls").with(request{"session_id": forked.SessionIDs[0]})), "main.py\nmain.sh\n")
-	large := execute(t, program("bash", `head -c 34000000 /dev/zero | tr '\0' x >large`))
-	for path, method := range map[string]string{"/archive": "GET", "/fork": "POST"} {
-		if a, content := api.ask(t, method, *large.SessionID+path, ""); a.StatusCode != 413 || !strings.Contains(content, "one by one") {
-			t.Errorf("%s of 34 MB: %d %.200s", path, a.StatusCode, content)
-		}
-	}
+	wantStdout(t, execute(t, program("bash", "ls").with(request{"session_id": api.fork(t, *given.SessionID, 1)[0]})), "main.py\nmain.sh\n")
 	for body, status := range map[string]int{`{"count": 0}`: 400, `{"count": 101}`: 400, `{"n": 1}`: 400, `[`: 400} {
 		if a, content := api.ask(t, "POST", *given.SessionID+"/fork", body); a.StatusCode != status {
 			t.Errorf("%s: %d %s", body, a.StatusCode, content)
@@ -167,6 +150,51 @@ func TestFork(t *testing.T) {
 	}
 	if a, _ := api.ask(t, "POST", randomMarker()+"/fork", ""); a.StatusCode != 404 {
 		t.Errorf("no such session: %d", a.StatusCode)
+	}
+}
+
+// fork returns the names of the copies.
+func (s *stack) fork(t *testing.T, session string, count int) []string {
+	t.Helper()
+	a, content := s.ask(t, "POST", session+"/fork", fmt.Sprintf(`{"count": %d}`, count))
+	var forked struct {
+		SessionIDs []string `json:"session_ids"`
+	}
+	if err := json.Unmarshal([]byte(content), &forked); err != nil || a.StatusCode != 200 || len(forked.SessionIDs) != count {
+		t.Fatalf("%d %v: %s", a.StatusCode, err, content)
+	}
+	return forked.SessionIDs
+}
+
+// A large session is shared with its copies until they are used; then each has all of it, to the last detail, and nobody sees what another does.
+func TestForkOfLargeSession(t *testing.T) {
+	const describe = `find . -mindepth 1 ! -name main.sh -printf '%p %y %m %T@ %n %s %b %l\n' | sort; md5sum large | cut -c 1-32; echo $KEPT`
+	first := execute(t, program("bash", `head -c 34000000 /dev/zero >large; head -c 100000 /dev/urandom >>large
+mkdir -p d/e; echo 1 >d/a; ln d/a d/b; ln -s d/a link; ln -s /nowhere dangling; mkfifo fifo; truncate -s 300M hole; mkdir $'bad\xff'; chmod 6755 d/a; touch -d @12345.678901234 d/a
+python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('sock')"; chmod 555 d/e; export KEPT=1; `+describe))
+	wantStatus(t, first, "OK")
+	name := *first.SessionID
+	if a, content := api.ask(t, "GET", name+"/archive", ""); a.StatusCode != 413 || !strings.Contains(content, "one by one") {
+		t.Errorf("a tar of it: %d %.200s", a.StatusCode, content)
+	}
+	copies := api.fork(t, name, 3)
+	for i, id := range []string{copies[0], name, copies[1]} {
+		got := execute(t, program("bash", describe+fmt.Sprintf("; echo %d >d/a; rm large; mkdir new", i)).with(request{"session_id": id}))
+		wantStdout(t, got, first.Run.Stdout)
+	}
+	api.deleteSession(t, api.key, name)
+	if _, got := api.ask(t, "GET", copies[2]+"/files/d/a", ""); got != "1\n" {
+		t.Errorf("the last one has %q", got)
+	}
+	if _, got := api.ask(t, "GET", copies[1]+"/files/d/b", ""); got != "2\n" {
+		t.Errorf("the third has %q", got)
+	}
+	secret := execute(t, program("bash", "head -c 100000 /dev/zero >large; chmod 0 large"))
+	if a, content := api.ask(t, "POST", *secret.SessionID+"/fork", ""); a.StatusCode != 400 || !strings.Contains(content, `\"./large\" cannot be read`) {
+		t.Errorf("%d %s", a.StatusCode, content)
+	}
+	for _, id := range append(copies, *secret.SessionID) {
+		api.deleteSession(t, api.key, id)
 	}
 }
 

@@ -27,6 +27,8 @@ func TestRandomKills(t *testing.T) {
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
 	s := startOwn(t, "kills", "[sessions]\nmax_mounted = 2\n", "javascript", "go") // so that sessions are packed and unpacked all the time
 	wantStdout(t, s.execute(t, s.key, program("bash", "echo file >f; export V=env; echo x").with(request{"session_id": "witness"})), "x\n")
+	wantStdout(t, s.execute(t, s.key, program("bash", "head -c 200000 /dev/zero >large; echo file >f; export V=env; echo x").with(request{"session_id": "lender"})), "x\n")
+	lent := s.fork(t, "lender", 4) // one of them is used on the way, the others share what they hold until the end
 
 	l := &load{stack: s, t: t}
 	stop := l.start(random)
@@ -46,8 +48,23 @@ func TestRandomKills(t *testing.T) {
 		if a.Run.Stdout != "file\nenv\n" || a.SessionCreated {
 			t.Fatalf("after kill %d, of %s, the session is not what it was: %s", i, victim, a)
 		}
+		if i == kills/2 {
+			lent = append(lent, "lender")
+			if _, err := l.until200("lender", "echo changed >f; wc -c <large"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	stop()
+	for _, id := range lent {
+		want := "file\nenv\n200000\n"
+		if id == "lender" {
+			want = "changed\nenv\n200000\n"
+		}
+		if a, err := l.until200(id, `cat f; echo "$V"; wc -c <large`); err != nil || a.Run.Stdout != want || a.SessionCreated {
+			t.Errorf("%s was lent and is not what it was: %v %s", id, err, a)
+		}
+	}
 	if l.good.Load() < int64(kills) {
 		t.Errorf("only %d requests were carried out", l.good.Load())
 	}
@@ -55,7 +72,7 @@ func TestRandomKills(t *testing.T) {
 		t.Errorf("%d programs did not end well", l.hit.Load())
 	}
 	t.Logf("killed %v; %d requests carried out, %d programs hit, %d requests refused or cut off", killed, l.good.Load(), l.hit.Load(), l.bad.Load()-l.hit.Load())
-	for _, id := range append(l.sessions(), "witness") {
+	for _, id := range append(append(l.sessions(), "witness"), lent...) {
 		s.deleteSession(t, s.key, id)
 	}
 	s.wantQuiet(t)
