@@ -18,7 +18,7 @@ func TestCheckers(t *testing.T) {
 		{checkTokens, "", "\n ", true}, {checkTokens, "1.0", "1", false}, {checkTokens, "a\x00b", "a\x00b", true},
 		{checkExact, "a\n", "a\n", true}, {checkExact, "a\n", "a", false}, {checkExact, "", "", true},
 		{checkFloats, "0.3 x", "0.30000001 x", true}, {checkFloats, "0.3", "0.31", false}, {checkFloats, "1e9", "1000000999", true},
-		{checkFloats, "1e9", "1000002000", false}, {checkFloats, "nan", "1", false}, {checkFloats, "inf", "1e400", false}, {checkFloats, "x", "1", false},
+		{checkFloats, "1e9", "1000002000", false}, {checkFloats, "nan", "1", false}, {checkFloats, "inf", "1e400", false}, {checkFloats, "inf", "5", false}, {checkFloats, "5", "-Infinity", false}, {checkFloats, "x", "1", false},
 		{checkFloats, "NaN", "NaN", true}, {checkFloats, "1 2", "1", false},
 	} {
 		checker := checker{kind: c.kind, tolerance: defaultTolerance}
