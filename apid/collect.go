@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,8 +144,7 @@ func (c *collected) choose(files []foundFile, cfg *artifactsConfig) (chosen []fo
 	for _, f := range files {
 		need := encodedLen("./" + f.name)
 		if len(chosen) == cfg.MaxFiles || f.size > cfg.MaxBytes-size || names+need > collectNames {
-			c.omitted++
-			c.bytes += f.size
+			c.omit(1, f.size)
 			continue
 		}
 		chosen = append(chosen, f)
@@ -155,6 +155,12 @@ func (c *collected) choose(files []foundFile, cfg *artifactsConfig) (chosen []fo
 		c.message = fmt.Sprintf("at most %d files of %d bytes together are returned", cfg.MaxFiles, cfg.MaxBytes)
 	}
 	return chosen, size
+}
+
+// omit counts what is not returned. Two sparse files can have more bytes together than an int64 counts.
+func (c *collected) omit(files int, size int64) {
+	c.omitted += files
+	c.bytes += min(size, math.MaxInt64-c.bytes)
 }
 
 // collect reads the artifacts out of the workspace that the program has left.
@@ -188,8 +194,7 @@ func (x *execution) collect(ctx context.Context) *apiError {
 		return err
 	}
 	if err := out.toolError(); err != nil || out.stdout.total != size {
-		c.omitted += len(files)
-		c.bytes += size
+		c.omit(len(files), size)
 		c.message = "the files could not be read"
 		x.log.Debug("artifacts", "id", x.call.id, "err", err)
 		return nil
