@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -162,6 +163,9 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 
 // dispatch finds the route.
 func (s *server) dispatch(c *call) *apiError {
+	if hasDots(c.ctx.URI().PathOriginal()) {
+		return refuse(errNotFound, "there is nothing at %s: no part of a path may be . or .., and no id has a slash", shown(string(c.ctx.URI().PathOriginal())))
+	}
 	path := string(c.ctx.Path())
 	if p := s.pages[path]; p != nil {
 		return s.serveRoute(c, &route{path: path, methods: pageMethods, keyless: true, serve: func(s *server, c *call) *apiError { return s.page(c, p) }})
@@ -172,6 +176,20 @@ func (s *server) dispatch(c *call) *apiError {
 		}
 	}
 	return refuse(errNotFound, "there is nothing at %s", shown(path))
+}
+
+// hasDots says that a part of a path is "." or "..", which fasthttp takes out after it has decoded it. "/v1/sessions/..%2Fexecutions%2Fa" would be
+// another route's than who put an id there had in mind, and DELETE would end what nobody named.
+func hasDots(original []byte) bool {
+	if bytes.IndexByte(original, '.') < 0 && bytes.IndexByte(original, '%') < 0 {
+		return false
+	}
+	for part := range bytes.SplitSeq(fasthttp.AppendUnquotedArg(nil, original), []byte{'/'}) {
+		if string(part) == "." || string(part) == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // serveRoute goes through what all routes have in common: method, then key.

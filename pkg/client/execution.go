@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 )
@@ -50,8 +49,12 @@ func (c *Client) Start(ctx context.Context, req *Request) (*Execution, error) {
 
 // Execution tells how an execution stands. It waits for its end for as long as wait, at most [MaxWait].
 func (c *Client) Execution(ctx context.Context, id string, wait time.Duration) (*Execution, error) {
+	address, err := idPath(pathExecutions+"/", id)
+	if err != nil {
+		return nil, err
+	}
 	seconds := strconv.FormatFloat(min(max(wait, 0), MaxWait).Seconds(), 'f', -1, 64)
-	return c.execution(ctx, http.MethodGet, pathExecutions+"/"+url.PathEscape(id)+"?wait="+seconds, nil)
+	return c.execution(ctx, http.MethodGet, address+"?wait="+seconds, nil)
 }
 
 func (c *Client) execution(ctx context.Context, method, path string, in any) (*Execution, error) {
@@ -73,5 +76,9 @@ func (c *Client) execution(ctx context.Context, method, path string, in any) (*E
 
 // Forget ends an execution if it runs, and has the server forget it.
 func (c *Client) Forget(ctx context.Context, id string) error {
-	return c.Call(ctx, http.MethodDelete, pathExecutions+"/"+url.PathEscape(id), nil, nil)
+	address, err := idPath(pathExecutions+"/", id)
+	if err != nil {
+		return err
+	}
+	return c.Call(ctx, http.MethodDelete, address, nil, nil)
 }

@@ -41,8 +41,12 @@ type FilePart struct {
 // SessionInfo tells how large a session is and when it ends. A session that is not there is an [*Error] with Code "not_found"; so it is in
 // the other calls below, WriteFile excepted.
 func (c *Client) SessionInfo(ctx context.Context, id string) (*SessionInfo, error) {
+	address, err := idPath(pathSessions, id)
+	if err != nil {
+		return nil, err
+	}
 	info := new(SessionInfo)
-	if err := c.Call(ctx, http.MethodGet, sessionPath(id), nil, info); err != nil {
+	if err := c.Call(ctx, http.MethodGet, address, nil, info); err != nil {
 		return nil, err
 	}
 	return info, nil
@@ -53,7 +57,10 @@ func (c *Client) Files(ctx context.Context, id string) ([]FileInfo, error) {
 	var list struct {
 		Files []FileInfo `json:"files"`
 	}
-	err := c.Call(ctx, http.MethodGet, sessionPath(id)+"/files", nil, &list)
+	address, err := idPath(pathSessions, id)
+	if err == nil {
+		err = c.Call(ctx, http.MethodGet, address+"/files", nil, &list)
+	}
 	return list.Files, err
 }
 
@@ -137,8 +144,12 @@ func (c *Client) RemoveFile(ctx context.Context, id, path string) error {
 
 // Archive returns a tar of all files as it comes from the server. The caller closes it.
 func (c *Client) Archive(ctx context.Context, id string) (archive io.ReadCloser, err error) {
+	address, err := idPath(pathSessions, id)
+	if err != nil {
+		return nil, err
+	}
 	err = c.retrying(ctx, true, func() error {
-		resp, err := c.send(ctx, http.MethodGet, sessionPath(id)+"/archive", nil, make(http.Header))
+		resp, err := c.send(ctx, http.MethodGet, address+"/archive", nil, make(http.Header))
 		if err != nil {
 			return err
 		}
@@ -156,11 +167,21 @@ func (c *Client) Fork(ctx context.Context, id string, count int) ([]string, erro
 	var out struct {
 		SessionIDs []string `json:"session_ids"`
 	}
-	err := c.Call(ctx, http.MethodPost, sessionPath(id)+"/fork", in, &out)
+	address, err := idPath(pathSessions, id)
+	if err == nil {
+		err = c.Call(ctx, http.MethodPost, address+"/fork", in, &out)
+	}
 	return out.SessionIDs, err
 }
 
-func sessionPath(id string) string { return pathSessions + url.PathEscape(id) }
+// idPath is the path of what has that id. Servers and proxies decode a path, and take parts that are dots out of it, before they look at it: of an id such as
+// "../sessions/a", which a model may have been talked into, the server would be asked for something else.
+func idPath(above, id string) (string, error) {
+	if id == "" || id == "." || id == ".." || strings.Contains(id, "/") {
+		return "", fmt.Errorf("id %q: want one as the server gives them; it is not empty, no dots alone, and has no slash", id)
+	}
+	return above + url.PathEscape(id), nil
+}
 
 // filePath refuses what servers resolve in a URL: "..", and to remove it, would mean the session itself.
 func filePath(id, path string) (string, error) {
@@ -171,5 +192,6 @@ func filePath(id, path string) (string, error) {
 		}
 		parts[i] = url.PathEscape(part)
 	}
-	return sessionPath(id) + "/files/" + strings.Join(parts, "/"), nil
+	address, err := idPath(pathSessions, id)
+	return address + "/files/" + strings.Join(parts, "/"), err
 }

@@ -90,11 +90,11 @@ func TestWhatMayHaveRunIsNotSentAgain(t *testing.T) {
 
 func TestWhatMayBeDoneTwiceIsSentAgain(t *testing.T) {
 	c, asked := script(t, reply{}, reply{502, "", ""}, reply{status: 204})
-	if existed, err := c.DeleteSession(context.Background(), "a/b"); err != nil || !existed {
+	if existed, err := c.DeleteSession(context.Background(), "a b"); err != nil || !existed {
 		t.Errorf("%v, %v", existed, err)
 	}
 	// net/http itself sends a DELETE once more if a connection that it kept is closed, which a first one is not.
-	if want := slices.Repeat([]string{"DELETE /prefix/v1/sessions/a%2Fb "}, 3); !slices.Equal(asked(), want) {
+	if want := slices.Repeat([]string{"DELETE /prefix/v1/sessions/a%20b "}, 3); !slices.Equal(asked(), want) {
 		t.Errorf("asked %q, want %q", asked(), want)
 	}
 }

@@ -72,7 +72,10 @@ func (s *Session) leave() { <-s.turn }
 
 // DeleteSession ends a session, files and all; existed is false if this key has none of that id: it expired, or was deleted already.
 func (c *Client) DeleteSession(ctx context.Context, id string) (existed bool, err error) {
-	err = c.Call(ctx, http.MethodDelete, sessionPath(id), nil, nil)
+	address, err := idPath(pathSessions, id)
+	if err == nil {
+		err = c.Call(ctx, http.MethodDelete, address, nil, nil)
+	}
 	var refused *Error
 	if errors.As(err, &refused) && refused.Code == "not_found" {
 		return false, nil
