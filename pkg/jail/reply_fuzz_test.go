@@ -55,7 +55,7 @@ func FuzzReply(f *testing.F) {
 		if extra != nil {
 			extra.Close()
 		}
-		if after := count(t); after != before {
+		if after := count(t); after > before {
 			t.Fatalf("%d descriptors are open, %d were", after, before)
 		}
 		(&plan{steps: make([]step, 3)}).result(r) // whatever step it names
