@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,12 +190,13 @@ func (s sabotage) build(good *builder, t *template) error {
 }
 
 // held is what jails take of the daemon and the host.
-type held struct{ descriptors, processes, leaves, volumes, slots int }
+type held struct{ descriptors, processes, leaves, volumes, mounts, slots int }
 
 // exceeds says that something more is held. A jail has ten descriptors or so; a network namespace that is made ready, and the runtime's own, come
 // and go.
 func (h held) exceeds(before held) bool {
-	return h.descriptors > before.descriptors+3 || h.processes > before.processes || h.leaves > before.leaves || h.volumes > before.volumes || h.slots < before.slots
+	return h.descriptors > before.descriptors+3 || h.processes > before.processes || h.leaves > before.leaves || h.volumes > before.volumes ||
+		h.mounts > before.mounts || h.slots < before.slots
 }
 
 func (td *testDaemon) holding() held {
@@ -202,10 +205,24 @@ func (td *testDaemon) holding() held {
 	if err != nil {
 		td.t.Fatal(err)
 	}
-	_, inits := td.processes()
+	inits, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", b.spawner.PID()))
+	if err != nil {
+		td.t.Fatal(err)
+	}
 	leaves, _ := filepath.Glob("/sys/fs/cgroup/*/" + td.config.CgroupParent + "/job-*")
 	more, _ := filepath.Glob("/sys/fs/cgroup/" + td.config.CgroupParent + "/job-*")
+	mounts := 0
+	b.volumes.vaults.mu.Lock()
+	vaults := append([]*vault{b.devices.vault, b.image.vault}, b.volumes.vaults.all...)
+	b.volumes.vaults.mu.Unlock()
+	for _, v := range vaults {
+		lines, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/mountinfo", v.thread))
+		if err != nil {
+			td.t.Fatal(err)
+		}
+		mounts += bytes.Count(lines, []byte("\n"))
+	}
 	b.slots.mu.Lock()
 	defer b.slots.mu.Unlock()
-	return held{len(descriptors), len(inits), len(leaves) + len(more), b.volumes.len(), len(b.slots.free)}
+	return held{len(descriptors), len(bytes.Fields(inits)), len(leaves) + len(more), b.volumes.len(), mounts, len(b.slots.free)}
 }

@@ -182,9 +182,7 @@ static int step_spawn(const struct zygote_step *s)
 
 static int step_set_ids(const struct zygote_step *s)
 {
-	if (syscall(SYS_setgroups, 0, NULL) < 0 || setresgid(s->a, s->a, s->a) < 0)
-		return -1;
-	if (setresuid(s->b, s->b, s->b) < 0)
+	if (syscall(SYS_setgroups, 0, NULL) < 0 || setresgid(s->a, s->a, s->a) < 0 || setresuid(s->b, s->b, s->b) < 0)
 		return -1;
 	/* A change of uid resets this to fs.suid_dumpable, which may be 1 on a debugging machine. execve makes the program dumpable again. */
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -518,9 +516,11 @@ static int do_step(const struct zygote_step *s)
 		return chdir(str(s->s1));
 	case ZOP_STDIO:
 		return dup2(fds[s->fd], (int)s->a) < 0 ? -1 : 0;
-	case ZOP_OPEN:
+	case ZOP_OPEN: {
 		/* Without O_NOCTTY: a terminal, which only Jail.Start names, becomes that of our session. */
-		return dup2(open(str(s->s1), O_RDONLY | O_CLOEXEC), (int)s->a) < 0 ? -1 : 0;
+		int fd = open(str(s->s1), O_RDONLY | O_CLOEXEC);
+		return fd < 0 || dup2(fd, (int)s->a) < 0 ? -1 : 0; /* dup2(-1) would give its own reason */
+	}
 	case ZOP_KEEP_ONLY:
 		return step_keep_only();
 	case ZOP_RELAY_TO:
