@@ -73,7 +73,7 @@ func TestKeptCompilerFindsNothing(t *testing.T) {
 		j.Workspace = wire.Volume{ID: "w1", New: true}
 	})
 	td.awaitKept(1)
-	second := td.run("", compileJob("alice"))
+	second := td.run("", compileJob("alice")) // with fewer words
 	if first.err != nil || second.err != nil || first.stdout != "job 1 " || second.stdout != "job 2 " {
 		t.Errorf("got %q, %v, then %q, %v", first.stdout, first.err, second.stdout, second.err)
 	}

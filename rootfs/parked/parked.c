@@ -169,6 +169,7 @@ static void split_words(const struct zygote_step *s)
 	layout.arg_end = layout.env_start = (uintptr_t)p;
 	for (uint64_t i = 0; i < s->b; i++, p += strlen(p) + 1)
 		job.env[i] = p;
+	job.argv[s->a] = job.env[s->b] = NULL; /* a job before this one may have had more of them */
 	layout.env_end = (uintptr_t)p;
 }
 

@@ -85,6 +85,8 @@ static int compiler(int argc, char **argv)
 	static int jobs;
 	const char *what = argc > 1 ? argv[1] : "";
 	printf("job %d ", ++jobs);
+	if (argv[argc])
+		printf("more words ");
 	if (access("source", F_OK) == 0)
 		printf("source ");
 	if (access("/build/output", F_OK) == 0)
