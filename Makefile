@@ -48,8 +48,9 @@ deps:
 run: all
 	@exec scripts/run
 
-# All tests. Set-up first; root is needed, and a test that cannot run fails.
-test: all test-deps lint test-unit test-fuzz test-root test-rootfs test-e2e test-sdk test-playground test-vm
+# All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time: the one that takes longest, and all others.
+test: all test-deps
+	@scripts/lanes 'test-e2e test-playground' 'lint test-unit test-fuzz test-vm test-root test-rootfs test-sdk'
 
 # Packages that only tests need.
 test-deps:
