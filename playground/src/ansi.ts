@@ -84,15 +84,15 @@ export class AnsiParser {
 
 /** Select Graphic Rendition. */
 function changed(look: Look, parameters: string): Look {
-  const codes = parameters.split(/[;:]/).map((p) => Number(p || "0"));
+  const codes = parameters.split(";").map((p) => p.split(":").map((n) => Number(n || "0")));
   let next = { ...look };
   for (let i = 0; i < codes.length; i++) {
-    const code = codes[i]!;
+    const [code = 0, ...own] = codes[i]!; // own: what follows a colon belongs to the code before it
     if (code === 0) next = { ...plain };
     else if (code === 1) next.bold = true;
     else if (code === 2) next.dim = true;
     else if (code === 3) next.italic = true;
-    else if (code === 4) next.underline = true;
+    else if (code === 4) next.underline = own[0] !== 0;
     else if (code === 7) next.inverse = true;
     else if (code === 9) next.strike = true;
     else if (code === 22) next.bold = next.dim = false;
@@ -106,10 +106,11 @@ function changed(look: Look, parameters: string): Look {
     else if (code === 49) next.background = "";
     else if (code >= 90 && code <= 97) next.colour = named(code - 82);
     else if (code >= 100 && code <= 107) next.background = named(code - 92);
-    else if (code === 38 || code === 48) {
-      const [colour, used] = extended(codes.slice(i + 1));
-      next[code === 38 ? "colour" : "background"] = colour;
-      i += used;
+    else if (code === 38 || code === 48 || code === 58) {
+      // Between colons a colour space, mostly empty, may stand before the three parts.
+      const [colour, used] = extended(own.length === 0 ? codes.slice(i + 1).map(([n = 0]) => n) : own[0] === 2 && own.length > 4 ? [2, ...own.slice(2)] : own);
+      if (code !== 58) next[code === 38 ? "colour" : "background"] = colour; // 58 is that of the underline
+      i += own.length === 0 ? used : 0;
     }
   }
   return next;

@@ -56,6 +56,11 @@ const look = EditorView.theme({
   ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": { backgroundColor: "var(--selection)", outline: "1px solid var(--border-strong)" },
   ".cm-panels, .cm-tooltip": { backgroundColor: "var(--raised)", color: "var(--text)", border: "1px solid var(--border)" },
   ".cm-tooltip-autocomplete ul li[aria-selected]": { backgroundColor: "var(--accent)", color: "var(--on-accent)" },
+  ".cm-panel.cm-search": { padding: "6px 28px 6px 8px", fontFamily: "var(--sans)" },
+  ".cm-panel.cm-search input, .cm-panel.cm-search button, .cm-panel.cm-search label": { fontSize: "12.5px", margin: "2px 6px 2px 0" },
+  ".cm-panel.cm-search input[type=checkbox]": { margin: "0 4px 0 0", verticalAlign: "middle" },
+  ".cm-panel.cm-search .cm-button, .cm-panel.cm-search .cm-textfield": { minHeight: "26px", borderRadius: "5px" },
+  ".cm-panel.cm-search [name=close]": { minWidth: "24px", minHeight: "24px", fontSize: "18px", color: "inherit", margin: "0" },
   ".cm-textfield": { backgroundColor: "var(--pane)", color: "var(--text)", border: "1px solid var(--border-strong)" },
   ".cm-button": { backgroundImage: "none", backgroundColor: "var(--pane)", color: "var(--text)", border: "1px solid var(--border-strong)" },
   // CodeMirror draws these with images of data: URLs, which the pages' policy forbids.

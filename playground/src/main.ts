@@ -1,11 +1,12 @@
 // The playground: one program, run through the same API and SDK as everybody's.
 import { type Diagnostic, type ExecuteResult, RunTools, RunToolsError, type Stage } from "../../sdk/typescript/src/index.ts";
+import { lastLanguage, linkedDraft, ownDraft, saveDraft } from "./drafts.ts";
 import { Editor } from "./editor.ts";
 import { askForKey, storedKey, takeKeyFromAddress } from "./key.ts";
 import { languageNamed, languages, sampleInput } from "./languages.ts";
 import { Output } from "./output.ts";
 import type { Place } from "./places.ts";
-import { type Program, readProgram, splitArguments } from "./program.ts";
+import { type Program, splitArguments } from "./program.ts";
 import { SessionPanel } from "./session.ts";
 import { pack, unpack } from "./share.ts";
 import { Tabs } from "./tabs.ts";
@@ -22,36 +23,27 @@ const stdin = find<HTMLTextAreaElement>("stdin");
 const baseUrl = new URL(".", document.baseURI).href.replace(/\/$/, "");
 
 let program: Program;
+let linked = false; // it came with a link
 let shown = ""; // the file in the editor
 let running: AbortController | undefined;
 let diagnostics: Diagnostic[] = [];
 
-// Drafts: what was typed, by language, stays in this browser.
-
-const draftName = (language: string): string => `runtools.draft.${language}`;
-
-function saveDraft(): void {
-  try {
-    localStorage.setItem("runtools.language", program.language);
-    localStorage.setItem(draftName(program.language), JSON.stringify(program));
-  } catch {
-    // full, or not allowed here: then it is not kept
-  }
-}
-
-function draftOf(language: string): Program | undefined {
-  try {
-    return readProgram(JSON.parse(localStorage.getItem(draftName(language)) ?? "null"));
-  } catch {
-    return undefined;
-  }
-}
-
 let saving = 0;
 function changed(): void {
+  // The address no longer names what is here: a reload would bring back what it names.
+  if (new URLSearchParams(location.hash.slice(1)).has("p")) {
+    history.replaceState(null, "", location.pathname + location.search);
+  }
   clearTimeout(saving);
-  saving = setTimeout(saveDraft, 300);
+  saving = setTimeout(save, 300);
 }
+
+function save(): void {
+  clearTimeout(saving);
+  saveDraft(program, linked);
+}
+
+const same = (a: Program, b: Program | undefined): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 function sampleOf(language: string): Program {
   const { main, sample } = languageNamed(language);
@@ -102,14 +94,25 @@ function show(name: string): void {
 }
 
 function goTo(place: Place): void {
+  if (!program.files.some((f) => f.name === place.file)) {
+    toast(`${place.file} is not there any more`); // another name, another program
+    return;
+  }
   if (shown !== place.file) {
     show(place.file);
   }
   editor.goTo(place.line, place.column);
 }
 
-function load(next: Program): void {
+/** What was typed in a language, or its sample. */
+function loadLanguage(language: string): void {
+  const came = linkedDraft(language);
+  load(came ?? ownDraft(language) ?? sampleOf(language), came !== undefined);
+}
+
+function load(next: Program, fromLink: boolean): void {
   program = next;
+  linked = fromLink && !same(next, ownDraft(next.language));
   diagnostics = [];
   editor.clear();
   if (![...languageList.options].some((o) => o.value === next.language)) {
@@ -341,21 +344,22 @@ async function start(): Promise<void> {
   takeKeyFromAddress();
   label("Run", runKeys);
   languageList.replaceChildren(...languages.map((l) => new Option(l.label, l.name)));
-  const last = localStorage.getItem("runtools.language") ?? "python";
-  load((await shared()) ?? draftOf(last) ?? sampleOf(last));
+  const came = await shared();
+  came === undefined ? loadLanguage(lastLanguage() ?? "python") : load(came, true);
 
   addEventListener("keydown", keys, { capture: true });
-  addEventListener("pagehide", saveDraft);
+  addEventListener("pagehide", save);
   addEventListener("hashchange", async () => {
     takeKeyFromAddress();
     const other = await shared();
     if (other !== undefined) {
-      load(other);
+      save();
+      load(other, true);
     }
   });
   languageList.addEventListener("change", () => {
-    saveDraft();
-    load(draftOf(languageList.value) ?? sampleOf(languageList.value));
+    save();
+    loadLanguage(languageList.value);
     changed();
   });
   args.addEventListener("input", () => {
@@ -368,8 +372,11 @@ async function start(): Promise<void> {
   });
   runButton.addEventListener("click", () => (running === undefined ? void run() : running.abort()));
   find("sample").addEventListener("click", () => {
-    load(sampleOf(program.language));
-    changed();
+    const sample = sampleOf(program.language);
+    if (same(program, sample) || confirm("Put the sample in place of your program?")) {
+      load(sample, linked);
+      changed();
+    }
   });
   find("share").addEventListener("click", () => void share());
   find("copy").addEventListener("click", () => void navigator.clipboard?.writeText(find("output").innerText).then(() => toast("The output was copied")));

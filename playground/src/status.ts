@@ -61,7 +61,7 @@ function drawLatency(now: Snapshot): void {
   }
   const table = element("table", "latency");
   const head = table.appendChild(element("thead", "")).appendChild(element("tr", ""));
-  head.append(...["", "runs", ...phases].map((name) => element("th", "", name)));
+  head.append(...["language", "runs", ...phases].map((name) => element("th", "", name)));
   const body = table.appendChild(element("tbody", ""));
   for (const language of languages) {
     const row = body.appendChild(element("tr", ""));

@@ -1,75 +1,12 @@
-// The playground as people use it, in a real browser, against a real server.
+// The playground as people use it.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import path from "node:path";
-import { after, afterEach, before, test } from "node:test";
-import { browse, hang, key, serve } from "./stack.mjs";
+import { test } from "node:test";
+import "./hostile.mjs";
+import { atLine, badge, barriers, complaints, faint, forgive, open, server, shoot, text, type, use } from "./page.mjs";
+import { hang, key } from "./stack.mjs";
+import "./status.mjs";
 
 const languages = ["python", "javascript", "typescript", "bash", "c", "cpp", "go", "rust", "java", "csharp", "ruby"];
-const shots = process.env.PLAYGROUND_SCREENSHOTS; // a folder; empty: none are made
-
-let server, browser;
-before(async () => {
-  [server, browser] = await Promise.all([serve(), browse()]);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-
-/** What the pages complained of since they were opened. A page that breaks its own policy says so here. */
-let complaints = [];
-let contexts = [];
-afterEach(async () => {
-  await Promise.all(contexts.map((c) => c.close()));
-  contexts = [];
-  const said = complaints;
-  complaints = [];
-  assert.deepEqual(said, []);
-});
-
-/** A fresh browser's page: no key but that of the link, no draft. */
-async function open({ file = "", fragment = new URL(server.link).hash, answer = "accept", ...settings } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", ...settings });
-  contexts.push(context);
-  context.setDefaultTimeout(hang);
-  await context.grantPermissions(["clipboard-read", "clipboard-write"]).catch(() => {});
-  const page = await context.newPage();
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("request", (request) => request.url().startsWith(server.url) || request.url().startsWith("blob:") || complaints.push(`asked for ${request.url()}`));
-  page.on("dialog", (question) => void question[answer]());
-  await page.goto(server.url + file + fragment);
-  await page.waitForSelector("html[data-ready=true]");
-  return page;
-}
-
-async function shoot(page, name) {
-  if (shots) {
-    await mkdir(shots, { recursive: true });
-    // To hide the caret Playwright would insert a style sheet, which the page's policy forbids.
-    await page.screenshot({ path: path.join(shots, `${name}.png`), caret: "initial" });
-  }
-}
-
-const text = (page) => page.locator("#output").innerText();
-const badge = (page, word) => page.locator("#badge", { hasText: new RegExp(`^${word}$`) }).waitFor();
-
-/** Replaces what is in the editor, as by typing. */
-async function type(page, code) {
-  await page.locator("#editor .cm-content").click();
-  await page.keyboard.press("Control+a");
-  // Text over a selection makes the browser itself try inline styles, which the policy refuses and the console tells of.
-  await page.keyboard.press("Delete");
-  await page.keyboard.insertText(code);
-}
-
-async function use(page, language, code) {
-  await page.selectOption("#language", language);
-  if (code !== undefined) {
-    await type(page, code);
-  }
-}
 
 test("all languages run their samples, and the input and arguments reach them", async () => {
   const page = await open();
@@ -112,13 +49,15 @@ test("output is there before the end, stdout and stderr are told apart, and Esca
 
 test("output is shown as a terminal would: colours over parts, lines that are written over, and no more than a browser can take", async () => {
   const page = await open();
-  await use(page, "bash", `printf '10%%\\r50%%\\r100%%\\r\\n\\e[3'; sleep 0.2; printf '8;5;196mred\\e[0m \\e[2Jplain\\a\\n\\e[\\n'; yes ${"x".repeat(400)} | head -c 5000000`);
+  await use(page, "bash", `printf '10%%\\r50%%\\r100%%\\r\\n\\e[3'; sleep 0.2; printf '8;5;196mred\\e[0m \\e[2Jplain\\a \\e[38:2::0:0:255m\\e[4:3mblue\\e[0m\\n\\e[\\n'; yes ${"x".repeat(400)} | head -c 5000000`);
   await page.keyboard.press("Control+Enter");
   await badge(page, "OK");
   await page.locator("#output .of-note", { hasText: /more characters are not shown/ }).waitFor();
   const lines = await page.locator("#output .line").evaluateAll((all) => all.slice(0, 4).map((l) => l.textContent));
-  assert.deepEqual(lines, ["100%", "red plain", "[", "x".repeat(400)]);
+  assert.deepEqual(lines, ["100%", "red plain blue", "[", "x".repeat(400)]);
   assert.equal(await page.locator("#output span", { hasText: "red" }).first().evaluate((s) => getComputedStyle(s).color), "rgb(255, 0, 0)");
+  const blue = await page.locator("#output span", { hasText: "blue" }).first().evaluate((s) => [getComputedStyle(s).color, getComputedStyle(s).fontStyle, getComputedStyle(s).textDecorationLine]);
+  assert.deepEqual(blue, ["rgb(0, 0, 255)", "normal", "underline"]);
 });
 
 test("errors lead to their line: by click in the output, by F8, in another file; and are marked in the editor", async () => {
@@ -130,6 +69,7 @@ test("errors lead to their line: by click in the output, by F8, in another file;
   await page.locator("#output .line.compiler button.place", { hasText: "main.c:5:12" }).first().click();
   await atLine(page, 5);
   assert.equal(await page.evaluate(() => document.activeElement.id), "editor");
+  assert.deepEqual(await barriers(page), []);
   await shoot(page, "error");
 
   // A second file; its name comes by keyboard.
@@ -149,11 +89,6 @@ test("errors lead to their line: by click in the output, by F8, in another file;
   await atLine(page, 2);
   await page.locator("#editor .cm-lintRange-error").waitFor();
 });
-
-/** The cursor is in this line. */
-async function atLine(page, line) {
-  await page.locator("#editor .cm-lineNumbers .cm-activeLineGutter", { hasText: new RegExp(`^${line}$`) }).waitFor();
-}
 
 test("a link holds the program, in a part that no server is told", async () => {
   const page = await open();
@@ -205,6 +140,7 @@ test("the key is asked for once, and a wrong one again; what a program writes is
   await page.keyboard.press("Control+Enter");
   const dialog = page.locator("#key-dialog");
   await dialog.waitFor();
+  assert.deepEqual(await barriers(page), []);
   await shoot(page, "key");
   await page.keyboard.type("rt_live_not_the_key");
   await page.keyboard.press("Enter");
@@ -224,7 +160,7 @@ test("the key is asked for once, and a wrong one again; what a program writes is
   await badge(page, "OK");
   assert.deepEqual(await page.context().cookies(), []);
   assert.ok(complaints.every((c) => c.includes("401")), complaints.join()); // the browser tells of what was refused
-  complaints = [];
+  forgive();
 });
 
 test("the key of a link is used by who agrees alone", async () => {
@@ -266,35 +202,6 @@ test("dark and light follow the system until the switch says otherwise, and both
   assert.equal(await back(), light, "back at the system's colours it does not follow the system");
 });
 
-/** Texts with less contrast to what is behind them than WCAG's AA wants, 4.5 to 1. */
-function faint(page) {
-  return page.evaluate(() => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-      canvas.clearRect(0, 0, 1, 1);
-      canvas.fillStyle = colour;
-      canvas.fillRect(0, 0, 1, 1);
-      return canvas.getImageData(0, 0, 1, 1).data;
-    };
-    const luminance = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => sum + weight * (c[i] <= 10 ? c[i] / 3294 : ((c[i] / 255 + 0.055) / 1.055) ** 2.4), 0);
-    const behind = (element) => {
-      for (let e = element; e !== null; e = e.parentElement ?? e.getRootNode().host ?? null) {
-        const c = rgba(getComputedStyle(e).backgroundColor);
-        if (c[3] === 255) return c;
-      }
-      return [255, 255, 255, 255];
-    };
-    const all = [...document.querySelectorAll("body *")].flatMap((e) => (e.shadowRoot ? [...e.shadowRoot.querySelectorAll(".cm-line, .cm-line *, .cm-gutterElement")] : [e]));
-    return all.flatMap((e) => {
-      const own = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.textContent.trim() !== "");
-      if (!own || !e.checkVisibility() || e.matches(":disabled, option, .unseen")) return [];
-      const [a, b] = [luminance(rgba(getComputedStyle(e).color)), luminance(behind(e))].sort((x, y) => y - x);
-      const ratio = (a + 0.05) / (b + 0.05);
-      return ratio < 4.5 ? [`${e.textContent.trim().slice(0, 30)}: ${ratio.toFixed(2)}`] : [];
-    });
-  });
-}
-
 test("on a phone all is in one column, nothing is cut off, and a run works by touch", async () => {
   const page = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 });
   await page.tap("#run");
@@ -308,30 +215,6 @@ test("on a phone all is in one column, nothing is cut off, and a run works by to
   await shoot(page, "phone");
   await page.locator("#waterfall").scrollIntoViewIfNeeded();
   await shoot(page, "phone-results");
-});
-
-test("the status page shows what the server does, to an operator's key", async () => {
-  const runs = await open();
-  await use(runs, "python", "import os\ntry:\n    os.chroot('/tmp')\nexcept OSError as error:\n    print(error)\n");
-  await runs.keyboard.press("Control+Enter");
-  await badge(runs, "OK");
-  await runs.locator("#output .of-note", { hasText: "denied: chroot" }).waitFor();
-  const page = await open({ file: "status" });
-  await page.locator("#health", { hasText: "serving" }).waitFor();
-  for (const [plot, row] of [["latency", "Python"], ["pools", "python/run"], ["outcomes", "Bash"], ["denied", "chroot"]]) {
-    await page.locator(`#${plot}`, { hasText: row }).waitFor();
-  }
-  assert.ok((await page.locator("#latency .dot").count()) >= 6 * 4, "there are few latencies");
-  await page.locator(".spark .curve").first().waitFor({ state: "attached" }); // from the second answer on there are curves
-  assert.deepEqual(await faint(page), []);
-  await shoot(page, "status");
-  await page.setViewportSize({ width: 360, height: 740 });
-  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it scrolls sideways");
-  await shoot(page, "status-phone");
-  await page.setViewportSize({ width: 1280, height: 800 });
-  await page.emulateMedia({ colorScheme: "dark" });
-  assert.deepEqual(await faint(page), []);
-  await shoot(page, "status-dark");
 });
 
 test("everything is reached and worked by keyboard alone", async () => {
