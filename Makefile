@@ -54,7 +54,7 @@ test: all test-deps
 
 # Packages that only tests need.
 test-deps:
-	@scripts/deps busybox-static qemu-system-x86 cpio xz-utils python3-six ruby-rainbow librust-itoa-dev libgoogle-gson-java
+	@scripts/deps busybox-static qemu-system-x86 cpio xz-utils python3-six ruby-rainbow librust-itoa-dev libgoogle-gson-java nupkg-newtonsoft.json.6.0.8
 
 # Vet, staticcheck, the C file with every warning an error. The repository's own rules are rules_test.go, with their reasons.
 lint: deps

@@ -16,6 +16,8 @@ import (
 //	Words     1.0.0, 1.1.0, and 2.0.0-rc.1, which only who asks for it gets
 //	Greeting  1.0.0, which needs Words 1.0.0 or newer
 //	Old       1.0.0, for another framework than ours
+//
+// and a real one of Debian's, Newtonsoft.Json 6.0.8, which is for .NET Framework.
 func addNuget(t *testing.T, mirror string) {
 	t.Helper()
 	built := strings.Fields(output(t, request{"language": "csharp", "code": `
@@ -39,7 +41,7 @@ void Build(string folder, string name, string source, params string[] more)
 		{"Words", "1.1.0", "", "lib/net8.0/Words.dll", built[1]},
 		{"Words", "2.0.0-rc.1", "", "lib/net8.0/Words.dll", built[1]},
 		{"Greeting", "1.0.0", needs, "lib/netstandard2.0/Greeting.dll", built[2]},
-		{"Old", "1.0.0", "", "lib/net45/Old.dll", built[0]},
+		{"Old", "1.0.0", "", "lib/uap10.0/Old.dll", built[0]},
 	} {
 		var nupkg bytes.Buffer
 		z := zip.NewWriter(&nupkg)
@@ -70,7 +72,11 @@ void Build(string folder, string name, string source, params string[] more)
 		}
 		files = append(files, file)
 	}
-	fillMirror(t, mirror, "nuget", files...)
+	const real = "/usr/share/nupkg/Newtonsoft.Json.6.0.8.nupkg"
+	if _, err := os.Stat(real); err != nil {
+		t.Fatal("make test-deps: ", err)
+	}
+	fillMirror(t, mirror, "nuget", append(files, real)...)
 }
 
 // A C# program names its packages in its first lines, and has them and what they need, whoever compiled and whatever was parked.
@@ -96,6 +102,19 @@ func testNuget(t *testing.T, s *stack) {
 			wantStdout(t, s.execute(t, s.key, q.with(request{"env": map[string]string{"X": "y"}})), want)
 		})
 	}
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		a := s.execute(t, s.key, request{"language": "csharp", "code": `#:package Newtonsoft.Json@6.0.8
+using Newtonsoft.Json.Linq;
+var o = JObject.Parse("{'pears': [1, 2.5, null], 'who': 'Ä'}");
+o["sum"] = o["pears"]!.Sum(v => (double?)v);
+Console.WriteLine(o.ToString(Newtonsoft.Json.Formatting.None));
+`})
+		wantStdout(t, a, "{\"pears\":[1,2.5,null],\"who\":\"Ä\",\"sum\":3.5}\n")
+		if d := a.Compile.Diagnostics; len(d) != 1 || d[0].Code != "NU1701" || d[0].Severity != "warning" || d[0].Line != 1 {
+			t.Errorf("want it said that this is for .NET Framework: %s", a)
+		}
+	})
 	for lines, want := range map[string]struct {
 		code, says string
 		line       int
@@ -104,7 +123,7 @@ func testNuget(t *testing.T, s *stack) {
 		"#:package Words@1.2.0":                        {"", "", 0}, // the rc is newer
 		"#:package Words@3.*":                          {"NU1102", "has 1.0.0, 1.1.0, 2.0.0-rc.1", 1},
 		"#:package Words@[1.0.0]\n#:package Words@1.1": {"NU1102", "with version ([1.0.0] and >= 1.1)", 1},
-		"#:package Old@1.0.0":                          {"NU1202", "It supports net45", 1},
+		"#:package Old@1.0.0":                          {"NU1202", "It supports uap10.0", 1},
 		"#:package ../words@1.0.0":                     {"RT0001", "want #:package Name@Version", 1},
 		"#:sdk Microsoft.NET.Sdk.Web":                  {"RT0001", "only #:package", 1},
 		"#:package Words\n;\n#:package Old":            {"CS9297", "cannot be after first token", 3},

@@ -49,7 +49,7 @@ int Compile(string[] words, TextWriter messages)
     try
     {
         if (sources.Any(s => s.Text.Contains(Packages.Directive)))
-            packages = Packages.Options(sources);
+            packages = Packages.Options(sources, messages);
     }
     catch (PackageException e)
     {

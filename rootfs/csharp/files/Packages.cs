@@ -20,7 +20,7 @@ static class Packages
     public const string Directive = "#:";
 
     /// <summary>The options for csc, after linking what the sources' packages need into /build. Throws PackageException.</summary>
-    public static string[] Options(IEnumerable<(string Name, string Text)> sources)
+    public static string[] Options(IEnumerable<(string Name, string Text)> sources, TextWriter messages)
     {
         var direct = sources.SelectMany(s => Directives(s.Name, s.Text)).ToList();
         if (direct.Count == 0)
@@ -29,6 +29,9 @@ static class Packages
         foreach (var package in Resolve(direct))
         {
             var (run, compile) = (package.Assemblies("lib"), package.Assemblies("ref"));
+            if (package.Foreign is { } framework)
+                messages.WriteLine($"{package.For.Place}: warning NU1701: Package '{package.For.Id} {package.Version}' was restored using '{framework}' instead of " +
+                    "the project target framework 'net10.0'. This package may not be fully compatible with your project.");
             references.AddRange(compile.Count > 0 ? compile : run);
             foreach (var rid in (string[])["any", "unix", "unix-x64", "linux", "linux-x64"]) // the nearest last
                 run.AddRange([.. package.Assemblies($"runtimes/{rid}/lib"), .. package.Native(rid)]);
@@ -107,15 +110,23 @@ static class Packages
     static T? Nearest<T>(IEnumerable<T> list, Func<T, string> framework) where T : class =>
         list.Where(e => Nearness(framework(e)) > 0).MaxBy(e => Nearness(framework(e)));
 
-    /// <summary>Of "net8.0", "netstandard2.0", or ".NETStandard2.0" as a nuspec writes it. 0: cannot be used.</summary>
+    // What is for .NET Framework alone is less near than all that is for us, and has less than this.
+    const int Ours = 1000;
+
+    /// <summary>Of "net8.0", "netstandard2.0", "net45", or ".NETStandard2.0" as a nuspec writes it. 0: cannot be used.</summary>
     static int Nearness(string framework)
     {
-        var parts = Regex.Match(framework.ToLowerInvariant(), @"^\.?(net|netcoreapp|netstandard)(\d{1,2})\.(\d)$");
-        var version = parts.Success ? int.Parse(parts.Groups[2].Value) * 10 + int.Parse(parts.Groups[3].Value) : 0;
-        return (parts.Groups[1].Value, version) switch
+        var parts = Regex.Match(framework.ToLowerInvariant(), @"^\.?(net|netcoreapp|netstandard|netframework)(\d{1,3})(\.\d)?(\.\d)?$");
+        if (!parts.Success)
+            return 0;
+        var digits = string.Concat(parts.Groups.Values.Skip(2)).Replace(".", "");
+        var version = int.Parse(digits);
+        return (parts.Groups[1].Value, parts.Groups[3].Success, version) switch
         {
-            ("net", >= 50 and <= 100) or ("netcoreapp", > 0 and <= 100) => 1000 + version,
-            ("netstandard", > 0) => version,
+            ("net", true, >= 50 and <= 100) or ("netcoreapp", true, <= 31) => 2 * Ours + version,
+            ("netstandard", true, <= 21) => Ours + version,
+            // dotnet takes the newest up to 4.6.1, else the oldest beyond: AssetTargetFallback of its SDK.
+            ("net" or "netframework", _, _) => int.Parse(digits.PadRight(3, '0')) switch { >= 200 and <= 461 and var n => n, > 461 and <= 481 and var n => 482 - n, _ => 0 },
             _ => 0,
         };
     }
@@ -127,12 +138,15 @@ static class Packages
     {
         string Folder => $"{Mirror}{For.Id.ToLowerInvariant()}/{Version}/";
 
+        DirectoryInfo[] Frameworks(string kind) => Directory.Exists(Folder + kind) ? new DirectoryInfo(Folder + kind).GetDirectories() : [];
+
+        /// <summary>The framework that its assemblies are for, if there are none for ours.</summary>
+        public string? Foreign => Nearest(Frameworks("lib"), d => d.Name) is { Name: var name } && Nearness(name) < Ours ? name : null;
+
         /// <summary>What is for our framework below lib, ref, or runtimes/.../lib.</summary>
         public List<string> Assemblies(string kind)
         {
-            if (!Directory.Exists(Folder + kind))
-                return [];
-            var frameworks = new DirectoryInfo(Folder + kind).GetDirectories();
+            var frameworks = Frameworks(kind);
             if (Nearest(frameworks, d => d.Name) is { } nearest)
                 return [.. nearest.GetFiles("*.dll").Select(f => f.FullName).Order(StringComparer.Ordinal)];
             if (kind == "lib" && frameworks.Length > 0)
@@ -177,8 +191,10 @@ static class Packages
             // Namespaces differ from one age of NuGet to the next.
             static IEnumerable<XElement> Named(XContainer from, string name) => from.Elements().Where(e => e.Name.LocalName == name);
             var lists = Read(spec).Root is { } root ? Named(root, "metadata").SelectMany(m => Named(m, "dependencies")).ToList() : [];
-            var group = Nearest(lists.SelectMany(l => Named(l, "group")).Where(g => g.Attribute("targetFramework") != null), g => g.Attribute("targetFramework")!.Value)
-                ?? lists.SelectMany(l => Named(l, "group")).FirstOrDefault(g => g.Attribute("targetFramework") == null);
+            // What assemblies for another framework need is no wish of those for ours.
+            var least = Foreign == null ? Ours : 0;
+            var groups = lists.SelectMany(l => Named(l, "group")).ToLookup(g => g.Attribute("targetFramework")?.Value ?? "");
+            var group = Nearest(groups.Where(g => Nearness(g.Key) >= least), g => g.Key)?.First() ?? groups[""].FirstOrDefault();
             foreach (var d in (group != null ? [group] : lists).SelectMany(l => Named(l, "dependency")))
                 if (d.Attribute("id")?.Value is { } id && VersionRange.Parse(d.Attribute("version")?.Value ?? "0") is { } range)
                     yield return new(place, id, range);
