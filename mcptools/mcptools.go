@@ -114,15 +114,15 @@ func (t *toolbox) advise(err error) string {
 		return text
 	}
 	switch refused.Code {
-	case "not_found":
+	case client.CodeNotFound:
 		text += ". list_files shows what is there; a session that ended is begun anew by execute or write_file, and an execution is kept for some minutes"
 	case "unknown_language", "unknown_version":
 		text += ". list_runtimes shows what is installed"
 	case "payload_too_large":
 		text += ". Read it in parts: read_file with offset and length"
-	case "rate_limited", "overloaded":
+	case client.CodeRateLimited, client.CodeOverloaded:
 		text += ". Nothing was run: call again in some seconds"
-	case "interrupted":
+	case client.CodeInterrupted:
 		text += ". The program may have run: call again only if that does no harm"
 	}
 	return text

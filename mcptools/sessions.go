@@ -32,7 +32,7 @@ func (t *toolbox) endSession(ctx context.Context, in sessionInput) ([]string, er
 		return nil, err
 	}
 	if !existed {
-		return nil, &client.Error{Code: "not_found", Message: fmt.Sprintf("there is no session %q", in.SessionID)}
+		return nil, &client.Error{Code: client.CodeNotFound, Message: fmt.Sprintf("there is no session %q", in.SessionID)}
 	}
 	// What was cut of its outputs goes too; it is gone soon in any case.
 	_, _ = t.client.DeleteSession(ctx, in.SessionID+outputSuffix)

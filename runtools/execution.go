@@ -99,7 +99,7 @@ func (a *app) withExecution(cmd *cobra.Command, do func(ctx context.Context, c *
 			return err
 		}
 		err = do(cmd.Context(), c, args[0])
-		if refused := new(client.Error); errors.As(err, &refused) && refused.Code == "not_found" {
+		if refused := new(client.Error); errors.As(err, &refused) && refused.Code == client.CodeNotFound {
 			return fmt.Errorf("there is no execution %q: it was cancelled, or its result is older than the server keeps them", args[0])
 		}
 		return err

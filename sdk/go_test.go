@@ -65,3 +65,59 @@ func TestGoCancel(t *testing.T) {
 		t.Errorf("delete: %v, %v", existed, err)
 	}
 }
+
+// A program in a session that is talked to: the session is its own until its end, and keeps what it left. One that is left is killed.
+func TestGoInteractiveSession(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	defer cancel()
+	c, err := client.New(url, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := c.Session("")
+	x, err := session.Interactive(ctx, &client.Request{Language: "bash", Code: "read X; export X; echo got"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Write([]byte("kept\n")); err != nil {
+		t.Fatal(err)
+	}
+	for event, err := range x.Events() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Result != nil && event.Result.Run.Stdout != "got\n" {
+			t.Errorf("%+v", event.Result)
+		}
+	}
+	id, err := session.ID(ctx)
+	if err != nil || id == "" {
+		t.Fatalf("id %q, %v", id, err)
+	}
+	x, err = session.Interactive(ctx, &client.Request{Language: "bash", Code: "echo $X; sleep 250; echo lived > late"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for event, err := range x.Events() {
+		if err != nil || string(event.Output) != "kept\n" {
+			t.Fatalf("%+v, %v", event, err)
+		}
+		if info, err := session.Info(ctx); err != nil || !info.Busy {
+			t.Errorf("while it runs: %+v, %v", info, err)
+		}
+		break
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	look, cancelLook := context.WithTimeout(ctx, time.Minute) // less than the sleep
+	defer cancelLook()
+	res, err := session.Execute(look, &client.Request{Language: "bash", Code: "ls late 2>/dev/null; echo $X"})
+	if err != nil || res.Run.Stdout != "kept\n" || res.SessionID != id {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if _, err := session.Interactive(ctx, &client.Request{Language: "bash", Code: "1", Repeat: 2}, nil); err == nil {
+		t.Error("a repeated run in a session")
+	}
+}

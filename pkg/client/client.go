@@ -183,7 +183,7 @@ func encode(in any) ([]byte, error) {
 // Error is the server's refusal to carry out a request. Nothing was run, or its result is lost: see [MayHaveRun].
 type Error struct {
 	Status    int    // HTTP status
-	Code      string // "invalid_field", "unknown_language", ...; empty when the answer was not the API's
+	Code      string // [CodeInvalidField], [CodeUnknownLanguage], ...; empty when the answer was not the API's
 	Message   string // one sentence for humans
 	Field     string // the request's field that was refused, if one was
 	RequestID string // finds the request in the server's log

@@ -133,8 +133,8 @@ func TestSessionFiles(t *testing.T) {
 		_, err = s.Info(ctx)
 		errs = append(errs, err)
 		copies, err := s.Fork(ctx, 1)
-		if err == nil && copies[0].id != "x" {
-			t.Errorf("a copy is %q", copies[0].id)
+		if err == nil && *copies[0].id.Load() != "x" {
+			t.Errorf("a copy is %q", *copies[0].id.Load())
 		}
 		return append(errs, err)
 	}
@@ -146,8 +146,8 @@ func TestSessionFiles(t *testing.T) {
 	if len(asked) != 0 {
 		t.Errorf("asked %q", asked)
 	}
-	if err := s.WriteFile(ctx, "a", nil); err != nil || !strings.HasPrefix(s.id, "go-") {
-		t.Errorf("%v, id %q", err, s.id)
+	if err := s.WriteFile(ctx, "a", nil); err != nil || !strings.HasPrefix(*s.id.Load(), "go-") {
+		t.Errorf("%v, id %q", err, *s.id.Load())
 	}
 	for i, err := range calls() {
 		if err != nil {
@@ -155,14 +155,14 @@ func TestSessionFiles(t *testing.T) {
 		}
 	}
 	for _, request := range asked {
-		if !strings.Contains(request, " /prefix/v1/sessions/"+s.id) {
+		if !strings.Contains(request, " /prefix/v1/sessions/"+*s.id.Load()) {
 			t.Errorf("%s is not of the session", request)
 		}
 	}
 
 	s = c.Session("")
 	for event, err := range s.Stream(ctx, &Request{Language: "bash"}) {
-		if err != nil || event.Name == "stdout" && s.id != "" {
+		if err != nil || event.Name == "stdout" && *s.id.Load() != "" {
 			t.Errorf("%+v, %v", event, err)
 		}
 	}

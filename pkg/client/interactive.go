@@ -24,6 +24,8 @@ type Interactive struct {
 	ctx  context.Context
 	resp *http.Response // for errors that come later
 	base string
+
+	ended func(*Result) // of a session: told once or more when it is over, of the result if there is one
 }
 
 const pathInteractive = "/v1/execute/ws"
@@ -38,7 +40,7 @@ func (c *Client) Interactive(ctx context.Context, req *Request, pty *PTY) (*Inte
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	x := &Interactive{ctx: ctx, base: c.base}
+	x := &Interactive{ctx: ctx, base: c.base, ended: func(*Result) {}}
 	err = c.retrying(ctx, false, func() error {
 		header := http.Header{"User-Agent": {c.UserAgent}}
 		if c.key != "" {
@@ -116,6 +118,7 @@ func (x *Interactive) Events() iter.Seq2[Event, error] {
 		for {
 			_, body, err := x.ws.Read(x.ctx)
 			if err != nil {
+				x.ended(nil)
 				if errors.As(err, new(websocket.CloseError)) {
 					err = io.ErrUnexpectedEOF // the result was to come
 				}
@@ -130,6 +133,9 @@ func (x *Interactive) Events() iter.Seq2[Event, error] {
 			if err = json.Unmarshal(body, &message); err == nil {
 				event, err = decodeEvent(x.resp, message.Type, message.Data)
 			}
+			if err != nil || event.Result != nil {
+				x.ended(event.Result)
+			}
 			if !yield(event, err) || err != nil || event.Result != nil {
 				return
 			}
@@ -138,4 +144,8 @@ func (x *Interactive) Events() iter.Seq2[Event, error] {
 }
 
 // Close hangs up, which ends the program if it still runs.
-func (x *Interactive) Close() error { return x.ws.CloseNow() }
+func (x *Interactive) Close() error {
+	err := x.ws.CloseNow()
+	x.ended(nil)
+	return err
+}

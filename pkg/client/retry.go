@@ -82,7 +82,7 @@ func MayHaveRun(err error) bool {
 }
 
 func (e *Error) mayHaveRun() bool {
-	return (e.Status == http.StatusOK || e.Status >= http.StatusInternalServerError) && e.Code != "overloaded"
+	return (e.Status == http.StatusOK || e.Status >= http.StatusInternalServerError) && e.Code != CodeOverloaded
 }
 
 // retryAfter reads the header: it is seconds, or a date.

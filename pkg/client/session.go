@@ -4,38 +4,50 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 )
 
 // Session keeps the id of one session and sends its requests one after another: each finds what the one before it left. The files of
 // the working directory and the environment persist, processes do not. It may be used by several goroutines at once.
 type Session struct {
 	client *Client
-	id     string        // guarded by turn
-	turn   chan struct{} // holds one token while a request runs
+	turn   chan struct{}          // holds one token while a request runs
+	id     atomic.Pointer[string] // written by whoever has the turn
 }
 
 // Session returns a session whose id is kept: that of an earlier result, a name of the caller's own, or, if empty, the id that the
 // server gives it at its first request.
 func (c *Client) Session(id string) *Session {
-	return &Session{client: c, id: id, turn: make(chan struct{}, 1)}
+	s := &Session{client: c, turn: make(chan struct{}, 1)}
+	s.id.Store(&id)
+	return s
 }
 
-// Execute is [Client.Execute] in this session. The request's own SessionID and Ephemeral must not be set.
+// Execute is [Client.Execute] in this session. The request's SessionID, Ephemeral, Tests and Repeat must not be set.
 func (s *Session) Execute(ctx context.Context, req *Request) (*Result, error) {
-	if req.SessionID != "" || req.Ephemeral {
-		return nil, errors.New("request of a session: SessionID and Ephemeral must not be set")
+	mine, err := s.begin(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	res, err := s.client.Execute(ctx, mine)
+	if err == nil {
+		s.id.Store(&res.SessionID)
+	}
+	return res, err
+}
+
+// begin takes the turn, and returns the request as it is in this session.
+func (s *Session) begin(ctx context.Context, req *Request) (*Request, error) {
+	if req.SessionID != "" || req.Ephemeral || len(req.Tests) > 0 || req.Repeat != 0 {
+		return nil, errors.New("request of a session: SessionID, Ephemeral, Tests and Repeat must not be set: a session has its own, tests and repeated runs have none")
 	}
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
-	defer s.leave()
 	mine := *req
-	mine.SessionID = s.id
-	res, err := s.client.Execute(ctx, &mine)
-	if err == nil {
-		s.id = res.SessionID
-	}
-	return res, err
+	mine.SessionID = *s.id.Load()
+	return &mine, nil
 }
 
 // ID is empty before the first result of a session that the server is to name. It waits for a request that runs.
@@ -44,7 +56,7 @@ func (s *Session) ID(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer s.leave()
-	return s.id, nil
+	return *s.id.Load(), nil
 }
 
 // Delete ends the session, files and all, after the request that runs; existed is false if there was none any more.
@@ -53,10 +65,11 @@ func (s *Session) Delete(ctx context.Context) (existed bool, err error) {
 		return false, err
 	}
 	defer s.leave()
-	if s.id == "" {
+	id := *s.id.Load()
+	if id == "" {
 		return false, nil
 	}
-	return s.client.DeleteSession(ctx, s.id)
+	return s.client.DeleteSession(ctx, id)
 }
 
 func (s *Session) enter(ctx context.Context) error {
@@ -77,7 +90,7 @@ func (c *Client) DeleteSession(ctx context.Context, id string) (existed bool, er
 		err = c.Call(ctx, http.MethodDelete, address, nil, nil)
 	}
 	var refused *Error
-	if errors.As(err, &refused) && refused.Code == "not_found" {
+	if errors.As(err, &refused) && refused.Code == CodeNotFound {
 		return false, nil
 	}
 	return err == nil, err

@@ -3,38 +3,57 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"io"
 	"iter"
 	"net/http"
+	"sync"
 )
 
 // The calls below are those of [Client] in this session, each after the one that runs. Before the session has begun, by a program or by
 // WriteFile, they fail with an [*Error] of Code "not_found".
 
-// Stream is [Client.Stream] in this session, which is its own until the loop ends. The request's SessionID, Ephemeral and Tests must not be set.
+// Stream is [Client.Stream] in this session, which is its own until the loop ends. What must not be set is what [Session.Execute] says.
 func (s *Session) Stream(ctx context.Context, req *Request) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		if req.SessionID != "" || req.Ephemeral || len(req.Tests) > 0 {
-			yield(Event{}, errors.New("request of a session: SessionID, Ephemeral and Tests must not be set"))
-			return
-		}
-		if err := s.enter(ctx); err != nil {
+		mine, err := s.begin(ctx, req)
+		if err != nil {
 			yield(Event{}, err)
 			return
 		}
 		defer s.leave()
-		mine := *req
-		mine.SessionID = s.id
-		for event, err := range s.client.Stream(ctx, &mine) {
+		for event, err := range s.client.Stream(ctx, mine) {
 			if err == nil && event.Result != nil {
-				s.id = event.Result.SessionID
+				s.id.Store(&event.Result.SessionID)
 			}
 			if !yield(event, err) {
 				return
 			}
 		}
 	}
+}
+
+// Interactive is [Client.Interactive] in this session, which is its own until the last event, Close, or the end of ctx. What must not be set is
+// what [Session.Execute] says.
+func (s *Session) Interactive(ctx context.Context, req *Request, pty *PTY) (*Interactive, error) {
+	mine, err := s.begin(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	leave := sync.OnceFunc(s.leave)
+	x, err := s.client.Interactive(ctx, mine, pty)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, leave)
+	x.ended = func(res *Result) {
+		stop()
+		if res != nil {
+			s.id.Store(&res.SessionID)
+		}
+		leave()
+	}
+	return x, nil
 }
 
 // Files is [Client.Files].
@@ -62,13 +81,13 @@ func (s *Session) WriteFile(ctx context.Context, path string, content []byte) er
 		return err
 	}
 	defer s.leave()
-	id := s.id
+	id := *s.id.Load()
 	if id == "" {
 		id = "go-" + rand.Text()
 	}
 	err := s.client.WriteFile(ctx, id, path, content)
 	if err == nil {
-		s.id = id
+		s.id.Store(&id)
 	}
 	return err
 }
@@ -96,10 +115,13 @@ func (s *Session) Fork(ctx context.Context, count int) (copies []*Session, err e
 	return copies, err
 }
 
-// Info is [Client.SessionInfo].
-func (s *Session) Info(ctx context.Context) (info *SessionInfo, err error) {
-	err = s.inTurn(ctx, func(id string) error { info, err = s.client.SessionInfo(ctx, id); return err })
-	return info, err
+// Info is [Client.SessionInfo]. It waits for nothing: it answers while a program of the session runs, too.
+func (s *Session) Info(ctx context.Context) (*SessionInfo, error) {
+	id := *s.id.Load()
+	if id == "" {
+		return nil, errNotBegun()
+	}
+	return s.client.SessionInfo(ctx, id)
 }
 
 func (s *Session) inTurn(ctx context.Context, do func(id string) error) error {
@@ -107,12 +129,13 @@ func (s *Session) inTurn(ctx context.Context, do func(id string) error) error {
 		return err
 	}
 	defer s.leave()
-	if s.id == "" {
+	id := *s.id.Load()
+	if id == "" {
 		return errNotBegun()
 	}
-	return do(s.id)
+	return do(id)
 }
 
 func errNotBegun() error {
-	return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "the session has not begun: execute a program in it, or write a file"}
+	return &Error{Status: http.StatusNotFound, Code: CodeNotFound, Message: "the session has not begun: execute a program in it, or write a file"}
 }

@@ -59,6 +59,11 @@ export async function refused(rt: RunTools): Promise<void> {
   await rt.session().execute({ language: "python", code: "", sessionId: "s" });
   // @ts-expect-error: tests have no session
   await rt.session().execute({ language: "python", code: "", tests: [] });
+  // @ts-expect-error: nor have repeated runs
+  await rt.session().execute({ language: "python", code: "", repeat: 5 });
+  // @ts-expect-error: whoever waits for the result is told it
+  await rt.execute({ language: "python", code: "", webhook: { url: "", secret: "" } });
+  await rt.start({ language: "python", code: "", webhook: { url: "", secret: "" } });
   // @ts-expect-error: one program
   rt.interactive({ language: "python", code: "", tests: [] });
   // @ts-expect-error: no such signal

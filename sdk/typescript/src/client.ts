@@ -1,7 +1,7 @@
 import { RunToolsError } from "./errors.js";
 import { decodeEvent, type ExecuteEvent, parseEvent } from "./events.js";
 import { encodeInteractive, Interactive, type InteractiveOptions, type InteractiveRequest } from "./interactive.js";
-import { encodeRequest, type ExecuteRequest } from "./request.js";
+import { encodeRequest, type ExecuteRequest, type StartRequest } from "./request.js";
 import type { ExecuteResult, Execution, Runtime } from "./result.js";
 import { Session } from "./session.js";
 import { type CallOptions, Transport, type WebSocketConstructor } from "./transport.js";
@@ -157,7 +157,7 @@ export class RunTools {
    * console.log(execution.result?.run.stdout);
    * ```
    */
-  async start(request: ExecuteRequest, options?: CallOptions): Promise<Execution> {
+  async start(request: StartRequest, options?: CallOptions): Promise<Execution> {
     const body = encodeRequest(request);
     const answer = await this.#transport.call({ method: "POST", path: "/v1/executions", body, idempotent: false }, options);
     return answer as Execution;

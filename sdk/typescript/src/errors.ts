@@ -5,7 +5,8 @@
  * |---|---|---|
  * | `bad_request`, `invalid_json`, `invalid_field`, `unknown_language`, `unknown_version` | 400 | the request is wrong; `field` says where |
  * | `unauthorized` | 401 | no valid key (without a status: none was given) |
- * | `not_found`, `method_not_allowed`, `unsupported_media_type` | 404, 405, 415 | most likely `baseUrl` is not the server's |
+ * | `forbidden` | 403 | the key is not an operator's |
+ * | `not_found`, `method_not_allowed`, `unsupported_media_type`, `upgrade_required` | 404, 405, 415, 426 | most likely `baseUrl` is not the server's |
  * | `payload_too_large` | 413 | |
  * | `rate_limited` | 429 | this key has its share of requests waiting |
  * | `overloaded` | 503 | the server is full, or going down |
@@ -22,10 +23,12 @@ export type ErrorCode =
   | "unknown_language"
   | "unknown_version"
   | "unauthorized"
+  | "forbidden"
   | "not_found"
   | "method_not_allowed"
   | "payload_too_large"
   | "unsupported_media_type"
+  | "upgrade_required"
   | "rate_limited"
   | "overloaded"
   | "interrupted"

@@ -3,7 +3,7 @@ export { type ErrorCode, type ErrorDetails, RunToolsConnectionError, RunToolsErr
 export { type ExecuteEvent, outputBytes, type OutputEvent } from "./events.js";
 export type { GetFileOptions, SessionFiles } from "./files.js";
 export type { Interactive, InteractiveOptions, InteractiveRequest, SignalName } from "./interactive.js";
-export type { ExecuteRequest, Language, SourceFile, TestCase } from "./request.js";
+export type { ExecuteRequest, Language, SourceFile, StartRequest, TestCase } from "./request.js";
 export {
   type Artifact,
   artifactBytes,

@@ -4,7 +4,7 @@ import type { ExecuteResult } from "./result.js";
 import type { Transport, WebSocketLike } from "./transport.js";
 
 /** A program that can be talked to while it runs. `stdin` is only the beginning of its input. */
-export interface InteractiveRequest extends Omit<ExecuteRequest, "tests" | "stopOnFailure" | "repeat" | "webhook"> {
+export interface InteractiveRequest extends Omit<ExecuteRequest, "tests" | "stopOnFailure" | "repeat"> {
   /** Give it a terminal of this size, 1 to 1000 each way: all of its output is `stdout` then. Default: pipes. */
   pty?: { cols: number; rows: number } | undefined;
 }

@@ -91,11 +91,6 @@ export interface ExecuteRequest {
    * beside `tests`, `artifacts` and `sessionId`.
    */
   repeat?: number | undefined;
-  /**
-   * Of {@link RunTools.start} alone: where the server sends the result, signed as Standard Webhooks says, if its operator allows the host. `secret`:
-   * `whsec_` and 24 to 64 random bytes in base64.
-   */
-  webhook?: { readonly url: string; readonly secret: string } | undefined;
   /** Wall clock of the run, milliseconds. Default 300000, which is also the most. */
   runTimeout?: number | undefined;
   /** Wall clock of the compilation, milliseconds. Default 60000, which is also the most. */
@@ -112,8 +107,17 @@ export interface ExecuteRequest {
   outputLimit?: number | undefined;
 }
 
+/** A program whose result is asked for later, or sent: {@link RunTools.start}. */
+export interface StartRequest extends ExecuteRequest {
+  /**
+   * Where the server sends the result, signed as Standard Webhooks says, if its operator allows the host. `secret`: `whsec_` and 24 to 64 random
+   * bytes in base64.
+   */
+  webhook?: { readonly url: string; readonly secret: string } | undefined;
+}
+
 /** The field of the API for each field of a request. */
-const wireNames: Record<keyof ExecuteRequest, string> = {
+const wireNames: Record<keyof StartRequest, string> = {
   language: "language",
   version: "version",
   code: "code",
@@ -152,7 +156,7 @@ const testWireNames: Record<keyof TestCase, string> = {
 const callOptions = ["signal", "timeout", "maxRetries", "requestId", "onStdout", "onStderr"];
 
 /** The JSON body for a request. `more`: fields besides, in the API's words. @internal */
-export function encodeRequest(request: ExecuteRequest, more: object = {}): string {
+export function encodeRequest(request: StartRequest, more: object = {}): string {
   const body = encodeFields("execute", request, wireNames);
   if (Array.isArray(request.tests)) {
     body["tests"] = request.tests.map((test: TestCase, i) => encodeFields(`tests[${i}]`, test, testWireNames));

@@ -6,8 +6,8 @@ import type { ExecuteRequest } from "./request.js";
 import type { ExecuteResult, SessionInfo } from "./result.js";
 import type { CallOptions, Transport } from "./transport.js";
 
-/** What a program in a session gets: its session is given, and tests have none. */
-export type SessionRequest = Omit<ExecuteRequest, "sessionId" | "ephemeral" | "tests" | "stopOnFailure">;
+/** What a program in a session gets: its session is given, and tests and repeated runs have none. */
+export type SessionRequest = Omit<ExecuteRequest, "sessionId" | "ephemeral" | "tests" | "stopOnFailure" | "repeat">;
 
 /** The same for one that is talked to. */
 export type SessionInteractiveRequest = Omit<InteractiveRequest, "sessionId" | "ephemeral">;
