@@ -174,7 +174,7 @@ func (a *app) printBench(form outputForm, results []benchRun, took time.Duration
 		if why == "" {
 			why = fmt.Sprintf("exit code %d", *failed[0].Run.Code)
 		}
-		fmt.Fprintf(a.stderr, "%s %d of %d runs failed; the first: %s\n", paint(a.stderr, red, "runtools:"), len(failed), len(results), why)
+		fmt.Fprintf(a.stderr, "%s %d of %d runs failed; the first: %s\n", a.paint(a.stderr, red, "runtools:"), len(failed), len(results), why)
 	}
 	return exitStatus(1)
 }

@@ -19,6 +19,7 @@ import (
 func (a *app) casesCommand() *cobra.Command {
 	f := new(executeFlags)
 	var checker string
+	var tolerance float64
 	var stop bool
 	cmd := &cobra.Command{
 		Use:   "test --file FILE... FOLDER",
@@ -35,7 +36,14 @@ A line for each case: its verdict, time, memory and name. Exit status: 0 all acc
 			if f.form.explain && !f.form.json {
 				return usagef("--explain wants --json here: the table of limits is each case's own")
 			}
-			return a.judge(cmd, f, args[0], checker, stop)
+			expect := client.Test{Checker: checker}
+			if cmd.Flags().Changed("tolerance") {
+				if checker != "floats" {
+					return usagef("--tolerance wants --checker floats, which compares numbers")
+				}
+				expect.Tolerance = &tolerance
+			}
+			return a.judge(cmd, f, args[0], expect, stop)
 		},
 	}
 	f.defineProgram(cmd.Flags())
@@ -43,13 +51,14 @@ A line for each case: its verdict, time, memory and name. Exit status: 0 all acc
 	f.defineForm(cmd.Flags(), "print the server's answer", "print no line for each case")
 	cmd.Flags().BoolVar(&f.form.explain, "explain", false, "with --json: the answer has every limit and its use")
 	cmd.Flags().StringVar(&checker, "checker", "", "how output is compared: tokens (default), exact or floats")
+	cmd.Flags().Float64Var(&tolerance, "tolerance", 0, "with --checker floats: how far numbers may differ, absolute or relative (default 0.000001)")
 	cmd.Flags().BoolVar(&stop, "stop", false, "end with the first case that is not accepted")
 	_ = cmd.RegisterFlagCompletionFunc("lang", a.completeLanguage)
 	return cmd
 }
 
-func (a *app) judge(cmd *cobra.Command, f *executeFlags, folder, checker string, stop bool) error {
-	names, tests, err := readCases(folder, checker)
+func (a *app) judge(cmd *cobra.Command, f *executeFlags, folder string, expect client.Test, stop bool) error {
+	names, tests, err := readCases(folder, expect)
 	if err != nil {
 		return err
 	}
@@ -95,7 +104,7 @@ func (a *app) printVerdicts(form outputForm, names []string, res *client.Result)
 			if test.Verdict == "AC" {
 				shade = green
 			}
-			fmt.Fprintf(a.stdout, "%s %8.1f ms %8d KiB  %s\n", paint(a.stdout, shade, test.Verdict), test.Run.TimeMS, test.Run.MemoryKB, names[i])
+			fmt.Fprintf(a.stdout, "%s %8.1f ms %8d KiB  %s\n", a.paint(a.stdout, shade, test.Verdict), test.Run.TimeMS, test.Run.MemoryKB, names[i])
 		}
 	}
 	if !form.json && len(res.Tests) > 0 {
@@ -107,8 +116,8 @@ func (a *app) printVerdicts(form outputForm, names []string, res *client.Result)
 	return nil
 }
 
-// readCases finds NAME.in and NAME.out, in order of their names.
-func readCases(folder, checker string) (names []string, tests []client.Test, err error) {
+// readCases finds NAME.in and NAME.out, in order of their names. expect is how output is compared.
+func readCases(folder string, expect client.Test) (names []string, tests []client.Test, err error) {
 	inputs, err := filepath.Glob(filepath.Join(strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`).Replace(folder), "*.in"))
 	if err != nil {
 		return nil, nil, err
@@ -118,7 +127,7 @@ func readCases(folder, checker string) (names []string, tests []client.Test, err
 	}
 	slices.Sort(inputs)
 	for _, path := range inputs {
-		test := client.Test{Checker: checker}
+		test := expect
 		input, err := os.ReadFile(path)
 		if err != nil {
 			return nil, nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -61,6 +62,8 @@ func (a *app) copyIn(cmd *cobra.Command, c *client.Client, source, id, into stri
 		}
 		into = path.Join(into, filepath.Base(full))
 	}
+	progress, done := a.progress(outputForm{}), 0
+	defer progress.show("")
 	return filepath.WalkDir(source, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || file != source && !entry.Type().IsRegular() || entry.IsDir() {
 			return err
@@ -73,6 +76,8 @@ func (a *app) copyIn(cmd *cobra.Command, c *client.Client, source, id, into stri
 		if err != nil {
 			return err
 		}
+		progress.show("runtools: %d files copied", done)
+		done++
 		return c.WriteFile(cmd.Context(), id, path.Join(into, filepath.ToSlash(below)), content)
 	})
 }
@@ -99,41 +104,63 @@ func (a *app) copyOut(cmd *cobra.Command, c *client.Client, id, name, target str
 	info, statErr := os.Stat(target)
 	intoFolder := statErr == nil && info.IsDir()
 	if !isFolder {
-		content, err := c.ReadFile(cmd.Context(), id, name)
-		if err != nil {
-			return err
-		}
 		if intoFolder || strings.HasSuffix(target, "/") {
-			return writeBelow(target, path.Base(name), content)
+			return a.writeBelow(cmd, c, id, name, target, path.Base(name))
 		}
-		return os.WriteFile(target, content, 0o666)
+		file := &lateFile{create: func() (*os.File, error) { return os.Create(target) }}
+		return errors.Join(copyFile(cmd.Context(), c, id, name, 0, 0, file), file.Close())
 	}
 	if intoFolder && name != "" {
 		target = filepath.Join(target, path.Base(name))
 	}
-	for _, below := range wanted {
-		content, err := c.ReadFile(cmd.Context(), id, path.Join(name, below))
-		if err == nil {
-			err = writeBelow(target, below, content)
-		}
-		if err != nil {
+	progress := a.progress(outputForm{})
+	defer progress.show("")
+	for i, below := range wanted {
+		progress.show("runtools: %d of %d files", i, len(wanted))
+		if err := a.writeBelow(cmd, c, id, path.Join(name, below), target, below); err != nil {
 			return fmt.Errorf("%s: %w", below, err)
 		}
 	}
 	return nil
 }
 
-func writeBelow(folder, name string, content []byte) error {
-	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return err
+// writeBelow writes the session's file name below a folder, as below.
+func (a *app) writeBelow(cmd *cobra.Command, c *client.Client, id, name, folder, below string) error {
+	file := &lateFile{create: func() (*os.File, error) {
+		if err := os.MkdirAll(folder, 0o777); err != nil {
+			return nil, err
+		}
+		root, err := os.OpenRoot(folder)
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close()
+		if err := root.MkdirAll(path.Dir(below), 0o777); err != nil {
+			return nil, err
+		}
+		return root.Create(below)
+	}}
+	return errors.Join(copyFile(cmd.Context(), c, id, name, 0, 0, file), file.Close())
+}
+
+// lateFile is made when there is something to write, and not for what the session does not have.
+type lateFile struct {
+	create func() (*os.File, error)
+	file   *os.File
+}
+
+func (l *lateFile) Write(b []byte) (_ int, err error) {
+	if l.file == nil {
+		if l.file, err = l.create(); err != nil {
+			return 0, err
+		}
 	}
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return err
+	return l.file.Write(b)
+}
+
+func (l *lateFile) Close() error {
+	if l.file == nil {
+		return nil
 	}
-	defer root.Close()
-	if err := root.MkdirAll(path.Dir(name), 0o777); err != nil {
-		return err
-	}
-	return root.WriteFile(name, content, 0o666)
+	return l.file.Close()
 }

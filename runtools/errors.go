@@ -22,7 +22,10 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 func (a *app) explain(err error) string {
 	var refused *client.Error
 	if errors.As(err, &refused) {
-		return a.explainRefusal(refused)
+		if text := a.explainRefusal(refused); text != "" {
+			return text
+		}
+		return err.Error() // the server's words, and what it was about
 	}
 	var lost *url.Error
 	if !errors.As(err, &lost) {
@@ -36,6 +39,7 @@ func (a *app) explain(err error) string {
 	return fmt.Sprintf("no answer from %s: %v (was the server stopped? its log says more)", a.serverURL(), lost.Err)
 }
 
+// explainRefusal is empty where the server's words say all there is to say.
 func (a *app) explainRefusal(e *client.Error) string {
 	switch {
 	case e.Status == http.StatusUnauthorized && a.key() == "":
@@ -53,5 +57,5 @@ func (a *app) explainRefusal(e *client.Error) string {
 	case e.Status >= http.StatusInternalServerError && e.RequestID != "":
 		return fmt.Sprintf("%v (request %s in the log of %s)", e, e.RequestID, a.serverURL())
 	}
-	return e.Error()
+	return ""
 }

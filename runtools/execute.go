@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,16 +30,19 @@ type executeFlags struct {
 	ephemeral bool
 	stream    bool
 
-	interactive bool
-	async       bool
+	interactive   bool
+	async         bool
+	webhook       string
+	webhookSecret string
 
 	artifacts    []string
 	artifactsDir string
 	repeat       int
 
-	timeout        millis
-	compileTimeout millis
-	memory         byteSize
+	timeout, compileTimeout millis
+	cpuTime, compileCPUTime millis
+	memory, compileMemory   byteSize
+	outputLimit             byteSize
 
 	form outputForm
 }
@@ -90,6 +94,8 @@ func (f *executeFlags) define(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.stream, "stream", false, "show output while the program runs")
 	flags.StringArrayVar(&f.artifacts, "artifact", nil, "`PATTERN` of files to get back when the program has ended, repeatable: *.png, 'out/**'")
 	flags.BoolVar(&f.async, "async", false, "print the id of an execution and do not wait: runtools execution wait ID does")
+	flags.StringVar(&f.webhook, "webhook", "", "with --async: `URL` where the server sends the result, signed, if its operator allows the host")
+	flags.StringVar(&f.webhookSecret, "webhook-secret", "", "`SECRET` that signs it, whsec_... (default $"+envWebhookSecret+", which other users cannot see in ps)")
 	flags.IntVar(&f.repeat, "repeat", 0, "run the program `N` times and say on stderr how long it takes; nothing is kept")
 	f.defineLimits(flags)
 	f.defineResult(flags)
@@ -121,7 +127,11 @@ func (f *executeFlags) defineStdin(flags *pflag.FlagSet) {
 func (f *executeFlags) defineLimits(flags *pflag.FlagSet) {
 	flags.Var(&f.timeout, "timeout", "wall time of the run: 5s, 1m30s, or a number of milliseconds")
 	flags.Var(&f.compileTimeout, "compile-timeout", "wall time of the compilation")
+	flags.Var(&f.cpuTime, "cpu-time", "CPU time of all processes of the run")
+	flags.Var(&f.compileCPUTime, "compile-cpu-time", "CPU time of all processes of the compilation")
 	flags.Var(&f.memory, "memory", "memory of the run: bytes, or 512K, 256M, 2G (powers of 1024)")
+	flags.Var(&f.compileMemory, "compile-memory", "memory of the compilation")
+	flags.Var(&f.outputLimit, "output-limit", "of each of stdout and stderr, in each stage")
 }
 
 // defineForm makes the flags of the forms of output that every command has.
@@ -264,6 +274,12 @@ func (f *executeFlags) check(flags *pflag.FlagSet) error {
 		return usagef("--explain and --quiet exclude each other")
 	case f.async && (f.interactive || f.stream || flags.Changed("artifacts-dir")):
 		return usagef("--async excludes --interactive, --stream and --artifacts-dir: nobody waits; runtools execution wait shows the result")
+	case f.webhook == "" && f.webhookSecret != "":
+		return usagef("--webhook-secret: of which webhook? add --webhook URL")
+	case f.webhook != "" && !f.async:
+		return usagef("--webhook wants --async: whoever waits is told the result")
+	case f.webhook != "" && f.secret() == "":
+		return usagef("--webhook: what signs it? set %s to whsec_ and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)", envWebhookSecret)
 	case f.session != "" && f.ephemeral:
 		return usagef("--session and --ephemeral exclude each other")
 	case flags.Changed("artifacts-dir") && len(f.artifacts) == 0:
@@ -282,24 +298,36 @@ func (f *executeFlags) check(flags *pflag.FlagSet) error {
 	return nil
 }
 
+// envWebhookSecret is the variable for the secret: a flag can be seen in ps.
+const envWebhookSecret = "RUNTOOLS_WEBHOOK_SECRET"
+
+func (f *executeFlags) secret() string { return cmp.Or(f.webhookSecret, os.Getenv(envWebhookSecret)) }
+
 func (f *executeFlags) readsStdin() bool {
 	return f.stdin != "" || len(f.files) > 0 && f.files[0] == "-"
 }
 
 func (f *executeFlags) request(stdin *os.File, afterDash []string) (*client.Request, error) {
 	req := &client.Request{
-		Language:       f.lang,
-		Version:        f.version,
-		Code:           f.code,
-		Args:           append(f.args, afterDash...),
-		SessionID:      f.session,
-		Ephemeral:      f.ephemeral,
-		Explain:        f.form.explain,
-		Artifacts:      f.artifacts,
-		Repeat:         f.repeat,
-		RunTimeout:     int64(f.timeout),
-		CompileTimeout: int64(f.compileTimeout),
-		RunMemoryLimit: int64(f.memory),
+		Language:           f.lang,
+		Version:            f.version,
+		Code:               f.code,
+		Args:               append(f.args, afterDash...),
+		SessionID:          f.session,
+		Ephemeral:          f.ephemeral,
+		Explain:            f.form.explain,
+		Artifacts:          f.artifacts,
+		Repeat:             f.repeat,
+		RunTimeout:         int64(f.timeout),
+		CompileTimeout:     int64(f.compileTimeout),
+		RunCPUTime:         int64(f.cpuTime),
+		CompileCPUTime:     int64(f.compileCPUTime),
+		RunMemoryLimit:     int64(f.memory),
+		CompileMemoryLimit: int64(f.compileMemory),
+		OutputLimit:        int64(f.outputLimit),
+	}
+	if f.webhook != "" {
+		req.Webhook = &client.Webhook{URL: f.webhook, Secret: f.secret()}
 	}
 	var err error
 	if req.Env, err = environment(f.env); err != nil {

@@ -30,10 +30,11 @@ type app struct {
 
 	url    string
 	apiKey string
+	color  colorFlag
 }
 
 func main() {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, color: "auto"}
 	os.Exit(a.finish(a.command().Execute()))
 }
 
@@ -51,7 +52,7 @@ func (a *app) finish(err error) int {
 	case isBrokenOutput(err):
 		return exitPipe
 	}
-	fmt.Fprintln(a.stderr, paint(a.stderr, red, "runtools:")+" "+a.explain(err))
+	fmt.Fprintln(a.stderr, a.paint(a.stderr, red, "runtools:")+" "+a.explain(err))
 	return exitFailure
 }
 
@@ -87,6 +88,8 @@ Environment:
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.url, "url", "", "`URL` of the server (default $RUNTOOLS_URL, else "+client.DefaultURL+")")
 	flags.StringVar(&a.apiKey, "api-key", "", "API `KEY` (default $RUNTOOLS_API_KEY, which other users cannot see in ps)")
+	flags.Var(&a.color, "color", "colours of runtools' own lines: auto (at a terminal, unless NO_COLOR is set), always or never")
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.executeCommand(), a.casesCommand(), a.benchCommand(), a.sessionCommand(), a.executionCommand(), a.mcpCommand(), versionCommand(), manCommand())
 	return root
 }

@@ -102,7 +102,7 @@ func (a *app) printNotes(form outputForm, res *client.Result, before []byte) err
 	}
 	var text strings.Builder
 	for _, note := range notes {
-		text.WriteString(paint(a.stderr, yellow, "runtools:") + " " + note + "\n")
+		text.WriteString(a.paint(a.stderr, yellow, "runtools:") + " " + note + "\n")
 	}
 	if form.explain {
 		writeLimits(&text, res)

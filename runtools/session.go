@@ -17,9 +17,11 @@ func (a *app) sessionCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "session",
 		Short: "Files, copies and the end of a session",
-		Example: `  runtools session ls mine
+		Example: `  runtools session info mine
+  runtools session ls mine
   runtools session put mine data.csv < data.csv
   runtools session get mine out/plot.png > plot.png
+  runtools session get mine big.log --offset 1000000 --length 4096
   runtools session cp data/ mine:in/
   runtools session cp mine:out .
   runtools session fork mine 3`,
@@ -30,15 +32,16 @@ func (a *app) sessionCommand() *cobra.Command {
 		args       cobra.PositionalArgs
 		run        func(cmd *cobra.Command, c *client.Client, args []string) error
 	}{
+		{"info ID", "Say how large it is, whether a program runs in it, and when it ends", cobra.ExactArgs(1), a.sessionInfo},
 		{"ls ID", "List its files: mode, size, time of change, name", cobra.ExactArgs(1), a.sessionList},
-		{"get ID FILE", "Write a file of it to standard output", cobra.ExactArgs(2), a.sessionGet},
+		{"get ID FILE", "Write a file of it, or a part of one, to standard output", cobra.ExactArgs(2), a.sessionGet},
 		{"put ID FILE", "Make a file of standard input, and the session if it is not there", cobra.ExactArgs(2), a.sessionPut},
 		{"cp SOURCE... TARGET", "Copy files and folders into it or out of it: ID:PATH is one in the session ID", cobra.MinimumNArgs(2), a.sessionCopy},
 		{"rm ID [FILE...]", "Remove files and folders of it; without any, end the session", cobra.MinimumNArgs(1), a.sessionRemove},
 		{"archive ID", "Write a tar of all its files to standard output, for tar xf -", cobra.ExactArgs(1), a.sessionArchive},
 		{"fork ID [COUNT]", "Print the ids of new sessions that begin as it is", cobra.RangeArgs(1, 2), a.sessionFork},
 	} {
-		root.AddCommand(&cobra.Command{Use: c.use, Short: c.short, RunE: func(cmd *cobra.Command, args []string) error {
+		sub := &cobra.Command{Use: c.use, Short: c.short, RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.args(cmd, args); err != nil {
 				return usagef("%v (usage: runtools session %s)", err, c.use)
 			}
@@ -47,7 +50,15 @@ func (a *app) sessionCommand() *cobra.Command {
 				return err
 			}
 			return c.run(cmd, api, args)
-		}})
+		}}
+		switch sub.Name() {
+		case "info":
+			sub.Flags().Bool("json", false, "print the server's answer, JSON on one line")
+		case "get":
+			sub.Flags().Int64("offset", 0, "begin at this `BYTE`, from 0")
+			sub.Flags().Int64("length", 0, "at most so many `BYTES` (default to its end)")
+		}
+		root.AddCommand(sub)
 	}
 	return root
 }
@@ -69,14 +80,6 @@ func (a *app) sessionList(cmd *cobra.Command, c *client.Client, args []string) e
 		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", f.Mode, f.Size, time.Unix(int64(f.Modified), 0).UTC().Format(time.DateTime), name)
 	}
 	return table.Flush()
-}
-
-func (a *app) sessionGet(cmd *cobra.Command, c *client.Client, args []string) error {
-	content, err := c.ReadFile(cmd.Context(), args[0], args[1])
-	if err == nil {
-		_, err = a.stdout.Write(content)
-	}
-	return err
 }
 
 func (a *app) sessionPut(cmd *cobra.Command, c *client.Client, args []string) error {

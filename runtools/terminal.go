@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,12 +26,27 @@ const (
 	yellow colour = "33"
 )
 
-// paint colours a text of ours for a terminal. What programs wrote is never touched. https://no-color.org
-func paint(w io.Writer, c colour, text string) string {
-	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(w) {
+// paint colours a text of ours for a terminal, or as --color says. What programs wrote is never touched. https://no-color.org
+func (a *app) paint(w io.Writer, c colour, text string) string {
+	plain := os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(w)
+	if a.color == "never" || a.color != "always" && plain {
 		return text
 	}
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+}
+
+// colorFlag is --color: when lines of ours have colours.
+type colorFlag string
+
+func (c *colorFlag) Type() string   { return "WHEN" }
+func (c *colorFlag) String() string { return string(*c) }
+
+func (c *colorFlag) Set(s string) error {
+	if s != "auto" && s != "always" && s != "never" {
+		return errors.New("want auto, always or never")
+	}
+	*c = colorFlag(s)
+	return nil
 }
 
 // progress is one line on a terminal that is written over, and gone in the end. Elsewhere it is nothing.

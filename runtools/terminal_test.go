@@ -45,13 +45,15 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		noColor, term   string
-		colour, isATerm bool
+		noColor, term, flag string
+		colour, isATerm     bool
 	}{
-		"terminal":      {"", "xterm", true, true},
-		"NO_COLOR":      {"1", "xterm", false, true},
-		"dumb terminal": {"", "dumb", false, true},
-		"file":          {"", "xterm", false, false},
+		"terminal":      {"", "xterm", "auto", true, true},
+		"NO_COLOR":      {"1", "xterm", "auto", false, true},
+		"dumb terminal": {"", "dumb", "auto", false, true},
+		"file":          {"", "xterm", "auto", false, false},
+		"never":         {"", "xterm", "never", false, true},
+		"always":        {"1", "xterm", "always", true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("NO_COLOR", c.noColor)
@@ -66,7 +68,7 @@ func TestTerminal(t *testing.T) {
 			}
 			a := &app{stdin: os.Stdin, stdout: theirs, stderr: theirs}
 			cmd := a.command()
-			cmd.SetArgs([]string{"test", "--url", srv.URL, "--lang", "python", "--code", "1", cases})
+			cmd.SetArgs([]string{"test", "--color", c.flag, "--url", srv.URL, "--lang", "python", "--code", "1", cases})
 			if status := a.finish(cmd.Execute()); status != 0 {
 				t.Errorf("status %d", status)
 			}

@@ -45,7 +45,7 @@ func (a *app) watch(cmd *cobra.Command, f *executeFlags, args []string) error {
 			return errors.New("the files cannot be watched any more")
 		}
 		if !f.form.quiet {
-			fmt.Fprintf(a.stderr, "%s %s changed\n", paint(a.stderr, yellow, "runtools:"), changed)
+			fmt.Fprintf(a.stderr, "%s %s changed\n", a.paint(a.stderr, yellow, "runtools:"), changed)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (a *app) tellEnd(form outputForm, err error) {
 	case err != nil && !errors.As(err, &status):
 		a.finish(err)
 	case !form.quiet:
-		fmt.Fprintf(a.stderr, "%s exit status %d; waiting for a change\n", paint(a.stderr, yellow, "runtools:"), int(status))
+		fmt.Fprintf(a.stderr, "%s exit status %d; waiting for a change\n", a.paint(a.stderr, yellow, "runtools:"), int(status))
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 
 // runtools execute --interactive, as somebody before a terminal and as a script has it.
 
-// command is the client, built once.
-func command(t *testing.T, args ...string) *exec.Cmd {
+// commandLine is the path of the client, which is built once.
+func commandLine(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(binaries, "runtools")
 	if _, err := os.Stat(path); err != nil {
@@ -28,7 +28,12 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	cmd := exec.Command(path, append([]string{"execute", "--interactive"}, args...)...)
+	return path
+}
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(commandLine(t), append([]string{"execute", "--interactive"}, args...)...)
 	cmd.Env = append(os.Environ(), "RUNTOOLS_URL="+api.url, "RUNTOOLS_API_KEY="+api.key)
 	return cmd
 }
