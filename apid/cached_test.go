@@ -190,7 +190,7 @@ func TestCompileCacheChangesNothingElse(t *testing.T) {
 				if run.Workspace.ID != "" {
 					run.Workspace.ID = "some"
 				}
-				run.Build.ID = "some"
+				run.Build.ID, run.Label = "some", ""
 				runs[i] = &run
 				held := fmt.Sprint(ts.sessions.counts().forms)
 				t.Logf("%s: %s", held, first.Raw)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // call is one HTTP request and what the log will say of it. It ends with the request, like everything that ctx lends out.
@@ -114,6 +116,12 @@ func validRequestID(id []byte) bool {
 		}
 	}
 	return true
+}
+
+// label is what the operator of sandboxd is shown beside the jobs of this call: key and request, as they are in our log. A key's id is no secret.
+func (c *call) label() string {
+	label := c.key.ID + " " + c.id
+	return label[max(0, len(label)-wire.MaxLabel):] // an operator may have written a long id into the file of keys
 }
 
 // reply answers 200 with a JSON body that nobody changes any more.

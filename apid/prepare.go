@@ -82,6 +82,7 @@ func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*prepa
 				Env:      env.words(),
 				Limits:   wire.Limits{WallMS: limits.wall, CPUMS: limits.cpu, MemoryBytes: limits.memory},
 				Explain:  p.explain,
+				Label:    x.call.label(),
 			},
 			keepEnviron: keepEnviron,
 			outputLimit: p.outputLimit,

@@ -46,6 +46,11 @@ func TestCompile(t *testing.T) {
 	if r.Compile == nil || !strings.HasPrefix(r.Compile.Stderr, "OK (0.0") || r.Compile.Status != "OK" || r.Run.Stdout != "made\n" {
 		t.Errorf("a silent compiler: %s", r.Raw)
 	}
+	for _, job := range ts.fake.jobs {
+		if want := ts.keys.find([]byte(ts.key)).ID + " " + r.Header.Get("X-Request-Id"); job.Label != want {
+			t.Errorf("an operator is shown %q, want %q", job.Label, want)
+		}
+	}
 	r = ts.execute(c("#compile warn careful", "print made"))
 	if r.Compile.Stderr != "careful\n" || r.Run.Status != "OK" {
 		t.Errorf("a warning: %s", r.Raw)

@@ -116,6 +116,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		}
 	}
 	taken := monotonic()
+	j.server.show(j, before.CPU)
 	j.ready.denials.begin()
 	if r := j.server.builder.recorder; r != nil {
 		r.job(j.req.Template)

@@ -41,7 +41,7 @@ type server struct {
 
 	mu       sync.Mutex
 	draining bool
-	running  map[*job]struct{}
+	running  map[*job]*progress
 }
 
 // serve accepts until the listener is closed.
@@ -118,7 +118,7 @@ func (s *server) handle(conn *wire.Conn) {
 	case req.Selftest != nil:
 		s.reply(conn, &wire.Reply{Checks: s.selftest.run()})
 	case req.Status != nil:
-		s.reply(conn, &wire.Reply{Status: s.status()})
+		s.reply(conn, &wire.Reply{Status: s.status(req.Status)})
 	default:
 		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "kill or signal before a job")})
 	}
@@ -221,7 +221,7 @@ func (s *server) begin(j *job) bool {
 	if s.draining {
 		return false
 	}
-	s.running[j] = struct{}{}
+	s.running[j] = &progress{asked: monotonic()}
 	s.pools.jobs.Add(1)
 	return true
 }

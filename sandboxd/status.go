@@ -45,7 +45,7 @@ func (d *denied) most() (list []wire.Denial) {
 	return list[:min(len(list), wire.MaxDenials)]
 }
 
-func (s *server) status() *wire.Status {
+func (s *server) status(ask *wire.Ask) *wire.Status {
 	ps := s.pools
 	st := &wire.Status{
 		LiveJails: int(s.builder.live.Load()), Jobs: int(ps.jobs.Load()), Volumes: s.volumes.len(),
@@ -66,6 +66,9 @@ func (s *server) status() *wire.Status {
 		jobs[j.req.Template]++
 	}
 	s.mu.Unlock()
+	if ask.Jobs {
+		st.Running = s.longest()
+	}
 	for name, p := range ps.all {
 		st.Templates = append(st.Templates, wire.Template{
 			Name: name, Ready: len(p.ready), Size: int(p.target()), Jobs: jobs[name], Bytes: p.bytes.Load(),

@@ -43,7 +43,7 @@ func top(c *config, out *os.File, n int) error {
 	}
 	var before *wire.Status
 	for i := 0; ; {
-		now, err := client.Status(ctx)
+		now, err := client.Ask(ctx, &wire.Ask{Jobs: true})
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -95,7 +95,7 @@ func crop(picture string, width, height int) string {
 }
 
 // picture shows a status as text. Rates are those since before, or since the start of sandboxd if that is nil or of another sandboxd. What it shows
-// of programs is names of system calls that the kernel has.
+// of programs is names of system calls that the kernel has. Jobs come before denials, of which there may be as many.
 func picture(now, before *wire.Status, err error) string {
 	if err != nil {
 		return fmt.Sprintf("no answer: %v\n", err)
@@ -127,6 +127,7 @@ func picture(now, before *wire.Status, err error) string {
 		}
 		fmt.Fprintf(&b, "%-24s %6d %6d %6d %10s\n", t.Name, t.Ready, t.Size, t.Jobs, each)
 	}
+	b.WriteString(jobsPanel(now))
 	if len(now.Denials) == 0 {
 		return b.String()
 	}
@@ -139,6 +140,44 @@ func picture(now, before *wire.Status, err error) string {
 		fmt.Fprintf(&b, "%-24s %-24s %10d %8.1f\n", d.Language, d.Syscall, d.Count, rate(d.Count, earlier[wire.Denial{Language: d.Language, Syscall: d.Syscall}]))
 	}
 	return b.String()
+}
+
+// jobsPanel lists the jobs that run, those that have run longest first.
+func jobsPanel(now *wire.Status) string {
+	if len(now.Running) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%-24s %9s %9s %10s  %s\n", "RUNNING", "AGE", "CPU", "MEMORY", "FOR")
+	for _, r := range now.Running {
+		cpu, memory, label := "-", "-", "-"
+		if r.CPUNS >= 0 {
+			cpu = seconds(r.CPUNS)
+		}
+		if r.Memory >= 0 {
+			memory = size(r.Memory)
+		}
+		if r.Label != "" {
+			label = printable(r.Label)
+		}
+		fmt.Fprintf(&b, "%-24s %9s %9s %10s  %s\n", r.Template, seconds(r.AgeNS), cpu, memory, label)
+	}
+	if more := now.Jobs - len(now.Running); more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
+	}
+	return b.String()
+}
+
+func seconds(ns int64) string { return fmt.Sprintf("%.1f s", float64(ns)/1e9) }
+
+// printable is a text that does nothing to a terminal: a label is apid's, which may have been taken over.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, text)
 }
 
 func selftestState(s *wire.Selftest) string {

@@ -35,10 +35,11 @@ func TestTop(t *testing.T) {
 	defer stdin.Close()
 	done := make(chan ran)
 	go func() {
-		job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/cat"}, HasStdin: true}
+		job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", "i=0; while [ $i -lt 99999 ]; do i=$((i+1)); done; cat"}, HasStdin: true, Label: "k_1 r-1"}
 		done <- td.runJob(t.Context(), job, nil, stdin)
 	}()
-	running := regexp.MustCompile(`: 1 jobs running,(.|\n)*\ntoy/run +\d +\d +1 `)
+	// In the end with the time that its loop took: the counters are those of its own cgroup.
+	running := regexp.MustCompile(`: 1 jobs running,(.|\n)*\ntoy/run +\d +\d +1 (.|\n)*\nRUNNING .*\ntoy/run +\d+\.\d s +(0\.[1-9]|[1-9]\d*\.\d) s +\d+\.\d [KM]iB  k_1 r-1\n`)
 	for tries := 0; !running.MatchString(td.top()); tries++ {
 		if tries == 1000 {
 			t.Fatal("the running job is not shown")
@@ -48,6 +49,12 @@ func TestTop(t *testing.T) {
 	end.Close()
 	if r := <-done; r.err != nil {
 		t.Error(r.err)
+	}
+	for tries := 0; strings.Contains(td.top(), "RUNNING"); tries++ {
+		if tries == 1000 {
+			t.Fatal("the job that has ended is shown")
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	missing := config{Socket: td.config.Socket + "-none"}
 	if err := top(&missing, os.Stdout, 1); err == nil {

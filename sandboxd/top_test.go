@@ -15,6 +15,10 @@ func TestPicture(t *testing.T) {
 		UptimeMS: 100_400, PoolBytes: 27 << 20, PoolBudget: 2 << 30, Memory: 1536 << 10,
 		Denials:  []wire.Denial{{Language: "python", Syscall: "chroot", Count: 50}, {Language: "bash", Syscall: "unshare", Count: 3}},
 		Selftest: &wire.Selftest{Passed: true, Runs: 1, AgoMS: 90_000},
+		Running: []wire.Running{
+			{Template: "python/run", Label: "k_4fze2x7abc 0b1e\x1b[2J\u202e", AgeNS: 12_340_000_000, CPUNS: 11_900_000_000, Memory: 84 << 20},
+			{Template: "python/run", AgeNS: 60_000_000, CPUNS: -1, Memory: -1},
+		},
 	}
 	before := &wire.Status{PoolHits: 970, PoolMisses: 10, Built: 1000, UptimeMS: 98_400, Denials: []wire.Denial{{Language: "python", Syscall: "chroot", Count: 45}}}
 	const whole = `sandboxd, up 1m40s: 2 jobs running, 9 of 1000 jails, memory 1.5 MiB
@@ -27,6 +31,10 @@ jails      1020 built since start, 1 could not be; those that are ready take 27.
 POOL                      READY TARGET   JOBS     A JAIL
 c/run                         4      4      0          -
 python/run                    3      4      2    9.0 MiB
+
+RUNNING                        AGE       CPU     MEMORY  FOR
+python/run                  12.3 s    11.9 s   84.0 MiB  k_4fze2x7abc 0b1e?[2J?
+python/run                   0.1 s         -          -  -
 
 DENIED TO                SYSTEM CALL                   COUNT    PER S
 python                   chroot                           50      2.5
@@ -41,13 +49,14 @@ bash                     unshare                           3      1.5
 		err         error
 		want        string
 	}{
-		"the first":       {now, nil, nil, "since start: 10.0 jobs/s, 10.2 jails/s"},
-		"another daemon":  {&wire.Status{UptimeMS: 1000, PoolHits: 3}, now, nil, "since start: 3.0 jobs/s"},
-		"nothing yet":     {&wire.Status{}, nil, nil, "0.0 % found a jail ready"},
-		"no answer":       {nil, now, errors.New("gone"), "no answer: gone\n"},
-		"test pending":    {&wire.Status{Selftest: &wire.Selftest{}}, nil, nil, "not yet passed"},
-		"test failed":     {&wire.Status{Selftest: failed}, nil, nil, "FAILED: this node is not ready: memory in c/run: x\n"},
-		"test turned off": {&wire.Status{}, nil, nil, "self test  off\n"},
+		"the first":          {now, nil, nil, "since start: 10.0 jobs/s, 10.2 jails/s"},
+		"another daemon":     {&wire.Status{UptimeMS: 1000, PoolHits: 3}, now, nil, "since start: 3.0 jobs/s"},
+		"nothing yet":        {&wire.Status{}, nil, nil, "0.0 % found a jail ready"},
+		"no answer":          {nil, now, errors.New("gone"), "no answer: gone\n"},
+		"test pending":       {&wire.Status{Selftest: &wire.Selftest{}}, nil, nil, "not yet passed"},
+		"test failed":        {&wire.Status{Selftest: failed}, nil, nil, "FAILED: this node is not ready: memory in c/run: x\n"},
+		"more than are told": {&wire.Status{Jobs: 3, Running: make([]wire.Running, 1)}, nil, nil, "\nand 2 more\n"},
+		"test turned off":    {&wire.Status{}, nil, nil, "self test  off\n"},
 	} {
 		if got := picture(c.now, c.before, c.err); !strings.Contains(got, c.want) {
 			t.Errorf("%s: no %q in\n%s", name, c.want, got)

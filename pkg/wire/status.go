@@ -1,5 +1,10 @@
 package wire
 
+// Ask says what of a Status is wanted that costs more than counting.
+type Ask struct {
+	Jobs bool `json:"jobs,omitempty"` // Status.Running
+}
+
 // Status is a snapshot of the server.
 type Status struct {
 	Templates  []Template `json:"templates"`
@@ -23,6 +28,20 @@ type Status struct {
 	PoolBudget int64    `json:"pool_budget"`       // how much that may be
 	Memory     int64    `json:"memory"`            // bytes, of everything in our cgroup: jails and what waits in volumes that running jobs wrote
 	Denials    []Denial `json:"denials,omitempty"` // since start, the most frequent first, at most MaxDenials
+
+	Running []Running `json:"running,omitempty"` // if asked for: of Jobs, those that have run longest, at most MaxRunning
+}
+
+// MaxRunning bounds Status.Running.
+const MaxRunning = 100
+
+// Running is a job that runs.
+type Running struct {
+	Template string `json:"template"`
+	Label    string `json:"label,omitempty"` // as the client gave it; never to be trusted
+	AgeNS    int64  `json:"age_ns"`          // since it was asked for
+	CPUNS    int64  `json:"cpu_ns"`          // of the job, -1: it waits for its jail, or has just ended
+	Memory   int64  `json:"memory"`          // bytes in use, likewise
 }
 
 // MaxDenials bounds Status.Denials.

@@ -64,6 +64,9 @@ func (j *Job) validate() error {
 	if j.Owner != "" && !validID(j.Owner) {
 		return fmt.Errorf("job.owner: not an id")
 	}
+	if len(j.Label) > MaxLabel {
+		return fmt.Errorf("job.label: %d bytes, at most %d", len(j.Label), MaxLabel)
+	}
 	if j.Terminal != nil && j.HasStdin {
 		return fmt.Errorf("job.has_stdin: a job with a terminal reads from it")
 	}

@@ -10,6 +10,7 @@ const (
 	MaxFiles     = 1000      // files placed by one job
 	MaxWordBytes = 96 << 10  // bytes of argv and env together, terminators included
 	MaxID        = 128       // bytes of a volume id
+	MaxLabel     = 128       // bytes of a job's label
 	MaxName      = 255       // bytes of one part of a file name
 	MaxPath      = 4000      // bytes of a whole file name; PATH_MAX is 4096
 	MaxWords     = 8000      // words of argv and env
@@ -20,12 +21,12 @@ const (
 
 // Request is what a client sends: exactly one field is set.
 type Request struct {
-	Job    *Job      `json:"job,omitempty"`
-	Kill   *Kill     `json:"kill,omitempty"`
-	Signal *Signal   `json:"signal,omitempty"`
-	Forget *Forget   `json:"forget,omitempty"`
-	List   *List     `json:"list,omitempty"`
-	Status *struct{} `json:"status,omitempty"`
+	Job    *Job    `json:"job,omitempty"`
+	Kill   *Kill   `json:"kill,omitempty"`
+	Signal *Signal `json:"signal,omitempty"`
+	Forget *Forget `json:"forget,omitempty"`
+	List   *List   `json:"list,omitempty"`
+	Status *Ask    `json:"status,omitempty"`
 
 	Selftest *struct{} `json:"selftest,omitempty"` // now, whatever the schedule
 }
@@ -51,6 +52,9 @@ type Job struct {
 
 	Signals bool `json:"signals,omitempty"` // Request{Signal} may follow
 	Noise   bool `json:"noise,omitempty"`   // Result.Noise is wanted
+
+	// Label is what an operator is shown beside the job, of MaxLabel bytes: whose it is, by names that the client has in its log. It decides nothing.
+	Label string `json:"label,omitempty"`
 
 	HasStdin   bool `json:"has_stdin"`   // a descriptor follows; without it stdin is empty
 	HasFiles   bool `json:"has_files"`   // a descriptor follows: the contents of Files

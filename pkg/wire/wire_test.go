@@ -192,7 +192,7 @@ func TestValidate(t *testing.T) {
 		change func(*Request)
 		want   string
 	}{
-		"two requests":       {func(r *Request) { r.Status = &struct{}{} }, "2 of job"},
+		"two requests":       {func(r *Request) { r.Status = &Ask{} }, "2 of job"},
 		"none":               {func(r *Request) { r.Job = nil }, "0 of job"},
 		"no argv":            {func(r *Request) { r.Job.Argv = nil }, "job.argv"},
 		"relative argv[0]":   {func(r *Request) { r.Job.Argv = []string{"ls"} }, "absolute"},
@@ -221,6 +221,7 @@ func TestValidate(t *testing.T) {
 		"long name":          {func(r *Request) { r.Job.Files[0].Name = strings.Repeat("x/", MaxPath) + "x" }, "at most"},
 		"negative limit":     {func(r *Request) { r.Job.Limits.CPUMS = -1 }, "job.limits"},
 		"unknown kill":       {func(r *Request) { r.Job = nil; r.Kill = &Kill{Limit: "wall"} }, "kill.limit"},
+		"long label":         {func(r *Request) { r.Job.Label = strings.Repeat("x", MaxLabel+1) }, "job.label"},
 		"terminal and stdin": {func(r *Request) { r.Job.Terminal, r.Job.HasStdin = &Terminal{80, 24}, true }, "job.has_stdin"},
 		"signal 0":           {func(r *Request) { r.Job = nil; r.Signal = &Signal{} }, "signal.number"},
 		"real-time signal":   {func(r *Request) { r.Job = nil; r.Signal = &Signal{Number: 32} }, "signal.number"},
@@ -238,7 +239,7 @@ func TestValidate(t *testing.T) {
 
 // FuzzRequest feeds what a hostile apid could send to the root daemon's decoder.
 func FuzzRequest(f *testing.F) {
-	for _, r := range []*Request{{Job: good()}, {Kill: &Kill{Limit: LimitStdout}}, {Forget: &Forget{IDs: []string{"a"}}}, {Status: &struct{}{}}} {
+	for _, r := range []*Request{{Job: good()}, {Kill: &Kill{Limit: LimitStdout}}, {Forget: &Forget{IDs: []string{"a"}}}, {Status: &Ask{Jobs: true}}} {
 		body, err := json.Marshal(r)
 		if err != nil {
 			f.Fatal(err)
