@@ -117,6 +117,7 @@ func (x *execution) runTool(ctx context.Context) *apiError {
 	if err != nil {
 		return internal(err)
 	}
+	in.job.Label = x.call.label()
 	if x.tool.packs {
 		in.packer = &x.packer
 	}
@@ -258,17 +259,18 @@ func (s *server) getFile(c *call, name, path string) *apiError {
 func parseRange(header string) (first, last int64, ranged bool) {
 	spec, ok := strings.CutPrefix(header, "bytes=")
 	from, to, dash := strings.Cut(spec, "-")
-	first, err := strconv.ParseInt(from, 10, 64)
+	begin, err := strconv.ParseUint(from, 10, 63) // digits alone, no sign
 	if !ok || !dash || err != nil {
 		return 0, -1, false
 	}
 	if to == "" {
-		return first, -1, true
+		return int64(begin), -1, true
 	}
-	if last, err = strconv.ParseInt(to, 10, 64); err != nil || last < first {
+	end, err := strconv.ParseUint(to, 10, 63)
+	if err != nil || end < begin {
 		return 0, -1, false
 	}
-	return first, min(last, math.MaxInt64-1), true // so that the bytes can be counted
+	return int64(begin), int64(min(end, math.MaxInt64-1)), true // so that the bytes can be counted
 }
 
 func checkPath(path string) *apiError {

@@ -70,7 +70,7 @@ func TestSessionRoutes(t *testing.T) {
 func TestByteRange(t *testing.T) {
 	for header, want := range map[string][3]int64{ // first, last, ranged
 		"": {0, -1, 0}, "bytes=0-9": {0, 9, 1}, "bytes=5-": {5, -1, 1}, "bytes=-5": {0, -1, 0}, "bytes=9-5": {0, -1, 0}, "bytes=0-1,3-4": {0, -1, 0},
-		"lines=1-2": {0, -1, 0}, "bytes=99999999999999999999-": {0, -1, 0}, "bytes=x-": {0, -1, 0},
+		"lines=1-2": {0, -1, 0}, "bytes=99999999999999999999-": {0, -1, 0}, "bytes=x-": {0, -1, 0}, "bytes=0-+9": {0, -1, 0}, "bytes=+0-9": {0, -1, 0},
 		"bytes=0-9223372036854775807": {0, math.MaxInt64 - 1, 1},
 	} {
 		first, last, ranged := parseRange(header)
