@@ -252,6 +252,7 @@ var opens = map[string]struct {
 	"pkg/cgroup/cgroup.go":  {8, "cgroup files, which the kernel names"},
 	"pkg/cgroup/details.go": {1, "cgroup files, which the kernel names"},
 	"pkg/cgroup/v1.go":      {4, "cgroup files, which the kernel names"},
+	"pkg/jail/binary.go":    {1, "/proc/self/exe"},
 	"pkg/jail/jail.go":      {1, "/proc of a runner, by its number"},
 	"pkg/jail/netns.go":     {1, "/proc/sys"},
 	"pkg/jail/scratch.go":   {2, "the root of a parked runner, and openat2 below it, through no link"},

@@ -20,9 +20,13 @@ type Spawner struct {
 	dead    chan struct{}
 }
 
-// Start starts the spawner: our own binary, which zygote.c takes over before Go's runtime begins. nets is the number of network
+// Start starts the spawner: a copy of our own binary, which zygote.c takes over before Go's runtime begins. nets is the number of network
 // namespaces to keep ready.
 func Start(nets int) (*Spawner, error) {
+	binary, err := ownBinary()
+	if err != nil {
+		return nil, fmt.Errorf("jail: %w", err)
+	}
 	hostNet, err := os.Open("/proc/thread-self/ns/net") // our own, not that of a thread which makes namespaces
 	if err != nil {
 		return nil, err
@@ -39,7 +43,7 @@ func Start(nets int) (*Spawner, error) {
 	}
 	defer null.Close()
 	// A jail inherits these descriptors until a job brings its own: they must lead nowhere.
-	process, err := os.StartProcess("/proc/self/exe", []string{"runtools-spawner"}, &os.ProcAttr{
+	process, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(int(binary.Fd())), []string{"runtools-spawner"}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{zygoteEnv + "=3"},
 		Files: []*os.File{null, null, null, theirs},
