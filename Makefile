@@ -137,9 +137,10 @@ test-vm: deps test-deps
 	$(GO) test -c -tags testvm -o bin/vm/guest.test ./scripts/test-vm-selftest
 	$(GO) run ./scripts/test-vm-attacks bin/vm/attacks
 	gcc -O2 -static -I rootfs/parked -o bin/vm/toy pkg/jail/testdata/parked.c rootfs/parked/parked.c 2>/dev/null
-	scripts/test-vm -timeout 900 -memory 2048 -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/sandboxd.test=/test/sandboxd/ \
+	gcc -O2 -fPIC -shared -Wl,-z,relro,-z,now -o bin/vm/parked.so rootfs/parked/parked.c rootfs/parked/late.c
+	scripts/test-vm -timeout 900 -memory 2048 -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/parked.so -with bin/vm/sandboxd.test=/test/sandboxd/ \
 		-with seccomp-profiles=/test/seccomp-profiles -with /bin/bash=/bin/bash -with bin/vm/attacks -with sandboxd/testdata=/test/sandboxd/testdata -- \
-		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks ./sandboxd.test -test.run "$(VM_TESTS)" -test.skip ArePinned'
+		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks PARKED_BASH=$$PWD/../parked.so ./sandboxd.test -test.run "$(VM_TESTS)" -test.skip ArePinned'
 
 VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps|Overlays
 

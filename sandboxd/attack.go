@@ -17,10 +17,18 @@ import (
 // An attack is one file of testdata/attack. Its first line is the CVE, the issue or the class that it stands for, then follow a
 // sentence or two, then these sections:
 //
-//	main.c, main.py, main.sh   the program; C, and C# of a peer, is compiled in a jail first. main.dash is for the /bin/sh of any image
+//	main.c, main.py, main.sh   the program, in a language of the extension; main.dash is for the /bin/sh of any image
 //	peer.c, peer.py, peer.sh   a second program in another jail: starts when the first has written "ready\n", which then lives until it
 //	                           is done (its stdin ends)
 //	next.c, next.py, next.sh   a program in another jail after the first has ended
+//	output.sh                  instead of main a program in the place of a compiler: what it leaves in /build is run as that of language C,
+//	                           or of the language that "output.sh java" names
+//	file NAME                  one more file in the workspace of main, also while that is compiled
+//	env                        "NAME=VALUE" a line: what the request of main adds to its environment
+//	compile                    what the compiler makes of main. First line: as that of want; each other one is a part of a line of its messages, and
+//	                           if there is none it says nothing. Without "code 0" nothing runs. Main is compiled as its lang.json says then;
+//	                           programs in C without this section have the options that the attack leaves them
+//	parked                     why a runtime must have been loaded before: made in no other jail
 //	alone                      why nothing else may run beside it
 //	limits                     "wall 500", "cpu 500" in ms, "memory 64" in MiB: other than defaultLimits
 //	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
@@ -31,7 +39,7 @@ import (
 //	                           fails until the section is removed. "open peer", "open next" likewise
 //
 // Programs judge for themselves what they could do and say it in words that are the same on every run and every kernel. attack.h, below,
-// is beside each C program.
+// is beside each C program. PLANTED in a program or file is the path of a file of the host that everybody may read; no answer may hold what is in it.
 type attack struct {
 	name     string
 	title    string
@@ -42,10 +50,22 @@ type attack struct {
 	limits   wire.Limits
 	alone    bool
 
+	files   map[string]string // by name
+	env     []string
+	compile string // "": whatever there is
+	parked  bool
+	made    string // by the program "output": the language of what runs then
+
 	violations *string // nil: whatever there is
 }
 
 type program struct{ language, source string }
+
+// languages are by the extensions of sections. "sh" is the shell of any image.
+var languages = map[string]string{
+	"c": "c", "cpp": "cpp", "cs": "csharp", "dash": "sh", "go": "go", "java": "java", "js": "javascript", "py": "python", "rb": "ruby", "rs": "rust",
+	"sh": "bash", "ts": "typescript",
+}
 
 // defaultLimits bound an attack that says nothing else; memory is small, so that those that go for it leave the machine alone.
 var defaultLimits = wire.Limits{WallMS: 20_000, CPUMS: 10_000, MemoryBytes: 128 << 20}
@@ -59,7 +79,7 @@ func parseAttack(path string, data []byte) (*attack, error) {
 	a := &attack{
 		name: strings.TrimSuffix(filepath.Base(path), ".txtar"), title: title, limits: defaultLimits,
 		about:    strings.Join(strings.Fields(about), " "),
-		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{},
+		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{}, files: map[string]string{},
 	}
 	if title == "" || strings.TrimSpace(about) == "" {
 		return nil, fmt.Errorf("%s: a line that names the attack and a sentence about it come first", path)
@@ -79,11 +99,22 @@ func parseAttack(path string, data []byte) (*attack, error) {
 			a.violations = &data
 		case kind == "alone":
 			a.alone = true
+		case kind == "parked":
+			a.parked = true
+		case kind == "file":
+			a.files[role] = data
+		case kind == "env":
+			a.env = strings.Split(strings.TrimSpace(data), "\n")
+		case kind == "compile":
+			a.compile = data
 		case kind == "limits":
 			err = a.setLimits(data)
 		case strings.Contains(kind, "."):
 			name, extension, _ := strings.Cut(kind, ".")
-			a.programs[name] = program{map[string]string{"c": "c", "cs": "csharp", "py": "python", "sh": "bash", "dash": "sh"}[extension], data}
+			a.programs[name] = program{languages[extension], data}
+			if name == "output" {
+				a.made = map[bool]string{true: role, false: "c"}[role != "main"]
+			}
 		default:
 			err = fmt.Errorf("unknown section %q", f.Name)
 		}
@@ -91,15 +122,30 @@ func parseAttack(path string, data []byte) (*attack, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
+	return a, a.check(path)
+}
+
+// check says what is missing.
+func (a *attack) check(path string) error {
+	wants := 0
 	for role, p := range a.programs {
-		if p.language == "" || a.want[role] == "" || !slices.Contains([]string{"main", "peer", "next"}, role) {
-			return nil, fmt.Errorf("%s: program %q needs a known language and a section want", path, role)
+		compiles := role != "main" || a.compile == "" || strings.HasPrefix(a.compile, "code 0\n")
+		if p.language == "" || compiles == (a.want[role] == "") || !slices.Contains([]string{"main", "output", "peer", "next"}, role) {
+			return fmt.Errorf("%s: program %q needs a known language and, if it runs, a section want", path, role)
+		}
+		if compiles {
+			wants++
 		}
 	}
-	if a.programs["main"].source == "" || len(a.want) != len(a.programs) {
-		return nil, fmt.Errorf("%s: want main, and as many programs as expectations", path)
+	if _, made := a.programs["output"]; made {
+		wants++ // what it makes runs as well
+	} else if a.programs["main"].source == "" {
+		return fmt.Errorf("%s: want main", path)
 	}
-	return a, nil
+	if len(a.want) != wants {
+		return fmt.Errorf("%s: want as many programs as expectations", path)
+	}
+	return nil
 }
 
 func (a *attack) setLimits(text string) error {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runtools/runtools/pkg/lang"
 	"github.com/runtools/runtools/pkg/wire"
 )
 
@@ -30,51 +32,68 @@ func TestAttacks(t *testing.T) {
 	if err != nil || len(paths) == 0 {
 		t.Fatal("no attacks", err)
 	}
-	var all, parked []*attack
+	secret := plantSecret(t)
+	var all, again []*attack
 	for _, path := range paths {
-		a, err := readAttack(path)
+		a, err := readAttack(path, secret)
 		if err != nil {
 			t.Error(err)
 			continue
 		}
 		all = append(all, a)
 		if a.isParked() {
-			parked = append(parked, a)
+			again = append(again, a)
 		}
 	}
-	t.Run("parked", func(t *testing.T) { attackAll(t, all, true) })
+	t.Run("parked", func(t *testing.T) { attackAll(t, all, secret, true) })
 	// What has no runner is the same twice.
-	t.Run("cold", func(t *testing.T) { attackAll(t, parked, false) })
+	t.Run("cold", func(t *testing.T) { attackAll(t, again, secret, false) })
 }
 
-func readAttack(path string) (*attack, error) {
+func readAttack(path string, p planted) (*attack, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return parseAttack(path, data)
+	return parseAttack(path, bytes.ReplaceAll(data, []byte("PLANTED"), []byte(p.path)))
 }
 
-// isParked tells whether a program of the attack is taken over by a runtime that was loaded before.
+// isParked tells whether a program of the attack may meet a runtime that was loaded before, and may not.
 func (a *attack) isParked() bool {
 	for _, p := range a.programs {
-		if p.language != "c" && p.language != "sh" {
+		if !a.parked && !slices.Contains([]string{"c", "cpp", "go", "rust", "sh"}, p.language) {
 			return true
 		}
 	}
 	return false
 }
 
-func attackAll(t *testing.T, attacks []*attack, parked bool) {
+func attackAll(t *testing.T, attacks []*attack, secret planted, parked bool) {
 	header, err := os.ReadFile("testdata/attack/attack.h")
 	if err != nil {
 		t.Fatal(err)
 	}
 	td := startAttacked(t, parked)
+	languages, err := lang.Load(realImage(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	image := fingerprint(t, td)
 	stop := td.watchMemory()
 	turns := make(chan struct{}, parallelAttacks)
 	var first sync.Mutex // one at a time waits for more than one turn
+	takeTurns := func(n int) (giveBack func()) {
+		first.Lock()
+		defer first.Unlock()
+		for range n {
+			turns <- struct{}{}
+		}
+		return func() {
+			for range n {
+				<-turns
+			}
+		}
+	}
 	t.Run("all", func(t *testing.T) {
 		for _, a := range attacks {
 			t.Run(a.name, func(t *testing.T) {
@@ -83,30 +102,34 @@ func attackAll(t *testing.T, attacks []*attack, parked bool) {
 				if a.alone {
 					n = parallelAttacks
 				}
-				first.Lock()
-				for range n {
-					turns <- struct{}{}
-				}
-				first.Unlock()
-				defer func() {
-					for range n {
-						<-turns
-					}
-				}()
-				r := attackRun{td: td, t: t, a: a, header: string(header)}
+				defer takeTurns(n)()
+				r := attackRun{td: td, t: t, a: a, header: string(header), languages: languages, planted: secret}
 				r.run()
+			})
+		}
+		for language, sources := range keptSources {
+			if !parked {
+				break
+			}
+			t.Run("kept compiler of "+language, func(t *testing.T) {
+				t.Parallel()
+				defer takeTurns(1)()
+				r := attackRun{td: td, t: t, languages: languages, planted: secret}
+				r.attackKept(language, sources)
 			})
 		}
 	})
 	stop()
 	td.wantSettled()
+	if parked {
+		td.wantRunnersClean(t, secret.secret)
+	}
 	if after := fingerprint(t, td); after != image {
 		t.Error("the image changed")
 	}
 }
 
-// startAttacked starts a daemon on the real image with small pools, with or without parked runtimes, and a range of ids that no other daemon of the machine uses.
-func startAttacked(t *testing.T, parked bool) *testDaemon {
+func realImage(t *testing.T) string {
 	t.Helper()
 	state := os.Getenv("RUNTOOLS_STATE")
 	if state == "" {
@@ -116,6 +139,13 @@ func startAttacked(t *testing.T, parked bool) *testDaemon {
 	if err != nil {
 		t.Fatalf("no image: build one with `make rootfs`: %v", err)
 	}
+	return real
+}
+
+// startAttacked starts a daemon on the real image with small pools, with or without parked runtimes, and a range of ids that no other daemon of the machine uses.
+func startAttacked(t *testing.T, parked bool) *testDaemon {
+	t.Helper()
+	real := realImage(t)
 	// The daemon reads templates from the folder that it is told, and follows the link to rootfs.
 	dir := t.TempDir()
 	if err := os.Symlink(filepath.Join(real, "rootfs"), filepath.Join(dir, "rootfs")); err != nil {
@@ -141,7 +171,14 @@ func startAttacked(t *testing.T, parked bool) *testDaemon {
 		}
 		name := filepath.Base(filepath.Dir(path))
 		for _, spec := range file.Templates {
-			spec["pool"] = map[bool]int{true: 4}[name == "c" || name == "bash" || name == "python"]
+			switch {
+			case name == "c" || name == "bash" || name == "python":
+				spec["pool"] = parallelAttacks
+			case parked && spec["parked"] != nil:
+				spec["pool"] = 1
+			default:
+				spec["pool"] = 0
+			}
 		}
 		if data, err = json.Marshal(file); err != nil {
 			t.Fatal(err)
@@ -155,7 +192,7 @@ func startAttacked(t *testing.T, parked bool) *testDaemon {
 	}
 	return startDaemon(t, func(c *config) {
 		c.Image, c.FirstUID, c.Packages, c.Parked = dir, uint32(attackedUIDs), carelessPackages(t), parked
-		c.Networks = 8
+		c.Networks, c.CompilerJobs = 8, 8 // of jobs that have an owner: see attackKept
 	})
 }
 
@@ -314,19 +351,27 @@ func (td *testDaemon) jailProcesses() (live, dead int) {
 
 // attackRun is one attack under way.
 type attackRun struct {
-	td     *testDaemon
-	t      *testing.T
-	a      *attack
-	header string
-	main   *wire.Job
+	td        *testDaemon
+	t         *testing.T
+	a         *attack
+	header    string
+	languages *lang.Set // of the image; nil: it has bash and what is in compiled
+	planted   planted
+	main      *attackJob
+	result    *wire.Result // of the last job
 
 	compiled string // where the image has the programs in C ready, as NAME-ROLE; empty: they are compiled in a jail
+	template string // where these run, if not in c/run
 }
 
 func (r *attackRun) run() {
 	got := map[string]string{}
-	main := r.prepare("main")
-	r.main = main
+	if _, ok := r.a.programs["output"]; ok {
+		r.main = r.makeOutput(got)
+	} else {
+		r.main = r.prepare("main")
+	}
+	main := r.main
 	if _, ok := r.a.programs["peer"]; ok {
 		stdin, end, err := os.Pipe()
 		if err != nil {
@@ -344,14 +389,29 @@ func (r *attackRun) run() {
 			got["peer"] = "not run: main ended first"
 		}
 		stdin.Close()
-	} else {
-		got["main"] = r.job(main, nil, nil)
+	} else if main != nil || r.a.want["main"] != "" {
+		got["main"] = r.inTurn(main)
 	}
 	if _, ok := r.a.programs["next"]; ok {
-		got["next"] = r.job(r.prepare("next"), nil, nil)
+		got["next"] = r.inTurn(r.prepare("next"))
 	}
 	r.judge(got)
 	r.wantClean()
+}
+
+// inTurn is the outcome of a job, in a jail whose runtime was loaded before if the attack is for that.
+func (r *attackRun) inTurn(job *attackJob) (got string) {
+	r.t.Helper()
+	for start := time.Now(); time.Since(start) < hang; time.Sleep(5 * time.Millisecond) {
+		if r.a.parked && len(r.td.d.server.pools.all[job.Template].ready) == 0 {
+			continue
+		}
+		if got = r.job(job, nil, nil); !r.a.parked || r.result != nil && r.result.Parked {
+			return got
+		}
+	}
+	r.t.Error("no jail has its runtime loaded")
+	return got
 }
 
 func (r *attackRun) judge(got map[string]string) {
@@ -372,61 +432,6 @@ func (r *attackRun) judge(got map[string]string) {
 	if known {
 		r.t.Error("this hole is closed: remove the section open")
 	}
-}
-
-// prepare compiles a program if its language wants that, and returns the job that runs it.
-func (r *attackRun) prepare(role string) *wire.Job {
-	r.t.Helper()
-	p := r.a.programs[role]
-	job := &wire.Job{Limits: r.a.limits, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/home/user", "LC_ALL=C.UTF-8"}}
-	switch p.language {
-	case "bash":
-		job.Template, job.Argv = "bash/run", []string{"/bin/bash", "main.sh"}
-	case "sh":
-		job.Template, job.Argv = "bash/run", []string{"/bin/sh", "main.sh"}
-	case "python":
-		job.Template, job.Argv = "python/run", []string{"/usr/bin/python3", "main.py"}
-	case "c", "csharp":
-		if r.compiled == "" {
-			return r.compile(job, role, p)
-		}
-		job.Template, job.Argv = "c/run", []string{r.compiled + r.a.name + "-" + role}
-		return job
-	}
-	name := "main." + map[string]string{"bash": "sh", "sh": "sh", "python": "py"}[p.language]
-	job.Files, job.HasFiles = []wire.File{{Name: name, Size: int64(len(p.source))}}, true
-	return job
-}
-
-// compile makes the program in a jail, as lang.json of the language says. nil: it does not compile.
-func (r *attackRun) compile(job *wire.Job, role string, p program) *wire.Job {
-	r.t.Helper()
-	id := "attack-" + r.a.name + "-" + role
-	compile := &wire.Job{Template: p.language + "/compile", Env: job.Env, Build: wire.Volume{ID: id, New: true}, Limits: wire.Limits{WallMS: 60_000}}
-	files := map[string]string{"main.c": p.source, "attack.h": r.header}
-	job.Template, job.Build = p.language+"/run", wire.Volume{ID: id}
-	switch p.language {
-	case "c":
-		compile.Argv = []string{"/usr/bin/gcc-13", "-O1", "-w", "-std=gnu17", "-fuse-ld=mold", "-o", "/build/main", "main.c", "-lm", "-pthread"}
-		job.Argv = []string{"/build/main"}
-	case "csharp":
-		files = map[string]string{"Main.cs": p.source}
-		compile.Env = append(compile.Env, "DOTNET_ROOT=/usr/lib/dotnet", "DOTNET_CLI_TELEMETRY_OPTOUT=1", "DOTNET_NOLOGO=1", "DOTNET_EnableDiagnostics=0")
-		compile.Argv = []string{"/usr/lib/dotnet/dotnet", "exec", "/usr/lib/runtools/csharp/roslyn/compile.dll", "Main.cs"}
-		job.Env = compile.Env
-		job.Argv = []string{"/usr/lib/dotnet/dotnet", "exec", "--runtimeconfig", "/usr/lib/runtools/csharp/Main.runtimeconfig.json", "/build/Main.dll"}
-	}
-	res := r.td.runJobWithFiles(r.t, compile, files)
-	if res.err != nil || res.Code != 0 || res.Signal != 0 {
-		r.t.Logf("compile: %v %+v\n%s%s", res.err, res.Result, res.stdout, res.stderr)
-		return nil
-	}
-	r.t.Cleanup(func() {
-		if err := r.td.client.Forget(context.Background(), id); err != nil {
-			r.t.Error(err)
-		}
-	})
-	return job
 }
 
 func memfile(t *testing.T, contents string) *os.File {
@@ -456,7 +461,7 @@ func (td *testDaemon) runJobWithFiles(t *testing.T, job *wire.Job, files map[str
 }
 
 // job runs a job as apid would: reading both streams up to a cap, then asking for a kill. ready is closed at the first line of output.
-func (r *attackRun) job(job *wire.Job, stdin *os.File, ready chan<- struct{}) string {
+func (r *attackRun) job(job *attackJob, stdin *os.File, ready chan<- struct{}) string {
 	if job == nil {
 		return "does not compile\n"
 	}
@@ -465,27 +470,23 @@ func (r *attackRun) job(job *wire.Job, stdin *os.File, ready chan<- struct{}) st
 		job.HasStdin = true
 		more = append(more, stdin)
 	}
-	if len(job.Files) > 0 {
-		role := "main"
-		for candidate, p := range r.a.programs {
-			if int64(len(p.source)) == job.Files[0].Size {
-				role = candidate
-			}
-		}
-		f := memfile(r.t, r.a.programs[role].source)
+	if job.HasFiles {
+		f := memfile(r.t, job.contents)
 		defer f.Close()
 		more = append(more, f)
 	}
 	kill := make(chan wire.Kill, 2)
 	out, outEnd := r.reader(kill, wire.LimitStdout, ready)
 	errs, errEnd := r.reader(kill, wire.LimitStderr, nil)
-	res, err := r.td.client.Run(context.Background(), job, kill, append([]*os.File{outEnd, errEnd}, more...)...)
+	res, err := r.td.client.Run(context.Background(), &job.Job, kill, append([]*os.File{outEnd, errEnd}, more...)...)
 	outEnd.Close()
 	errEnd.Close()
 	stdout, stderr := <-out, <-errs
 	if stderr != "" {
 		r.t.Logf("stderr: %.2000s", stderr)
 	}
+	r.wantNoSecret(stdout + stderr)
+	r.result = res
 	if r.a.violations != nil && r.main == job {
 		r.wantViolations(res)
 	}
