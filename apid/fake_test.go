@@ -35,6 +35,7 @@ type fakeSandboxd struct {
 	gate    chan struct{} // a program that awaits goes on when the test sends
 
 	selftest *wire.Selftest // of the status
+	broken   *wire.Error    // each job is answered with it
 }
 
 type fakeVolume struct {
@@ -234,6 +235,12 @@ func (j *fakeJob) attach() (release func(), err *wire.Error) {
 
 // place writes the files of the job into the workspace.
 func (j *fakeJob) place() *wire.Error {
+	j.mu.Lock()
+	broken := j.broken
+	j.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
 	for i, file := range j.job.Files {
 		content := make([]byte, file.Size)
 		if _, err := io.ReadFull(j.contents, content); err != nil {
@@ -280,14 +287,14 @@ func (j *fakeJob) run() {
 		}
 	}
 	started := time.Now()
-	switch j.job.Argv[0] {
-	case "/usr/bin/tar":
+	switch argv := j.job.Argv; {
+	case argv[0] == "/usr/bin/tar":
 		j.runTar()
 		return
-	case "/usr/bin/cp":
+	case argv[0] == "/usr/bin/cp":
 		j.runCopy()
 		return
-	case "/usr/bin/find":
+	case slices.Equal(argv, uncopyable):
 		for name := range j.workspace.files {
 			if strings.HasPrefix(name, "unreadable") {
 				fmt.Fprintln(j.stdout, "./"+name)

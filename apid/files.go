@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,42 +32,36 @@ import (
 // The workspace is foreign code's, so nobody here opens anything in it: a tool of the image does, in a jail like that of any program, as
 // the jail's user. A link in the workspace leads it to what a program of the session could read as well, and nowhere else.
 
+// pathSession is a session's.
+const pathSession = "/v1/sessions/{id}"
+
+// sessionCalls are by method and route; session gives them the name of the session, and the path of the file.
+var sessionCalls = map[string]func(*server, *call, string, string) *apiError{
+	"GET " + pathSession:                      (*server).sessionInfo,
+	"DELETE " + pathSession:                   (*server).deleteSession,
+	"GET " + pathSession + "/files":           (*server).listFiles,
+	"GET " + pathSession + "/files/{path}":    (*server).getFile,
+	"PUT " + pathSession + "/files/{path}":    (*server).putFile,
+	"DELETE " + pathSession + "/files/{path}": (*server).deleteFile,
+	"GET " + pathSession + "/archive":         (*server).archive,
+	"POST " + pathSession + "/fork":           (*server).fork,
+}
+
 // session serves everything below /v1/sessions/.
 func (s *server) session(c *call) *apiError {
 	name, below, _ := strings.Cut(strings.TrimPrefix(string(c.ctx.Path()), "/v1/sessions/"), "/")
 	if err := checkSessionID(name); err != nil {
 		return err
 	}
-	what, path, hasPath := strings.Cut(below, "/")
-	type handler func(*server, *call, string, string) *apiError
-	var methods map[string]handler
-	switch {
-	case below == "":
-		methods = map[string]handler{"GET": (*server).sessionInfo, "DELETE": (*server).deleteSession}
-	case what == "files" && path == "":
-		methods = map[string]handler{"GET": (*server).listFiles}
-	case what == "files":
-		methods = map[string]handler{"GET": (*server).getFile, "PUT": (*server).putFile, "DELETE": (*server).deleteFile}
-	case what == "archive" && !hasPath:
-		methods = map[string]handler{"GET": (*server).archive}
-	case what == "fork" && !hasPath:
-		methods = map[string]handler{"POST": (*server).fork}
-	default:
-		return refuse(errNotFound, "there is nothing at %s", shown(string(c.ctx.Path())))
-	}
+	_, path, _ := strings.Cut(below, "/")
 	method := c.method
 	if method == fasthttp.MethodHead {
 		method = fasthttp.MethodGet
 	}
-	serve := methods[method]
-	if serve == nil {
-		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
-		return refuse(errMethod, "%s is not allowed here; docs/api.md lists what is", shown(c.method))
-	}
 	if method != fasthttp.MethodPut && !s.sessions.has(c.key.ID, name) {
 		return refuse(errNotFound, "this key has no session %s", shown(name))
 	}
-	return serve(s, c, name, path)
+	return sessionCalls[method+" "+c.route](s, c, name, path)
 }
 
 // tool is a command of the image that works on a session's workspace in place of a program.

@@ -45,8 +45,9 @@ func TestSessionRoutes(t *testing.T) {
 		status             int
 		allow              string
 	}{
-		{"GET", "s", "", 200, ""}, {"HEAD", "s", "", 200, ""}, {"GET", "t", "", 404, ""}, {"GET", "a b", "", 400, ""}, {"POST", "s", "", 405, "DELETE, GET"},
-		{"GET", "s/other", "", 404, ""}, {"PATCH", "s/files/x", "", 405, "GET, HEAD, PUT, POST, DELETE, OPTIONS"}, {"POST", "s/files/x", "", 405, "DELETE, GET, PUT"}, {"PUT", "s/files", "", 405, "GET"},
+		{"GET", "s", "", 200, ""}, {"HEAD", "s", "", 200, ""}, {"GET", "t", "", 404, ""}, {"GET", "a b", "", 400, ""}, {"POST", "s", "", 405, "GET, HEAD, DELETE, OPTIONS"},
+		{"GET", "s/other", "", 404, ""}, {"PATCH", "s/files/x", "", 405, "GET, HEAD, PUT, DELETE, OPTIONS"}, {"POST", "s/files/x", "", 405, "GET, HEAD, PUT, DELETE, OPTIONS"},
+		{"PUT", "s/files", "", 405, "GET, HEAD, OPTIONS"}, {"OPTIONS", "s/fork", "", 204, "POST, OPTIONS"}, {"GET", "s/", "", 404, ""}, {"GET", "s/files/", "", 404, ""},
 		{"DELETE", "x/../s", "", 404, ""}, {"DELETE", "..%2Fsessions%2fs", "", 404, ""}, {"GET", "s/files/%2e%2E", "", 404, ""}, {"GET", "s/.", "", 404, ""},
 		{"GET", "s/archive/x", "", 404, ""}, {"PUT", "s/files/" + strings.Repeat("x", 300), "", 400, ""}, {"POST", "s/fork", `{"count": 0}`, 400, ""},
 		{"POST", "s/fork", `{"count": 2}`, 200, ""}, {"DELETE", "s", "", 204, ""}, {"DELETE", "s", "", 404, ""},

@@ -140,7 +140,7 @@ func (q *request) field(r *jsonReader, name string, stdinEncoding *string) *apiE
 	return err
 }
 
-const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, explain, tests, stop_on_failure, artifacts, repeat, webhook, run_timeout, compile_timeout, " +
+const knownFields = "language, version, code, files, stdin, stdin_encoding, args, env, session_id, ephemeral, explain, tests, stop_on_failure, artifacts, repeat, webhook, pty, run_timeout, compile_timeout, " +
 	"run_cpu_time, compile_cpu_time, run_memory_limit, compile_memory_limit, output_limit"
 
 func (q *request) limitField(name string) **int64 {

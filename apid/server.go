@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +42,7 @@ type server struct {
 	http       *fasthttp.Server
 
 	runtimes []byte           // the answer to GET /v1/execute/runtimes
+	document []byte           // to GET /openapi.json
 	pages    map[string]*page // of the playground, by path; none if it is off
 	bodies   *bodyBudget
 	unread   *unread
@@ -82,6 +82,9 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	if s.runtimes, err = encodeRuntimes(langs); err != nil {
 		return nil, err
 	}
+	if s.document, err = describeAPI(cfg); err != nil {
+		return nil, err
+	}
 	if cfg.Playground {
 		if s.pages, err = loadPages(); err != nil {
 			return nil, err
@@ -113,7 +116,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 
 // route is one resource.
 type route struct {
-	path    string // one that ends with a slash stands for everything below it
+	path    string // as openapi.json has it: {id} stands for one part of an address, {path} for all that is left of it
 	methods string // the Allow header
 	keyless bool
 	serve   func(*server, *call) *apiError
@@ -124,8 +127,12 @@ var routes = []route{
 	{path: "/v1/execute/ws", methods: "GET, OPTIONS", serve: (*server).executeSocket},
 	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
 	{path: pathExecutions, methods: "POST, OPTIONS", serve: (*server).startExecution},
-	{path: pathExecutions + "/", methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).execution},
-	{path: "/v1/sessions/", methods: "GET, HEAD, PUT, POST, DELETE, OPTIONS", serve: (*server).session},
+	{path: pathExecutions + "/{id}", methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).execution},
+	{path: pathSession, methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).session},
+	{path: pathSession + "/files", methods: "GET, HEAD, OPTIONS", serve: (*server).session},
+	{path: pathSession + "/files/{path}", methods: "GET, HEAD, PUT, DELETE, OPTIONS", serve: (*server).session},
+	{path: pathSession + "/archive", methods: "GET, HEAD, OPTIONS", serve: (*server).session},
+	{path: pathSession + "/fork", methods: "POST, OPTIONS", serve: (*server).session},
 	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
 	{path: "/api/v2/connect", methods: "GET, OPTIONS", serve: (*server).pistonConnect},
 	{path: "/api/v2/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).pistonRuntimes},
@@ -136,11 +143,19 @@ var routes = []route{
 	{path: "/readyz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).readyz},
 }
 
-func (r *route) matches(path string) bool {
-	if strings.HasSuffix(r.path, "/") {
-		return strings.HasPrefix(path, r.path) && len(path) > len(r.path)
+// matches says whether an address is one of a route's. What stands in for braces is not empty.
+func matches(pattern, path string) bool {
+	fixed, after, open := strings.Cut(pattern, "{")
+	rest, begins := strings.CutPrefix(path, fixed)
+	if !open || !begins {
+		return begins && rest == ""
 	}
-	return path == r.path
+	name, after, _ := strings.Cut(after, "}")
+	end := strings.IndexByte(rest, '/')
+	if end < 0 || name == "path" {
+		end = len(rest)
+	}
+	return end > 0 && matches(after, rest[end:])
 }
 
 // serve answers one request, whatever happens in it.
@@ -171,7 +186,7 @@ func (s *server) dispatch(c *call) *apiError {
 		return s.serveRoute(c, &route{path: path, methods: pageMethods, keyless: true, serve: func(s *server, c *call) *apiError { return s.page(c, p) }})
 	}
 	for i := range routes {
-		if r := &routes[i]; r.matches(path) {
+		if r := &routes[i]; matches(r.path, path) {
 			return s.serveRoute(c, r)
 		}
 	}
@@ -321,16 +336,6 @@ func encodeRuntimes(langs *lang.Set) ([]byte, error) {
 	}
 	body, err := json.Marshal(rows)
 	return append(body, '\n'), err
-}
-
-// openAPIDocument describes all of /v1; apid/e2e/openapi_test.go holds real answers against it.
-//
-//go:embed openapi.json
-var openAPIDocument []byte
-
-func (s *server) openAPI(c *call) *apiError {
-	c.reply(openAPIDocument)
-	return nil
 }
 
 func (s *server) listRuntimes(c *call) *apiError {

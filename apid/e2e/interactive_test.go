@@ -81,7 +81,7 @@ func (d *dialogue) read() bool {
 		Data json.RawMessage
 	}
 	if err == nil {
-		err = json.Unmarshal(body, &e)
+		err = errors.Join(json.Unmarshal(body, &e), document.Value("Event", body))
 	}
 	if err != nil {
 		d.t.Fatalf("%v after %v, output %q", err, d.events, d.output)

@@ -63,6 +63,9 @@ func prepare() (err error) {
 	if repository, err = filepath.Abs("../.."); err != nil {
 		return err
 	}
+	if err := readDocument(); err != nil {
+		return err
+	}
 	state := os.Getenv("RUNTOOLS_STATE")
 	if state == "" {
 		state = "/var/lib/runtools"

@@ -19,6 +19,9 @@ func converse(t *testing.T, first request, more ...any) (messages string, end we
 		if errors.As(err, &end) {
 			return messages, end
 		}
+		if err == nil {
+			err = document.Value("PistonReceived", body)
+		}
 		if err != nil {
 			t.Fatalf("%v after %s", err, messages)
 		}

@@ -45,15 +45,15 @@ func TestWebhook(t *testing.T) {
 	if err != nil || started.StatusCode != 202 {
 		t.Fatalf("%v %d %s", err, started.StatusCode, content)
 	}
-	schemas := readOpenAPI(t)
-	schemas.check(t, pointer("/v1/executions", "POST", "202"), content)
 	var d delivery
 	select {
 	case d = <-got:
 	case <-time.After(hang):
 		t.Fatal("no delivery")
 	}
-	schemas.check(t, pointer("/v1/executions/{id}", "GET", "200"), []byte(d.Body))
+	if err := document.Hook("executionEnded", d.Headers, []byte(d.Body)); err != nil {
+		t.Error(err)
+	}
 	var e execution
 	if err := json.Unmarshal([]byte(d.Body), &e); err != nil || e.Result == nil || e.Result.Run.Stdout != "é\n" || e.ID != d.Headers["webhook-id"] {
 		t.Errorf("%v in %s", err, d.Body)
