@@ -45,7 +45,8 @@ func FuzzPacket(f *testing.F) {
 		var oob []byte
 		sent := 0
 		for _, number := range messages { // of descriptors in one control message; the kernel takes 253 together
-			if sent += int(number); number > 0 && sent <= 253 {
+			if number > 0 && sent+int(number) <= 253 {
+				sent += int(number)
 				fds := make([]int, number)
 				for i := range fds {
 					fds[i] = int(null.Fd())
