@@ -14,7 +14,7 @@ export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-fuzz test-root test-rootfs test-e2e test-sdk test-playground test-vm record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-fuzz test-root test-rootfs test-e2e test-sdk test-runtimes test-playground test-vm record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -90,9 +90,14 @@ test-sdk: all sdk sdk/mcp/node_modules/.package-lock.json
 	cd sdk/python && python3 -W error::ResourceWarning -m unittest
 	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./sdk
 
+# The TypeScript SDK under Deno and Bun, which npm brings: 200 MB, so that it is for whoever changes the SDK, and not a part of `make test`.
+test-runtimes: all sdk sdk/runtimes/node_modules/.package-lock.json
+	RUNTOOLS_STATE=$(STATE) $(GO) test -tags runtimes -count=1 -timeout 20m -run DenoAndBun ./sdk
+
 # The TypeScript SDK, compiled. npm brings node along; Python has nothing to build.
 sdk: deps sdk/typescript/node_modules/.package-lock.json
 	@scripts/deps python3
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/deps python3-venv
 	cd sdk/typescript && npm run --silent build
 
 sdk/%/node_modules/.package-lock.json: sdk/%/package-lock.json

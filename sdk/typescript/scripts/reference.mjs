@@ -17,7 +17,7 @@ function describe(symbol) {
   if (kind === "function" || kind === "type") {
     out.push("```ts", signature(node), "```", "");
   }
-  out.push(comment(node), "");
+  out.push(comment(node, true), "");
   for (const member of node.members ?? []) {
     if (isPublic(member)) {
       out.push(...describeMember(member, symbol.name));
@@ -32,7 +32,7 @@ function describeMember(member, owner) {
     return [`### new ${owner}(${member.parameters.map((p) => p.getText()).join(", ")})`, "", comment(member), ""];
   }
   if (ts.isMethodDeclaration(member)) {
-    return [`### ${member.name.getText()}`, "", "```ts", signature(member), "```", "", comment(member), ""];
+    return [`### ${member.name.getText()}`, "", "```ts", signature(member), "```", "", comment(member, !ts.isComputedPropertyName(member.name)), ""];
   }
   const whole = member.type?.getText() ?? checker.typeToString(checker.getTypeAtLocation(member));
   const type = member.questionToken ? whole.replace(/ \| undefined$/, "") : whole;
@@ -53,9 +53,14 @@ function signature(node) {
   return node.getSourceFile().text.slice(node.getStart(), end).replace(/^export |^async /g, "").replace(/\basync /, "").trim();
 }
 
-function comment(node) {
+/** What is exported, and what can be called, says what it does. */
+function comment(node, required) {
   const docs = ts.getJSDocCommentsAndTags(node.kind === ts.SyntaxKind.VariableDeclaration ? node.parent.parent : node);
   const text = docs.map((doc) => ts.getTextOfJSDocComment(doc.comment) ?? "").join("\n");
+  if (required && text === "") {
+    console.error(`${node.getSourceFile().fileName}: ${node.name?.getText() ?? "constructor"} is exported and has no comment`);
+    process.exit(1);
+  }
   return text.replace(/\{@link (\S+?)\}/g, "`$1`");
 }
 
