@@ -289,17 +289,6 @@ func (t *sessions) info(keyID, name string) (info sessionInfo, ok bool) {
 	return info, true
 }
 
-// environment is a copy of what a session has changed of it.
-func (t *sessions) environment(keyID, name string) (env []string, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := t.byID[keyOf(keyID, name)]
-	if s == nil {
-		return nil, false
-	}
-	return slices.Clone(s.env), true
-}
-
 // expire drops the sessions that nobody has used for the idle time.
 func (t *sessions) expire(now time.Time) {
 	t.mu.Lock()
