@@ -66,12 +66,12 @@ func (s *server) session(c *call) *apiError {
 
 // tool is a command of the image that works on a session's workspace in place of a program.
 type tool struct {
-	argv  []string
-	files []requestFile // placed before
-	most  int64         // bytes of its output
-	packs bool          // whether that is compressed: out.packed
-	whole bool          // whether that is an archive of everything, for the caller
-	out   *jobOutput
+	argv   []string
+	files  []requestFile // placed before
+	most   int64         // bytes of its output
+	packs  bool          // whether that is compressed: out.packed
+	advice string        // what a caller can do whose answer would have more
+	out    *jobOutput
 }
 
 const (
@@ -91,10 +91,8 @@ func (s *server) withTool(c *call, name string, t *tool) *apiError {
 	switch err := t.out.toolError(); {
 	case t.out.result.Code == noSuchFile:
 		return refuse(errNotFound, "this session has no such file")
-	case t.out.stdout.over() && t.whole:
-		return refuse(errTooLarge, "the files of this session take more than %d bytes as a tar; delete what is not needed, or get them one by one", t.most)
 	case t.out.stdout.over():
-		return refuse(errTooLarge, "more than %d bytes; ask for a range of a file (Range: bytes=0-1048575)", t.most)
+		return refuse(errTooLarge, "the answer would have more than %d bytes; %s", t.most, t.advice)
 	case t.out.result.Limit == wire.LimitWall:
 		return refuse(errInvalidField, "it could not be read within %v; is it a FIFO?", toolWall)
 	case err != nil:
@@ -159,7 +157,7 @@ type fileEntry struct {
 }
 
 func (s *server) listFiles(c *call, name, _ string) *apiError {
-	t := &tool{argv: listing, most: s.mostOutput()}
+	t := &tool{argv: listing, most: s.mostOutput(), advice: "delete files, or have a program of the session list a part of them"}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
@@ -208,21 +206,28 @@ func parseEntry(record []byte) (e fileEntry, ok bool) {
 	return e, true
 }
 
-// readFileScript prints the size of a file to stderr and a range of its bytes to stdout: path, offset, count.
+// readFileScript prints the size of a file to stderr and a range of its bytes to stdout: path, offset, count. An offset below 0 is from the end.
 const readFileScript = `[ -f "$1" ] || exit 44
-stat -Lc %s -- "$1" >&2
-exec dd if="$1" iflag=skip_bytes,count_bytes skip="$2" count="$3" bs=64K status=none`
+size=$(stat -Lc %s -- "$1") || exit
+echo "$size" >&2
+first=$2
+[ "$first" -ge 0 ] || first=$((size + first))
+[ "$first" -ge 0 ] || first=0
+[ "$first" -lt "$size" ] || [ "$size" = 0 ] || exit 0
+exec dd if="$1" iflag=skip_bytes,count_bytes skip="$first" count="$3" bs=64K status=none`
 
 func (s *server) getFile(c *call, name, path string) *apiError {
 	if err := checkPath(path); err != nil {
 		return err
 	}
-	first, last, ranged := parseRange(string(c.ctx.Request.Header.Peek(fasthttp.HeaderRange)))
-	count := s.mostOutput() + 1
-	if ranged && last >= 0 {
-		count = min(count, last-first+1)
+	r := byteRange{count: math.MaxInt64}
+	var ranged bool
+	if len(c.ctx.Request.Header.Peek(fasthttp.HeaderIfRange)) == 0 { // we give no validators, so none that a caller has can be right
+		r, ranged = parseRange(string(c.ctx.Request.Header.Peek(fasthttp.HeaderRange)))
 	}
-	t := &tool{argv: []string{"/bin/sh", "-c", readFileScript, "sh", "./" + path, strconv.FormatInt(first, 10), strconv.FormatInt(count, 10)}, most: s.mostOutput()}
+	count := min(r.count, s.mostOutput()+1)
+	t := &tool{argv: []string{"/bin/sh", "-c", readFileScript, "sh", "./" + path, strconv.FormatInt(r.first, 10), strconv.FormatInt(count, 10)},
+		most: s.mostOutput(), advice: "ask for a range of the file (Range: bytes=0-1048575)"}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
@@ -231,6 +236,13 @@ func (s *server) getFile(c *call, name, path string) *apiError {
 		return internal(fmt.Errorf("size of a file: %w", parseErr))
 	}
 	data := t.out.stdout.data
+	first := r.first
+	if first < 0 {
+		first = max(0, size+first)
+	}
+	if len(data) > 0 {
+		size = max(size, first+int64(len(data))) // a link may lead to a file of /proc, which tells none
+	}
 	header := &c.ctx.Response.Header
 	header.SetContentType("application/octet-stream")
 	header.Set(fasthttp.HeaderXContentTypeOptions, "nosniff") // it is foreign: a browser shall not show it as a page of ours
@@ -247,22 +259,37 @@ func (s *server) getFile(c *call, name, path string) *apiError {
 	return nil
 }
 
-// parseRange reads a Range of one part that begins at a number; any other is ignored, as RFC 9110 section 14.2 allows. last is -1 for the end.
-func parseRange(header string) (first, last int64, ranged bool) {
+// byteRange is a part of a file: count bytes from first on, which is from the end where it is below 0. The file may end earlier.
+type byteRange struct{ first, count int64 }
+
+// parseRange reads a Range of one part. One of several parts, like one that is not understood, is ignored, as RFC 9110 section 14.2 allows: the
+// answer is then all of the file.
+func parseRange(header string) (r byteRange, ranged bool) {
+	all := byteRange{count: math.MaxInt64}
 	spec, ok := strings.CutPrefix(header, "bytes=")
 	from, to, dash := strings.Cut(spec, "-")
-	begin, err := strconv.ParseUint(from, 10, 63) // digits alone, no sign
-	if !ok || !dash || err != nil {
-		return 0, -1, false
+	if !ok || !dash || strings.ContainsAny(from+to, "+-") { // signs that ParseInt would take
+		return all, false
+	}
+	if from == "" { // the last bytes
+		n, err := strconv.ParseInt(to, 10, 64)
+		if err != nil {
+			return all, false
+		}
+		return byteRange{first: -n, count: n}, true
+	}
+	first, err := strconv.ParseInt(from, 10, 64)
+	if err != nil {
+		return all, false
 	}
 	if to == "" {
-		return int64(begin), -1, true
+		return byteRange{first, math.MaxInt64}, true
 	}
-	end, err := strconv.ParseUint(to, 10, 63)
-	if err != nil || end < begin {
-		return 0, -1, false
+	last, err := strconv.ParseInt(to, 10, 64)
+	if err != nil || last < first {
+		return all, false
 	}
-	return int64(begin), int64(min(end, math.MaxInt64-1)), true // so that the bytes can be counted
+	return byteRange{first, min(last, math.MaxInt64-1) - first + 1}, true
 }
 
 func checkPath(path string) *apiError {
@@ -305,7 +332,7 @@ func (s *server) deleteFile(c *call, name, path string) *apiError {
 }
 
 func (s *server) archive(c *call, name, _ string) *apiError {
-	t := &tool{argv: archiveTar, most: s.mostOutput(), whole: true}
+	t := &tool{argv: archiveTar, most: s.mostOutput(), advice: "delete what is not needed, or get the files one by one"}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}

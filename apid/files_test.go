@@ -69,14 +69,18 @@ func TestSessionRoutes(t *testing.T) {
 }
 
 func TestByteRange(t *testing.T) {
-	for header, want := range map[string][3]int64{ // first, last, ranged
-		"": {0, -1, 0}, "bytes=0-9": {0, 9, 1}, "bytes=5-": {5, -1, 1}, "bytes=-5": {0, -1, 0}, "bytes=9-5": {0, -1, 0}, "bytes=0-1,3-4": {0, -1, 0},
-		"lines=1-2": {0, -1, 0}, "bytes=99999999999999999999-": {0, -1, 0}, "bytes=x-": {0, -1, 0}, "bytes=0-+9": {0, -1, 0}, "bytes=+0-9": {0, -1, 0},
-		"bytes=0-9223372036854775807": {0, math.MaxInt64 - 1, 1},
+	all := byteRange{0, math.MaxInt64}
+	for header, want := range map[string]struct {
+		byteRange
+		ranged bool
+	}{
+		"bytes=0-9": {byteRange{0, 10}, true}, "bytes=5-": {byteRange{5, math.MaxInt64}, true}, "bytes=-5": {byteRange{-5, 5}, true}, "bytes=-0": {byteRange{0, 0}, true},
+		"bytes=0-9223372036854775807": {byteRange{0, math.MaxInt64}, true}, "bytes=9223372036854775807-9223372036854775807": {byteRange{math.MaxInt64, 0}, true},
+		"": {all, false}, "bytes=9-5": {all, false}, "bytes=0-1,3-4": {all, false}, "bytes=--5": {all, false}, "bytes=+1-2": {all, false}, "bytes=1-+2": {all, false},
+		"lines=1-2": {all, false}, "bytes=99999999999999999999-": {all, false}, "bytes=x-": {all, false}, "bytes=-": {all, false}, "bytes=5": {all, false},
 	} {
-		first, last, ranged := parseRange(header)
-		if got := [3]int64{first, last, map[bool]int64{true: 1}[ranged]}; got != want {
-			t.Errorf("%q: got %v, want %v", header, got, want)
+		if r, ranged := parseRange(header); r != want.byteRange || ranged != want.ranged {
+			t.Errorf("%q: got %v %v, want %v", header, r, ranged, want)
 		}
 	}
 }

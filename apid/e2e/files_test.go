@@ -78,11 +78,39 @@ func TestFilesOverHTTP(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 	want("GET", "/files/data/raw.bin", "", 200, raw)
-	if a := want("GET", "/files/data/raw.bin", "", 206, raw[10:20], "Range", "bytes=10-19"); a.Header.Get("Content-Range") != "bytes 10-19/100000" {
-		t.Errorf("Content-Range %s", a.Header.Get("Content-Range"))
+	want("PUT", "/files/empty", "", 204, "")
+	want("GET", "/files/empty", "", 200, "")
+	for _, c := range []struct{ path, asked, given, content string }{
+		{"data/raw.bin", "bytes=10-19", "bytes 10-19/100000", raw[10:20]},
+		{"data/raw.bin", "bytes=0-0", "bytes 0-0/100000", raw[:1]},
+		{"data/raw.bin", "bytes=99990-", "bytes 99990-99999/100000", raw[99_990:]},
+		{"data/raw.bin", "bytes=99990-200000", "bytes 99990-99999/100000", raw[99_990:]},
+		{"data/raw.bin", "bytes=-10", "bytes 99990-99999/100000", raw[99_990:]},
+		{"data/raw.bin", "bytes=-200000", "bytes 0-99999/100000", raw},
+		{"data/raw.bin", "bytes=100000-", "bytes */100000", ""}, // 416
+		{"data/raw.bin", "bytes=9223372036854775807-", "bytes */100000", ""},
+		{"data/raw.bin", "bytes=-0", "bytes */100000", ""},
+		{"empty", "bytes=0-", "bytes */0", ""},
+		{"empty", "bytes=-1", "bytes */0", ""},
+		{"data/raw.bin", "bytes=0-1,5-6", "", raw}, // several parts: the whole
+		{"data/raw.bin", "bytes=5-1", "", raw},
+		{"data/raw.bin", "items=0-1", "", raw},
+	} {
+		status := 206
+		switch {
+		case c.given == "":
+			status = 200
+		case c.content == "":
+			status = 416
+		}
+		if a := want("GET", "/files/"+c.path, "", status, c.content, "Range", c.asked); a.Header.Get("Content-Range") != c.given {
+			t.Errorf("%s: Content-Range %s, want %s", c.asked, a.Header.Get("Content-Range"), c.given)
+		}
 	}
-	want("GET", "/files/data/raw.bin", "", 206, raw[99_990:], "Range", "bytes=99990-")
-	want("GET", "/files/data/raw.bin", "", 416, "", "Range", "bytes=100000-")
+	want("GET", "/files/data/raw.bin", "", 200, raw, "Range", "bytes=0-1", "If-Range", `"of another version"`)
+	if a := want("HEAD", "/files/data/raw.bin", "", 200, ""); a.ContentLength != 100000 || a.Header.Get("Accept-Ranges") != "bytes" {
+		t.Errorf("HEAD: %d bytes, %v", a.ContentLength, a.Header)
+	}
 	run := func(code string) string {
 		t.Helper()
 		a := execute(t, program("bash", code).with(request{"session_id": id}))
@@ -117,16 +145,17 @@ func TestFilesOverHTTP(t *testing.T) {
 	if a.StatusCode != 200 || !strings.Contains(content, `"session_id":"`+id+`"`) || !strings.Contains(content, `"busy":false`) {
 		t.Errorf("%d %s", a.StatusCode, content)
 	}
-	names := map[string]bool{}
+	names := map[string]string{}
 	_, archive := api.ask(t, "GET", id+"/archive", "")
 	for r := tar.NewReader(bytes.NewReader([]byte(archive))); ; {
 		h, err := r.Next()
 		if err != nil {
 			break
 		}
-		names[h.Name] = true
+		content, _ := io.ReadAll(r)
+		names[h.Name] = string(content) + "!"
 	}
-	if !names["./made"] || !names["./link"] || !names["./fifo"] || names["./data/raw.bin"] {
+	if names["./made"] != "changed!" || names["./link"] != "own!" || names["./fifo"] != "!" || names["./data/raw.bin"] != "" {
 		t.Errorf("the archive has %v", names)
 	}
 	want("DELETE", "", "", 204, "")
