@@ -232,7 +232,7 @@ final class Javac extends Context {
         }
     }
 
-    /** A source whose public classes need not be called as the file is. */
+    /** A source whose public classes need not be called as the file is. javac also asks by this whether a file is a package's or a module's own. */
     @ClientCodeWrapper.Trusted
     private static final class AnyName extends ForwardingJavaFileObject<JavaFileObject> {
         AnyName(JavaFileObject file) {
@@ -241,7 +241,8 @@ final class Javac extends Context {
 
         @Override
         public boolean isNameCompatible(String simpleName, Kind kind) {
-            return kind == Kind.SOURCE || super.isNameCompatible(simpleName, kind);
+            boolean reserved = simpleName.equals("package-info") || simpleName.equals("module-info");
+            return kind == Kind.SOURCE && !reserved || super.isNameCompatible(simpleName, kind);
         }
 
         static FileObject plain(FileObject file) {
