@@ -181,8 +181,9 @@ func TestInteractiveInputBeforeTheProgram(t *testing.T) {
 }
 
 func TestInteractiveSignals(t *testing.T) {
-	handler := "import os, signal, sys\ndef caught(n, frame):\n    os.write(1, b'caught %s\\n' % signal.Signals(n).name.encode())\n" +
-		"for n in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM): signal.signal(n, caught)\nprint('ready', flush=True)\nfor line in sys.stdin: pass\nprint('end')"
+	// Python runs a handler between two of its own steps: a call that waits for good would keep it, if the signal came just before it.
+	handler := "import os, select, signal\ndef caught(n, frame):\n    os.write(1, b'caught %s\\n' % signal.Signals(n).name.encode())\n" +
+		"for n in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM): signal.signal(n, caught)\nprint('ready', flush=True)\nwhile not select.select([0], [], [], 0.1)[0]: pass\nprint('end')"
 	t.Run("caught", func(t *testing.T) {
 		d := talk(t, program("python", handler))
 		d.await("ready")
@@ -203,7 +204,7 @@ func TestInteractiveSignals(t *testing.T) {
 		wantStatus(t, d.end(), "SG")
 	})
 	for name, program := range map[string]request{
-		"SIGINT": program("python", "import time\nprint('ready', flush=True)\ntime.sleep(1000)"), "SIGKILL": program("python", handler),
+		"SIGINT": program("python", "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.1)"), "SIGKILL": program("python", handler),
 		"SIGTERM": program("bash", "echo ready; exec sleep 1000"), "SIGUSR2": program("c", "#include <stdio.h>\n#include <unistd.h>\nint main(void) { puts(\"ready\"); fflush(stdout); for (;;) pause(); }"),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -49,8 +49,8 @@ var endings = map[string]ending{
 		},
 	},
 	"TO, wall": {
-		status: "TO", message: `^wall time .*run_timeout 3000 ms`, signal: true,
-		limits: request{"run_timeout": 3000}, limit: "run_timeout",
+		status: "TO", message: `^wall time .*run_timeout \d+ ms`, signal: true, // which, wantLimit looks at
+		limits: request{"run_timeout": 1000}, limit: "run_timeout",
 		programs: map[string]string{
 			"python": `import time; print("before", flush=True); time.sleep(1000)`, "bash": `echo before; sleep 1000`,
 			"ruby":       `puts "before"; $stdout.flush; sleep`,
@@ -131,7 +131,14 @@ func TestStatuses(t *testing.T) {
 		for language, code := range e.programs {
 			t.Run(name+"/"+language, func(t *testing.T) {
 				t.Parallel()
-				e.check(t, execute(t, program(language, code).with(e.limits)))
+				e := e
+				a := execute(t, program(language, code).with(e.limits))
+				// On a busy machine it may not have come to its first line when its time was over: then it gets more.
+				for e.limit == "run_timeout" && a.Run.Stdout == "" && e.limits["run_timeout"].(int) < 30_000 {
+					e.limits = request{"run_timeout": 4 * e.limits["run_timeout"].(int)}
+					a = execute(t, program(language, code).with(e.limits))
+				}
+				e.check(t, a)
 			})
 		}
 	}

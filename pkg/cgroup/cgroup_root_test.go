@@ -36,10 +36,11 @@ func openTest(t *testing.T) Parent {
 	return p
 }
 
-// child runs a shell in the leaf; script starts once the shell is there.
+// child runs a shell in the leaf, in a process group of its own; script starts once the shell is there.
 func child(t *testing.T, l Leaf, script string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", "read go; "+script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that all of it can be killed
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -80,18 +81,20 @@ var roomy = Limits{MemoryBytes: 16 << 20, Pids: 10, CPUWeight: 100}
 func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
 	p := openTest(t)
 	l := newLeaf(t, p, roomy)
-	// tail buffers its whole input.
-	cmd, _ := child(t, l, "head -c 100000000 /dev/zero | tail >/dev/null; sleep 60")
-	killed := make(chan struct{})
-	if err := l.WatchOOM(func() { cmd.Process.Kill(); close(killed) }); err != nil {
+	// Watched before there is anything to see. The kill is told first: after it we look.
+	group, killed := make(chan int, 1), make(chan struct{})
+	if err := l.WatchOOM(func() { close(killed); syscall.Kill(-<-group, syscall.SIGKILL) }); err != nil {
 		t.Fatal(err)
 	}
+	// tail buffers its whole input.
+	cmd, _ := child(t, l, "head -c 100000000 /dev/zero | tail >/dev/null; sleep 1000")
+	group <- cmd.Process.Pid
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
 	case <-done: // the OOM ended the whole group, not only tail: else sleep would still run
-	case <-time.After(30 * time.Second):
-		cmd.Process.Kill()
+	case <-time.After(3 * time.Minute): // in an emulator that is given little time
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		t.Fatal("an OOM of one process did not end the job")
 	}
 	u, err := l.Usage()
