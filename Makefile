@@ -48,7 +48,7 @@ deps:
 run: all
 	@exec scripts/run
 
-# All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time: the one that takes longest, and all others.
+# All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time: those that drive both daemons over HTTP, and all others.
 test: all test-deps
 	@scripts/lanes 'test-e2e test-playground' 'lint test-unit test-fuzz test-vm test-root test-rootfs test-sdk'
 
@@ -149,7 +149,7 @@ test-vm: deps test-deps
 
 VM_TESTS := Jobs|LimitsFire|KillByClient|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps|Overlays
 
-# Each decoder of foreign bytes for FUZZTIME; docs/theory.md has the list.
+# Each decoder of foreign bytes for FUZZTIME, 10m or, counted in inputs, 3000x; docs/theory.md has the list.
 fuzz:
 	@GO=$(GO) scripts/fuzz $(FUZZTIME)
 

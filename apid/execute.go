@@ -190,7 +190,7 @@ func (x *execution) drop(volume string, err *apiError) {
 // carryOut runs the jobs. What was compiled and sandboxd has lost, most likely because it was restarted, is made again; a session whose
 // workspace it has lost begins again, empty.
 func (x *execution) carryOut(ctx context.Context) *apiError {
-	if x.forking == nil { // whose copies share what is there
+	if x.forking == nil { // a fork needs neither: the copies share what is there
 		if err := x.unpack(ctx); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ import (
 // The workspace is foreign code's, so nobody here opens anything in it: a tool of the image does, in a jail like that of any program, as
 // the jail's user. A link in the workspace leads it to what a program of the session could read as well, and nowhere else.
 
-// pathSession is a session's.
+// pathSession is the route of one session.
 const pathSession = "/v1/sessions/{id}"
 
 // sessionCalls are by method and route; session gives them the name of the session, and the path of the file.

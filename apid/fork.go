@@ -14,7 +14,7 @@ const maxForks = 100
 
 // forking is a request for copies of a session.
 type forking struct {
-	names []string // of the copies
+	names []string // ids of the copies
 }
 
 // fork makes sessions that begin with the files and the environment of another.

@@ -58,7 +58,7 @@ type record struct {
 	Keep     bool          `json:"keep,omitempty"`
 	Packable bool          `json:"packable,omitempty"`
 	Stored   []byte        `json:"stored,omitempty"`
-	Loan     []byte        `json:"loan,omitempty"` // volume of it
+	Loan     []byte        `json:"loan,omitempty"` // its volume; of formLent alone
 	Env      []string      `json:"env,omitempty"`
 }
 

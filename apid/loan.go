@@ -90,7 +90,7 @@ func (t *sessions) borrow(s *session) (from *loan, mounted bool) {
 	return nil, true
 }
 
-// copied ends a copying. left is nil if it failed.
+// copied ends what borrow began. left is what the session has now; nil: the copy failed, and it still has its part in the loan.
 func (t *sessions) copied(s *session, from *loan, left *remains) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

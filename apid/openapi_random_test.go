@@ -109,11 +109,11 @@ func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] 
 func spoil(r *rand.Rand, q map[string]any) string {
 	names := slices.Sorted(maps.Keys(q))
 	name := names[r.IntN(len(names))]
-	wrong := map[string]any{"a wrong type": []any{map[string]any{}}, "another": json.Number("1.5")}
+	list, fraction := []any{map[string]any{}}, json.Number("1.5") // what no field is
 	switch value := q[name].(type) {
 	case map[string]any:
 		inner := slices.Sorted(maps.Keys(value))[0]
-		value[inner] = wrong["a wrong type"]
+		value[inner] = list
 		return name + "." + inner
 	case []any:
 		if len(value) == 0 {
@@ -129,7 +129,7 @@ func spoil(r *rand.Rand, q map[string]any) string {
 			object[inner] = map[string]any{}
 			return fmt.Sprintf("%s[%d].%s", name, i, inner)
 		}
-		value[i] = wrong["another"]
+		value[i] = fraction
 		return fmt.Sprintf("%s[%d]", name, i)
 	case int:
 		if r.IntN(2) == 0 {
@@ -141,6 +141,6 @@ func spoil(r *rand.Rand, q map[string]any) string {
 		q["unknown"] = true
 		return "unknown"
 	}
-	q[name] = wrong["a wrong type"]
+	q[name] = list
 	return name
 }

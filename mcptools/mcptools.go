@@ -116,9 +116,9 @@ func (t *toolbox) advise(err error) string {
 	switch refused.Code {
 	case client.CodeNotFound:
 		text += ". list_files shows what is there; a session that ended is begun anew by execute or write_file, and an execution is kept for some minutes"
-	case "unknown_language", "unknown_version":
+	case client.CodeUnknownLanguage, client.CodeUnknownVersion:
 		text += ". list_runtimes shows what is installed"
-	case "payload_too_large":
+	case client.CodePayloadTooLarge:
 		text += ". Read it in parts: read_file with offset and length"
 	case client.CodeRateLimited, client.CodeOverloaded:
 		text += ". Nothing was run: call again in some seconds"

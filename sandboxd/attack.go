@@ -113,7 +113,10 @@ func parseAttack(path string, data []byte) (*attack, error) {
 			name, extension, _ := strings.Cut(kind, ".")
 			a.programs[name] = program{languages[extension], data}
 			if name == "output" {
-				a.made = map[bool]string{true: role, false: "c"}[role != "main"]
+				a.made = "c"
+				if role != "main" { // the section names a language
+					a.made = role
+				}
 			}
 		default:
 			err = fmt.Errorf("unknown section %q", f.Name)

@@ -41,7 +41,7 @@ func TestAttacks(t *testing.T) {
 			continue
 		}
 		all = append(all, a)
-		if a.isParked() {
+		if a.mayBeParked() {
 			again = append(again, a)
 		}
 	}
@@ -58,8 +58,8 @@ func readAttack(path string, p planted) (*attack, error) {
 	return parseAttack(path, bytes.ReplaceAll(data, []byte("PLANTED"), []byte(p.path)))
 }
 
-// isParked tells whether a program of the attack may meet a runtime that was loaded before, and may not.
-func (a *attack) isParked() bool {
+// mayBeParked tells whether a program of the attack may meet a runtime that was loaded before, and may not.
+func (a *attack) mayBeParked() bool {
 	for _, p := range a.programs {
 		if !a.parked && !slices.Contains([]string{"c", "cpp", "go", "rust", "sh"}, p.language) {
 			return true

@@ -40,8 +40,8 @@ func TestTop(t *testing.T) {
 	}()
 	// In the end with the time that its loop took: the counters are those of its own cgroup.
 	running := regexp.MustCompile(`: 1 jobs running,(.|\n)*\ntoy/run +\d +\d +1 (.|\n)*\nRUNNING .*\ntoy/run +\d+\.\d s +(0\.[1-9]|[1-9]\d*\.\d) s +\d+\.\d [KM]iB  k_1 r-1\n`)
-	for tries := 0; !running.MatchString(td.top()); tries++ {
-		if tries == 1000 {
+	for began := time.Now(); !running.MatchString(td.top()); {
+		if time.Since(began) > hang {
 			t.Fatal("the running job is not shown")
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -50,8 +50,8 @@ func TestTop(t *testing.T) {
 	if r := <-done; r.err != nil {
 		t.Error(r.err)
 	}
-	for tries := 0; strings.Contains(td.top(), "RUNNING"); tries++ {
-		if tries == 1000 {
+	for began := time.Now(); strings.Contains(td.top(), "RUNNING"); {
+		if time.Since(began) > hang {
 			t.Fatal("the job that has ended is shown")
 		}
 		time.Sleep(10 * time.Millisecond)

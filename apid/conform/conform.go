@@ -44,16 +44,19 @@ func Read(document []byte) (*Document, error) {
 	return d, nil
 }
 
-// at follows a pointer, and the references on its way; place is where it ends.
+// A name as a part of a JSON pointer (RFC 6901), and back.
+var escape, unescape = strings.NewReplacer("~", "~0", "/", "~1"), strings.NewReplacer("~1", "/", "~0", "~")
+
+// at follows the names of a JSON pointer, and the references on its way; place is where it ends.
 func (d *Document) at(steps ...string) (place string, found map[string]any) {
 	found = d.whole
 	for _, step := range steps {
 		next, _ := found[step].(map[string]any)
-		place += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(step)
+		place += "/" + escape.Replace(step)
 		if ref, ok := next["$ref"].(string); ok {
 			var names []string
 			for _, name := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
-				names = append(names, strings.NewReplacer("~1", "/", "~0", "~").Replace(name))
+				names = append(names, unescape.Replace(name))
 			}
 			place, next = d.at(names...)
 		}
@@ -285,15 +288,15 @@ func (d *Document) Hook(name string, headers map[string]string, content []byte) 
 	return d.validate(at+"/schema", value)
 }
 
-// Schema compiles the schema at a place of the document, a JSON pointer.
-func (d *Document) Schema(place string) (*jsonschema.Schema, error) {
+// schema compiles the schema at a place of the document, a JSON pointer.
+func (d *Document) schema(place string) (*jsonschema.Schema, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.compiler.Compile(resource + "#" + strings.NewReplacer("{", "%7B", "}", "%7D").Replace(place))
 }
 
 func (d *Document) validate(place string, value any) error {
-	schema, err := d.Schema(place)
+	schema, err := d.schema(place)
 	if err != nil {
 		return err
 	}
@@ -320,7 +323,7 @@ func (d *Document) Examples() (checked int, err error) {
 				}
 			}
 			for name, element := range value {
-				if err := walk(element, place+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name)); err != nil {
+				if err := walk(element, place+"/"+escape.Replace(name)); err != nil {
 					return err
 				}
 			}

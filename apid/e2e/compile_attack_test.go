@@ -10,7 +10,7 @@ import (
 
 // Compilers read what their users name. They run in jails, so what they can name is the image, the request's files and nothing else, they run none of
 // it, and what they take is bounded. Each attack is followed by a compile that knows nothing of it. Most attacks of the first two kinds are in
-// sandboxd/testdata/attack, compile-*; here are those that meet a limit of a request.
+// sandboxd/testdata/attack, compile-*; here are three of them, by way of apid, and those that meet a limit of a request.
 func TestCompilersUnderAttack(t *testing.T) {
 	secret := strings.TrimPrefix(daemonSecret, "PLANTED_IN_DAEMONS=")
 	file, err := os.CreateTemp("", "rt-e2e-planted-")

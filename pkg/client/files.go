@@ -38,7 +38,7 @@ type FilePart struct {
 	Total   int64 // size of the whole file, bytes
 }
 
-// SessionInfo tells how large a session is and when it ends. A session that is not there is an [*Error] with Code "not_found"; so it is in
+// SessionInfo tells how large a session is and when it ends. A session that is not there is an [*Error] with [CodeNotFound]; so it is in
 // the other calls below, WriteFile excepted.
 func (c *Client) SessionInfo(ctx context.Context, id string) (*SessionInfo, error) {
 	address, err := idPath(pathSessions, id)

@@ -10,7 +10,7 @@ import (
 )
 
 // The calls below are those of [Client] in this session, each after the one that runs. Before the session has begun, by a program or by
-// WriteFile, they fail with an [*Error] of Code "not_found".
+// WriteFile, they fail with an [*Error] of [CodeNotFound].
 
 // Stream is [Client.Stream] in this session, which is its own until the loop ends. What must not be set is what [Session.Execute] says.
 func (s *Session) Stream(ctx context.Context, req *Request) iter.Seq2[Event, error] {

@@ -341,7 +341,7 @@ func TestExecFailureIsOurError(t *testing.T) {
 	}
 }
 
-// CVE-2019-5736: before exec /proc/self/exe is sandboxd's own binary.
+// CVE-2019-5736: before exec /proc/self/exe is a copy of sandboxd's own binary.
 func TestExecFollowsNoMagicLink(t *testing.T) {
 	b := newBench(t)
 	o := b.run(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv = []string{"/proc/self/exe"} })

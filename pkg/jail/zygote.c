@@ -4,7 +4,7 @@
  * Theory of operation
  *
  *   sandboxd (Go)
- *      | exec of its own binary with ZYGOTE_ENV set; the constructor at the end of this file takes over
+ *      | exec of a copy of its own binary (binary.go) with ZYGOTE_ENV set; the constructor at the end of this file takes over
  *      v
  *   spawner      root, host namespaces but its own small mount tree. Waits for packets; each clones one jail.
  *      | clone(new user, pid, mount, ipc, uts namespaces; net was joined before)
@@ -360,7 +360,7 @@ static int step_exec(const struct zygote_step *s)
 	/* Everything but 0, 1 and 2 closes when the program starts; the control socket must live until then to report a failure. */
 	if (split_words(s, &argv, &env) < 0 || syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -1;
-	/* Until execve /proc/self/exe is sandboxd's own binary: a link to it must not be followed (CVE-2019-5736). Nobody else runs here yet. */
+	/* Until execve /proc/self/exe is a copy of sandboxd's own binary: a link to it must not be followed (CVE-2019-5736). Nobody else runs here yet. */
 	if (open_resolving(argv[0], O_PATH, RESOLVE_NO_MAGICLINKS) < 0)
 		return -1;
 	whole.head.ns = now_ns();

@@ -1,4 +1,4 @@
-"""Builds the package for pip (PEP 517). It needs nothing but Python, so that `pip install` of this folder works without a network."""
+"""Builds the package for pip, by the one hook of PEP 517 that an installation calls; there is no source distribution. It needs nothing but Python, so that `pip install` of this folder works without a network."""
 
 import base64
 import hashlib
