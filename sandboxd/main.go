@@ -147,7 +147,7 @@ func run(args []string) error {
 		return seccompShadow(c.Socket, max(*enough, 3), os.Stdout)
 	case "record":
 		if info, err := os.Stat(*use); err != nil || !info.IsDir() {
-			return errors.New("seccomp record: -o must name a folder")
+			return errors.New("seccomp record: -o must name a folder that is there: make it first")
 		}
 		c.recorder = &recorder{dir: *use, uses: map[string]*seccomp.Use{}}
 		return errors.Join(serve(&c, read, slog.New(slog.NewTextHandler(os.Stderr, nil))), c.recorder.write())
