@@ -67,10 +67,10 @@ lint: deps
 test-unit:
 	$(GO) test -race -timeout 20m $(PURE)
 
-# Each decoder of foreign bytes for some thousand inputs; `make fuzz` takes longer. Not for a time: at its end Go's fuzzer may fail on a busy
+# Each decoder of foreign bytes for a thousand inputs; `make fuzz` takes longer. Not for a time: at its end Go's fuzzer may fail on a busy
 # machine, "context deadline exceeded", with nothing wrong (https://go.dev/issue/75804, until Go 1.27).
 test-fuzz: deps
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=3000x
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
 
 # Tests that make real cgroups, jails and daemons.
 test-root: deps test-deps rootfs

@@ -32,9 +32,7 @@ func (ts *testServer) wantCached(want bool, fields map[string]any) *result {
 }
 
 func (ts *testServer) compileJobs() (n int) {
-	ts.fake.mu.Lock()
-	defer ts.fake.mu.Unlock()
-	for _, j := range ts.fake.jobs {
+	for _, j := range ts.fake.asked() {
 		if strings.HasSuffix(j.Template, "/compile") {
 			n++
 		}

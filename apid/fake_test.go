@@ -94,6 +94,20 @@ func (f *fakeSandboxd) serve(conn *wire.Conn) {
 	}
 }
 
+// asked is the jobs there were so far.
+func (f *fakeSandboxd) asked() []*wire.Job {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.jobs)
+}
+
+// atOnce is the most jobs that ran at one time.
+func (f *fakeSandboxd) atOnce() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most
+}
+
 func (f *fakeSandboxd) list(after string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -80,17 +80,15 @@ func TestRepeat(t *testing.T) {
 	if r.Run.Stdout != "in" || r.Run.Status != "RE" || r.Session != nil || !strings.Contains(r.Raw, `"repeat":{"runs":7,`) || !strings.Contains(r.Raw, `"outputs_equal":true`) {
 		t.Errorf("got %s", r.Raw)
 	}
-	ts.fake.mu.Lock()
-	noisy := 0
-	for _, j := range ts.fake.jobs {
+	noisy, jobs := 0, ts.fake.asked()
+	for _, j := range jobs {
 		if noisy += count(j.Noise); j.Noise && j.Limits.WallMS != 300_000/7 {
 			t.Errorf("a run had %d ms", j.Limits.WallMS)
 		}
 	}
-	if len(ts.fake.jobs) != 8 || noisy != 7 || ts.fake.most != 1 {
-		t.Errorf("%d jobs, %d measured, %d at one time", len(ts.fake.jobs), noisy, ts.fake.most)
+	if len(jobs) != 8 || noisy != 7 || ts.fake.atOnce() != 1 {
+		t.Errorf("%d jobs, %d measured, %d at one time", len(jobs), noisy, ts.fake.atOnce())
 	}
-	ts.fake.mu.Unlock()
 	// A limit ends the series, a failed compilation begins none.
 	if r := ts.execute(with(python("limit memory"), "repeat", 50)); r.Run.Status != "ML" || !strings.Contains(r.Raw, `"repeat":{"runs":1,`) {
 		t.Errorf("got %s", r.Raw)

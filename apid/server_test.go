@@ -46,7 +46,7 @@ func TestCompile(t *testing.T) {
 	if r.Compile == nil || !strings.HasPrefix(r.Compile.Stderr, "OK (0.0") || r.Compile.Status != "OK" || r.Run.Stdout != "made\n" {
 		t.Errorf("a silent compiler: %s", r.Raw)
 	}
-	for _, job := range ts.fake.jobs {
+	for _, job := range ts.fake.asked() {
 		if want := ts.keys.find([]byte(ts.key)).ID + " " + r.Header.Get("X-Request-Id"); job.Label != want {
 			t.Errorf("an operator is shown %q, want %q", job.Label, want)
 		}
@@ -72,8 +72,8 @@ func TestCompile(t *testing.T) {
 	eventually(t, "only what was made is left", func() bool { return ts.fake.volumeCount() == 3 && ts.artifacts.counts().entries == 3 })
 	ts.artifacts.expire(time.Now().Add(time.Hour))
 	eventually(t, "the build volumes are forgotten", func() bool { return ts.fake.volumeCount() == 0 })
-	if ts.fake.jobs[0].Limits.MemoryBytes != 256<<20 {
-		t.Errorf("the compiler's memory is %d, not the language's default", ts.fake.jobs[0].Limits.MemoryBytes)
+	if ts.fake.asked()[0].Limits.MemoryBytes != 256<<20 {
+		t.Errorf("the compiler's memory is %d, not the language's default", ts.fake.asked()[0].Limits.MemoryBytes)
 	}
 }
 

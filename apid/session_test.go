@@ -105,8 +105,8 @@ func TestSessionInOrder(t *testing.T) {
 	if got := fmt.Sprint(outputs); got != "[- 0 1 2 3 4 5 6]" {
 		t.Errorf("each saw %s", got)
 	}
-	if ts.fake.most != 1 {
-		t.Errorf("%d jobs of one session at one time", ts.fake.most)
+	if most := ts.fake.atOnce(); most != 1 {
+		t.Errorf("%d jobs of one session at one time", most)
 	}
 }
 

@@ -71,10 +71,8 @@ func TestTests(t *testing.T) {
 			if r.verdicts() != c.want || r.Run.Stdout != c.stdout || r.Session != nil {
 				t.Errorf("got %q, %q: %s", r.verdicts(), r.Run.Stdout, r.Raw)
 			}
-			ts.fake.mu.Lock()
-			defer ts.fake.mu.Unlock()
-			if c.jobs != 0 && len(ts.fake.jobs) != c.jobs {
-				t.Errorf("%d jobs, want %d", len(ts.fake.jobs), c.jobs)
+			if got := len(ts.fake.asked()); c.jobs != 0 && got != c.jobs {
+				t.Errorf("%d jobs, want %d", got, c.jobs)
 			}
 		})
 	}

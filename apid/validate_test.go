@@ -129,8 +129,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: a message of %d bytes", c.name, len(r.Error.Message))
 		}
 	}
-	if len(ts.fake.jobs) != 0 {
-		t.Errorf("%d jobs of refused requests", len(ts.fake.jobs))
+	if len(ts.fake.asked()) != 0 {
+		t.Errorf("%d jobs of refused requests", len(ts.fake.asked()))
 	}
 	if n := ts.sessions.counts().sessions; n != 0 {
 		t.Errorf("%d sessions of refused requests", n)
