@@ -44,7 +44,11 @@ func (x *execution) makeCopies(ctx context.Context) *apiError {
 	var packed []byte
 	switch s := x.session; {
 	case s.form == formNone: // it ended while we waited, or sandboxd has lost it
-		return refuse(errNotFound, "this key has no session %s", shown(x.name))
+		return x.noSession()
+	case s.form == formLent:
+		if err := x.touchLoan(ctx); err != nil {
+			return err
+		}
 	case s.form != formMounted:
 	case s.packable:
 		t := &tool{argv: packTar, most: packedTar, packs: true}
@@ -64,8 +68,14 @@ func (x *execution) makeCopies(ctx context.Context) *apiError {
 	return x.sessions.fork(x.session, x.forking.names, packed)
 }
 
-// uncopyable finds a file that a copy could not be made of: a program took the right to read it from itself.
-var uncopyable = []string{"/usr/bin/find", ".", "(", "-type", "d", "!", "(", "-readable", "-executable", ")", "-o", "-type", "f", "!", "-readable", ")",
+func (x *execution) noSession() *apiError {
+	return refuse(errNotFound, "this key has no session %s", shown(x.name))
+}
+
+// uncopyable finds a file that a copy could not be made of: a program took the right to read it from itself, or made folders below each other until
+// their names together are longer than a path may be (PATH_MAX, with /build before them).
+var uncopyable = []string{"/usr/bin/find", ".", "-regextype", "posix-extended",
+	"(", "-regex", ".{4000,}", "-o", "-type", "d", "!", "(", "-readable", "-executable", ")", "-o", "-type", "f", "!", "-readable", ")",
 	"-printf", `%p\n`, "-quit"}
 
 // checkCopyable says now what would else be found when a copy is used.
@@ -75,7 +85,7 @@ func (x *execution) checkCopyable(ctx context.Context) *apiError {
 		return err
 	}
 	if name := strings.TrimSpace(string(t.out.stdout.data)); name != "" {
-		return refuse(errInvalidField, "%s cannot be read by its owner, so the session cannot be copied; change its mode", shown(name))
+		return refuse(errInvalidField, "%s cannot be read by its owner, or its path is too long, so the session cannot be copied; change its mode, or move it", shown(name))
 	}
 	if err := t.out.toolError(); err != nil {
 		return &apiError{code: errInvalidField, message: "the files of the session could not be looked through: " + strings.TrimSpace(shown(string(t.out.stderr.data))), cause: err}

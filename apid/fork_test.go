@@ -48,9 +48,9 @@ func TestForkIsLent(t *testing.T) {
 	if c := ts.sessions.counts(); c.bytes < 4*packBytes {
 		t.Errorf("charged for %d bytes", c.bytes)
 	}
-	copies = append(copies, ts.fork("s", 1)...) // nobody has used it: there is nothing to look at
-	if got := ts.fake.jobCount() - jobs; got != 1 || ts.lent() != 5 {
-		t.Errorf("another fork took jobs: %d in all, %d lent", got, ts.lent())
+	copies = append(copies, ts.fork("s", 1)...) // nobody has used it: the volume is only touched, or sandboxd would drop it some day
+	if got := ts.fake.jobCount() - jobs; got != 2 || ts.fake.lastJob().Build.ID == "" || ts.lent() != 5 {
+		t.Errorf("another fork took %d jobs in all, %d lent", got, ts.lent())
 	}
 	all := slices.Insert(copies, 2, "s")
 	for i, id := range all {
@@ -130,6 +130,14 @@ func TestForkFails(t *testing.T) {
 	if ts.lent() != 0 {
 		t.Errorf("%d are lent", ts.lent())
 	}
+
+	// A fork of what is lent and lost promises nothing.
+	ts.execute(with(lend("v", "write data old"), "env", map[string]string{"A": "1"}))
+	ts.fork("v", 1)
+	ts.fake.forget(&wire.Forget{All: true})
+	if r := ts.do("POST", "/v1/sessions/v/fork", ""); r.Status != 404 {
+		t.Errorf("%d %s", r.Status, r.Raw)
+	}
 }
 
 // The next apid finds who shares what, whatever could be recorded before the end.
@@ -172,5 +180,25 @@ func TestLoansSurvive(t *testing.T) {
 	again.mu.Unlock()
 	if _, lost := again.compare(nil); lost != 1 || len(again.byID) != 0 {
 		t.Errorf("%d lost, %d left", lost, len(again.byID))
+	}
+}
+
+// Two records may name one volume as mounted: there was no room for the one in between. Nobody may take it for its own alone.
+func TestLoansSurviveWithoutRoom(t *testing.T) {
+	folder := t.TempDir()
+	table, _ := openTable(t, folder)
+	settled(t, table, "k", "s", remains{form: formMounted, bytes: 1 << 20}, "A=1")
+	settled(t, table, "k", "a", remains{form: formMounted, bytes: 1 << 20}, "A=1")
+	table.mu.Lock()
+	a, s := table.byID[keyOf("k", "a")], table.byID[keyOf("k", "s")]
+	a.volume = s.volume
+	table.recordLocked(a, a.idle)
+	table.mu.Unlock()
+	if err := table.journal.close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := openTable(t, folder)
+	if n := again.counts().forms[formLent]; n != 2 {
+		t.Errorf("%d are lent, want both", n)
 	}
 }

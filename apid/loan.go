@@ -90,6 +90,16 @@ func (t *sessions) borrow(s *session) (from *loan, mounted bool) {
 	return nil, true
 }
 
+// lentVolume names the volume of an acquired session that is lent. ok is false if it has no loan any more: it was deleted.
+func (t *sessions) lentVolume(s *session) (name string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.loan == nil {
+		return "", false
+	}
+	return volumeName(s.loan.volume), true
+}
+
 // copied ends what borrow began. left is what the session has now; nil: the copy failed, and it still has its part in the loan.
 func (t *sessions) copied(s *session, from *loan, left *remains) {
 	t.mu.Lock()
@@ -155,4 +165,27 @@ func (x *execution) copyLoan(ctx context.Context, from *loan) (*jobOutput, error
 	in.job.Build = wire.Volume{ID: volumeName(from.volume)}
 	in.job.Limits.MemoryBytes += x.session.size // what it writes counts
 	return x.restore(ctx, in)
+}
+
+// touchLoan uses the volume of a loan, and changes nothing. sandboxd drops what no job uses for volume_idle, and forks of what is lent run nothing in it.
+func (x *execution) touchLoan(ctx context.Context) *apiError {
+	name, lent := x.sessions.lentVolume(x.session)
+	if !lent {
+		return x.noSession()
+	}
+	in, err := x.toolJob(toolWall, 4<<10, "/usr/bin/true")
+	if err != nil {
+		return internal(err)
+	}
+	in.job.Build = wire.Volume{ID: name}
+	_, err = x.runJob(ctx, in)
+	var theirs *wire.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &theirs) && theirs.Code == wire.CodeUnknownBuild:
+		x.lose()
+		return x.noSession()
+	}
+	return x.explain(ctx, err)
 }

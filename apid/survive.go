@@ -34,10 +34,16 @@ func (t *sessions) open(folder string, log *slog.Logger) error {
 		return err
 	}
 	t.journal = j
-	loans := map[[16]byte]*loan{}
+	// A volume that several have is lent, whatever their records say: there may have been no room for the one that would have told.
+	loans, mounted := map[[16]byte]*loan{}, map[[16]byte]bool{}
 	for _, r := range last {
-		if r.Form == formLent {
+		switch name := [16]byte(r.Volume); {
+		case r.Form == formLent:
 			loans[[16]byte(r.Loan)] = &loan{volume: [16]byte(r.Loan)}
+		case r.Form == formMounted && mounted[name]:
+			loans[name] = &loan{volume: name}
+		case r.Form == formMounted:
+			mounted[name] = true
 		}
 	}
 	// Lists are in order of last use.
@@ -53,9 +59,12 @@ func (t *sessions) restoreLocked(r *record, loans map[[16]byte]*loan) {
 		key: sessionKey(r.Key), volume: [16]byte(r.Volume), owner: o, stored: r.Stored, env: r.Env,
 		idle: time.Since(epoch) - (sinceBoot() - r.At), keep: r.Keep, recorded: true,
 	}
-	shared := loans[s.volume] // one that was mounted, and forked when there was no room for its record
-	if r.Form == formLent {
+	var shared *loan
+	switch r.Form {
+	case formLent:
 		shared = loans[[16]byte(r.Loan)]
+	case formMounted:
+		shared = loans[s.volume]
 	}
 	if shared != nil {
 		shared.users++

@@ -222,7 +222,12 @@ python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('sock')"; chmod 55
 	if a, content := api.ask(t, "POST", *secret.SessionID+"/fork", ""); a.StatusCode != 400 || !strings.Contains(content, `\"./large\" cannot be read`) {
 		t.Errorf("%d %s", a.StatusCode, content)
 	}
-	for _, id := range append(copies, *secret.SessionID) {
+	deep := execute(t, program("python", "import os\nopen('large', 'wb').write(bytes(100000))\nfor i in range(20): os.mkdir('n' * 250); os.chdir('n' * 250)"))
+	wantStatus(t, deep, "OK")
+	if a, content := api.ask(t, "POST", *deep.SessionID+"/fork", ""); a.StatusCode != 400 || !strings.Contains(content, "path is too long") {
+		t.Errorf("%d %s", a.StatusCode, content)
+	}
+	for _, id := range append(copies, *secret.SessionID, *deep.SessionID) {
 		api.deleteSession(t, api.key, id)
 	}
 }
