@@ -358,7 +358,7 @@ type attackRun struct {
 	languages *lang.Set // of the image; nil: it has bash and what is in compiled
 	planted   planted
 	main      *attackJob
-	result    *wire.Result // of the last job
+	result    atomic.Pointer[wire.Result] // of the last job to end
 
 	compiled string // where the image has the programs in C ready, as NAME-ROLE; empty: they are compiled in a jail
 	template string // where these run, if not in c/run
@@ -399,6 +399,11 @@ func (r *attackRun) run() {
 	r.wantClean()
 }
 
+func (r *attackRun) wasParked() bool {
+	res := r.result.Load()
+	return res != nil && res.Parked
+}
+
 // inTurn is the outcome of a job, in a jail whose runtime was loaded before if the attack is for that.
 func (r *attackRun) inTurn(job *attackJob) (got string) {
 	r.t.Helper()
@@ -406,7 +411,7 @@ func (r *attackRun) inTurn(job *attackJob) (got string) {
 		if r.a.parked && len(r.td.d.server.pools.all[job.Template].ready) == 0 {
 			continue
 		}
-		if got = r.job(job, nil, nil); !r.a.parked || r.result != nil && r.result.Parked {
+		if got = r.job(job, nil, nil); !r.a.parked || r.wasParked() {
 			return got
 		}
 	}
@@ -486,7 +491,7 @@ func (r *attackRun) job(job *attackJob, stdin *os.File, ready chan<- struct{}) s
 		r.t.Logf("stderr: %.2000s", stderr)
 	}
 	r.wantNoSecret(stdout + stderr)
-	r.result = res
+	r.result.Store(res)
 	if r.a.violations != nil && r.main == job {
 		r.wantViolations(res)
 	}
