@@ -49,6 +49,8 @@ func TestSessionRoutes(t *testing.T) {
 		{"GET", "s/other", "", 404, ""}, {"PATCH", "s/files/x", "", 405, "GET, HEAD, PUT, DELETE, OPTIONS"}, {"POST", "s/files/x", "", 405, "GET, HEAD, PUT, DELETE, OPTIONS"},
 		{"PUT", "s/files", "", 405, "GET, HEAD, OPTIONS"}, {"OPTIONS", "s/fork", "", 204, "POST, OPTIONS"}, {"GET", "s/", "", 404, ""}, {"GET", "s/files/", "", 404, ""},
 		{"DELETE", "x/../s", "", 404, ""}, {"DELETE", "..%2Fsessions%2fs", "", 404, ""}, {"GET", "s/files/%2e%2E", "", 404, ""}, {"GET", "s/.", "", 404, ""},
+		{"DELETE", "s%2Ffiles%2Fx", "", 404, ""}, {"DELETE", "s%2ffiles/x", "", 404, ""}, {"GET", "s%2Farchive", "", 404, ""}, {"DELETE", "%2Fs", "", 404, ""},
+		{"GET", "/%2Fs", "", 404, ""}, {"PUT", "s%2Ffiles/files/x", "", 404, ""}, {"PUT", "s/files%2Fx", "", 404, ""}, {"PATCH", "s/files/a%2Fx", "", 405, "GET, HEAD, PUT, DELETE, OPTIONS"},
 		{"GET", "s/archive/x", "", 404, ""}, {"PUT", "s/files/" + strings.Repeat("x", 300), "", 400, ""}, {"POST", "s/fork", `{"count": 0}`, 400, ""},
 		{"POST", "s/fork", `{"count": 2}`, 200, ""}, {"DELETE", "s", "", 204, ""}, {"DELETE", "s", "", 404, ""},
 	} {

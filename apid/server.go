@@ -178,8 +178,9 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 
 // dispatch finds the route.
 func (s *server) dispatch(c *call) *apiError {
-	if hasDots(c.ctx.URI().PathOriginal()) {
-		return refuse(errNotFound, "there is nothing at %s: no part of a path may be . or .., and no id has a slash", shown(string(c.ctx.URI().PathOriginal())))
+	original := c.ctx.URI().PathOriginal()
+	if hasDots(original) {
+		return misleading(original)
 	}
 	path := string(c.ctx.Path())
 	if p := s.pages[path]; p != nil {
@@ -187,6 +188,9 @@ func (s *server) dispatch(c *call) *apiError {
 	}
 	for i := range routes {
 		if r := &routes[i]; matches(r.path, path) {
+			if hidesSlash(r.path, original) {
+				return misleading(original)
+			}
 			return s.serveRoute(c, r)
 		}
 	}
@@ -205,6 +209,22 @@ func hasDots(original []byte) bool {
 		}
 	}
 	return false
+}
+
+// hidesSlash says that an encoded slash made an address one of this route's: "/v1/sessions/a%2Ffiles%2Fx" names a session, not a file of another.
+// In a {path} it is a slash like any other.
+func hidesSlash(pattern string, original []byte) bool {
+	before, _, encoded := strings.Cut(strings.ToLower(string(original)), "%2f")
+	if !encoded {
+		return false
+	}
+	var uri fasthttp.URI
+	uri.SetPath(before + "x") // the {path} may begin with the slash
+	return !strings.HasSuffix(pattern, "{path}") || !matches(pattern, string(uri.Path()))
+}
+
+func misleading(original []byte) *apiError {
+	return refuse(errNotFound, "there is nothing at %s: no part of a path may be . or .., and no id has a slash", shown(string(original)))
 }
 
 // serveRoute goes through what all routes have in common: method, then key.
