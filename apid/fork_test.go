@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/runtools/runtools/pkg/wire"
@@ -137,6 +140,51 @@ func TestForkFails(t *testing.T) {
 	ts.fake.forget(&wire.Forget{All: true})
 	if r := ts.do("POST", "/v1/sessions/v/fork", ""); r.Status != 404 {
 		t.Errorf("%d %s", r.Status, r.Raw)
+	}
+}
+
+// While the copies of a fork are recorded others have the table: one that is deleted in between stays deleted, for the next apid as well.
+func TestForkAmongOthers(t *testing.T) {
+	folder := t.TempDir()
+	table, forgotten := openTable(t, folder)
+	settled(t, table, "k", "s", remains{form: formMounted, bytes: 1 << 20}, "A="+strings.Repeat("x", 10_000))
+	names := make([]string, maxForks)
+	for i := range names {
+		names[i] = fmt.Sprint("copy", i)
+	}
+	s, err := table.acquire(context.Background(), "k", "s", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deleted int
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for _, name := range slices.Backward(names) { // from the end: some of these are not recorded yet
+			for !table.has("k", name) && t.Context().Err() == nil {
+				runtime.Gosched()
+			}
+			if table.delete("k", name) {
+				deleted++
+			}
+			if err := table.rewrite(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	if err := table.fork(s, names, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	table.release(s)
+	if deleted != maxForks || len(table.byID) != 1 || s.loan.users != 1 || table.kept.len != 1 {
+		t.Errorf("%d deleted, %d left, %d have the volume, %d are listed", deleted, len(table.byID), s.loan.users, table.kept.len)
+	}
+	if slices.Contains(*forgotten, volumeName(s.loan.volume)) {
+		t.Error("the volume was forgotten")
+	}
+	if got, want := reopened(t, folder), contents(table); !reflect.DeepEqual(got, want) {
+		t.Errorf("found %d sessions", len(got))
 	}
 }
 

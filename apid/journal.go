@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,8 +59,9 @@ type record struct {
 	Keep     bool          `json:"keep,omitempty"`
 	Packable bool          `json:"packable,omitempty"`
 	Stored   []byte        `json:"stored,omitempty"`
-	Loan     []byte        `json:"loan,omitempty"` // its volume; of formLent alone
-	Env      []string      `json:"env,omitempty"`
+	Loan     []byte        `json:"loan,omitempty"`    // its volume; of formLent alone
+	Env      []byte        `json:"environ,omitempty"` // the changes, a NUL between two, which none holds: written as base64, whose size no caller can choose
+	OldEnv   []string      `json:"env,omitempty"`     // only read: what an apid before environ wrote
 }
 
 // openJournal takes the folder, making it if need be, and has every record in it replayed, in order.
@@ -126,6 +128,14 @@ func (j *journal) read(number int, each func(*record)) error {
 
 func (r *record) valid() bool {
 	return len(r.Volume) == len(session{}.volume) && r.Form > formNone && r.Form < forms && (r.Form != formLent || len(r.Loan) == len(loan{}.volume))
+}
+
+// env is a session's changes again; nil if there are none.
+func (r *record) env() []string {
+	if len(r.Env) == 0 {
+		return r.OldEnv
+	}
+	return strings.Split(string(r.Env), "\x00")
 }
 
 func (j *journal) path(number int) string {

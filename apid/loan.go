@@ -24,10 +24,21 @@ type loan struct {
 
 // fork makes sessions of these names that begin as s is, which the caller has acquired. packed, if not nil, is its workspace.
 func (t *sessions) fork(s *session, names []string, packed []byte) *apiError {
+	copies, err := t.copies(s, names, packed)
+	// Others may have the table between two records, as in rewrite: a hundred are megabytes. A copy is busy until its own is written, so
+	// nobody uses it before, and one that was deleted meanwhile is not recorded.
+	for _, c := range copies {
+		t.release(c)
+	}
+	return err
+}
+
+// copies are the new sessions of a fork, busy; all of them or none.
+func (t *sessions) copies(s *session, names []string, packed []byte) ([]*session, *apiError) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byID[s.key] != s {
-		return refuse(errNotFound, "the session was deleted meanwhile")
+		return nil, refuse(errNotFound, "the session was deleted meanwhile")
 	}
 	if s.form == formMounted && packed == nil {
 		l := &loan{volume: s.volume}
@@ -42,7 +53,7 @@ func (t *sessions) fork(s *session, names []string, packed []byte) *apiError {
 			for _, made := range copies {
 				t.dropLocked(made)
 			}
-			return err
+			return nil, err
 		}
 		c.env = slices.Clone(s.env)
 		switch {
@@ -55,13 +66,7 @@ func (t *sessions) fork(s *session, names []string, packed []byte) *apiError {
 		}
 		copies = append(copies, c)
 	}
-	for _, c := range copies {
-		c.busy = false
-		c.idle = time.Since(epoch)
-		t.recordLocked(c, c.idle)
-		t.listLocked(c)
-	}
-	return nil
+	return copies, nil
 }
 
 // lendLocked gives s, which has none yet, a part in a loan. It is charged like the other, whose files it has.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +57,7 @@ func (t *sessions) open(folder string, log *slog.Logger) error {
 func (t *sessions) restoreLocked(r *record, loans map[[16]byte]*loan) {
 	o := t.ownerLocked(r.Owner)
 	s := &session{
-		key: sessionKey(r.Key), volume: [16]byte(r.Volume), owner: o, stored: r.Stored, env: r.Env,
+		key: sessionKey(r.Key), volume: [16]byte(r.Volume), owner: o, stored: r.Stored, env: r.env(),
 		idle: time.Since(epoch) - (sinceBoot() - r.At), keep: r.Keep, recorded: true,
 	}
 	var shared *loan
@@ -103,7 +104,7 @@ func (t *sessions) recordLocked(s *session, used time.Duration) {
 	}
 	if t.journal.write(&record{
 		Key: s.key[:], Volume: s.volume[:], Owner: s.owner.keyID, At: sinceBoot() - time.Since(epoch) + used, Form: s.form, Size: s.size, Keep: s.keep,
-		Packable: s.packable, Stored: s.stored, Loan: lent, Env: s.env,
+		Packable: s.packable, Stored: s.stored, Loan: lent, Env: []byte(strings.Join(s.env, "\x00")),
 	}) {
 		s.recorded = true
 	}

@@ -117,6 +117,26 @@ func TestTableSurvives(t *testing.T) {
 	}
 }
 
+// What an environment holds does not make its record longer than the same number of other bytes, and records of an apid before that are read.
+func TestRecordOfEnvironment(t *testing.T) {
+	folder := t.TempDir()
+	table, _ := openTable(t, folder)
+	settled(t, table, "k", "s", remains{form: formGiven, stored: []byte("x")}, "A="+strings.Repeat("\x01", 60_000), "GONE")
+	if size := table.counts().bytes; table.journal.bytes > size*4/3+500 {
+		t.Errorf("%d bytes of a session of %d", table.journal.bytes, size)
+	}
+	if got, want := reopened(t, folder), contents(table); !reflect.DeepEqual(got, want) {
+		t.Error("another environment was found")
+	}
+	key := keyOf("k", "old")
+	if err := table.journal.append(&record{Key: key[:], Volume: make([]byte, 16), Owner: "k", Form: formGiven, OldEnv: []string{"B=2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := reopened(t, folder)[key]; !slices.Equal(got.env, []string{"B=2"}) {
+		t.Errorf("of the old record: %q", got.env)
+	}
+}
+
 // A crash in the middle of a write costs that record and no other, and what is written afterwards is found.
 func TestTornRecord(t *testing.T) {
 	folder := t.TempDir()
