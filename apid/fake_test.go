@@ -89,6 +89,9 @@ func (f *fakeSandboxd) serve(conn *wire.Conn) {
 			}}}
 		f.mu.Unlock()
 		conn.Send(&wire.Reply{Status: &status})
+	case req.Job != nil && req.Job.Label == "": // see toolJob
+		wire.CloseAll(files)
+		conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "a job without a label")})
 	case req.Job != nil:
 		f.job(conn, req.Job, files)
 	}

@@ -103,11 +103,10 @@ func (s *server) withTool(c *call, name string, t *tool) *apiError {
 
 // runTool is jobs for a tool.
 func (x *execution) runTool(ctx context.Context) *apiError {
-	in, err := x.toolJob(toolWall, x.tool.most, x.tool.argv...)
+	in, err := x.toolJob(x.call.label(), toolWall, x.tool.most, x.tool.argv...)
 	if err != nil {
 		return internal(err)
 	}
-	in.job.Label = x.call.label()
 	if x.tool.packs {
 		in.packer = &x.packer
 	}

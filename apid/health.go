@@ -95,7 +95,7 @@ func failedChecks(t *wire.Selftest) (checks []string) {
 func (s *server) probe() error {
 	ctx, cancel := context.WithTimeout(s.jobs, probeTimeout)
 	defer cancel()
-	in, err := s.toolJob(probeTimeout, 4<<10, "/usr/bin/true")
+	in, err := s.toolJob("apid readyz", probeTimeout, 4<<10, "/usr/bin/true")
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *server) probe() error {
 	if err := out.toolError(); err != nil {
 		return fmt.Errorf("/usr/bin/true in %s: %w", in.job.Template, err)
 	}
-	status, err := s.sandbox.Status(ctx)
+	status, err := s.sandbox.Status(ctx, &wire.StatusRequest{})
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,8 @@ func (s *server) probe() error {
 }
 
 // toolJob is a job that runs a tool of the image and not a caller's program. All languages share one image: the first one's jail does.
-func (s *server) toolJob(wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
+// Every job has a label: a sandboxd of a version that knew none would refuse callers' jobs, and the probe must see that.
+func (s *server) toolJob(label string, wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
 	installed := s.langs.Installed()
 	if len(installed) == 0 {
 		return jobInput{}, errors.New("no language is installed")
@@ -125,6 +126,7 @@ func (s *server) toolJob(wall time.Duration, outputLimit int64, argv ...string) 
 	stage := installed[0].Run
 	return jobInput{outputLimit: outputLimit, job: &wire.Job{
 		Template: stage.Template,
+		Label:    label,
 		Argv:     argv,
 		Env:      environment(installed[0].ExpandEnv(stage, probeInputs)).words(),
 		Limits:   wire.Limits{WallMS: wall.Milliseconds(), MemoryBytes: probeInputs.Memory},

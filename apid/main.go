@@ -51,6 +51,7 @@ import (
 	"time"
 
 	"github.com/runtools/runtools/pkg/lang"
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 const usage = `usage:
@@ -191,7 +192,7 @@ func (s *server) check(ctx context.Context, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "keys: %d valid\n", s.keys.count())
 	ctx, cancel := context.WithTimeout(ctx, statusWait)
 	defer cancel()
-	status, err := s.sandbox.Status(ctx)
+	status, err := s.sandbox.Status(ctx, &wire.StatusRequest{})
 	if err != nil {
 		return fmt.Errorf("ask sandboxd: %w", err)
 	}

@@ -142,7 +142,7 @@ const statusWait = 2 * time.Second
 func (k *sandboxdCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(k.server.jobs, statusWait)
 	defer cancel()
-	status, err := k.server.sandbox.Status(ctx)
+	status, err := k.server.sandbox.Status(ctx, &wire.StatusRequest{})
 	if err != nil {
 		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 0)
 		return

@@ -117,7 +117,7 @@ func (s *server) packIdlest(ctx context.Context) (wait time.Duration, more bool)
 }
 
 func (s *server) tarOf(ctx context.Context, session *session) (*jobOutput, error) {
-	in, err := s.toolJob(tarWall, packedTar, packTar...)
+	in, err := s.toolJob("apid pack", tarWall, packedTar, packTar...)
 	if err != nil {
 		return nil, err
 	}

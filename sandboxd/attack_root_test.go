@@ -301,7 +301,7 @@ func (td *testDaemon) wantSettled() {
 }
 
 func (td *testDaemon) leftover() string {
-	st, err := td.client.Status(context.Background())
+	st, err := td.client.Status(context.Background(), &wire.StatusRequest{})
 	if err != nil {
 		return err.Error()
 	}

@@ -257,7 +257,7 @@ func (td *testDaemon) wantOnlyPools(t *testing.T) {
 	var st *wire.Status
 	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		var err error
-		if st, err = td.client.Status(context.Background()); err != nil {
+		if st, err = td.client.Status(context.Background(), &wire.StatusRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		if st.LiveJails == 3 && st.Volumes == 3 && st.Jobs == 0 {

@@ -533,7 +533,7 @@ func TestNothingLeaks(t *testing.T) {
 	settle := func() (fds []string, st *wire.Status) {
 		for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			var err error
-			if st, err = td.client.Status(context.Background()); err != nil {
+			if st, err = td.client.Status(context.Background(), &wire.StatusRequest{}); err != nil {
 				t.Fatal(err)
 			}
 			ready := 0

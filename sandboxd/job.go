@@ -146,10 +146,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 }
 
 func (j *job) takeJail() (err error) {
-	p := j.server.pools.all[j.req.Template]
-	if p == nil {
-		return wire.Errorf(wire.CodeUnknownTemplate, "no template %q", j.req.Template)
-	}
+	p := j.server.pools.all[j.req.Template] // there is one, see handleJob
 	if j.apart != nil {
 		j.ready, err = j.apart(p.template)
 	} else {

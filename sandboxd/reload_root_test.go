@@ -71,7 +71,7 @@ func (td *testDaemon) reload(change func(*config)) error {
 
 func (td *testDaemon) seccomp() *wire.Seccomp {
 	td.t.Helper()
-	status, err := td.client.Status(context.Background())
+	status, err := td.client.Status(context.Background(), &wire.StatusRequest{})
 	if err != nil {
 		td.t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestHangupReloads(t *testing.T) {
 	}()
 	await := func(what string, done func(*wire.Status) bool) {
 		for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-			if status, err := td.client.Status(context.Background()); err == nil && done(status) {
+			if status, err := td.client.Status(context.Background(), &wire.StatusRequest{}); err == nil && done(status) {
 				return
 			} else if time.Since(start) > time.Minute {
 				t.Fatalf("%s: %+v, %v", what, status, err)

@@ -19,7 +19,7 @@ const statusWait = 10 * time.Second
 func seccompShadow(socket string, enough uint64, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), statusWait)
 	defer cancel()
-	status, err := (&wire.Client{Path: socket}).Status(ctx)
+	status, err := (&wire.Client{Path: socket}).Status(ctx, &wire.StatusRequest{})
 	if err != nil {
 		return fmt.Errorf("%s: %w: is sandboxd running, and may you connect?", socket, err)
 	}

@@ -152,7 +152,7 @@ func TestSelftestSchedule(t *testing.T) {
 	}
 	var s *wire.Selftest
 	for range 6000 {
-		status, err := td.client.Status(t.Context())
+		status, err := td.client.Status(t.Context(), &wire.StatusRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestSelftestSchedule(t *testing.T) {
 	if err != nil || len(checks) == 0 || !checks[0].Inconclusive || !strings.Contains(checks[0].Problem, "max_jails") {
 		t.Errorf("without room for a jail: %v %+v", err, checks)
 	}
-	if status, err := td.client.Status(context.Background()); err != nil || !status.Selftest.Passed {
+	if status, err := td.client.Status(context.Background(), &wire.StatusRequest{}); err != nil || !status.Selftest.Passed {
 		t.Errorf("%v %+v", err, status.Selftest)
 	}
 	checks, err = td.client.Selftest(t.Context())

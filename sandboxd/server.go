@@ -147,6 +147,10 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 		s.reply(conn, &wire.Reply{Error: s.wireError(err)})
 		return
 	}
+	if s.pools.all[req.Template] == nil { // before it is listed with those that run: of templates, an operator is shown none but ours
+		s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeUnknownTemplate, "no template %q", req.Template)})
+		return
+	}
 	kills := make(chan string, 2)
 	j := &job{server: s, conn: conn, req: req, fds: fds, killed: kills}
 	if req.Signals {

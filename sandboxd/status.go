@@ -45,7 +45,7 @@ func (d *denied) most() (list []wire.Denial) {
 	return list[:min(len(list), wire.MaxDenials)]
 }
 
-func (s *server) status(ask *wire.Ask) *wire.Status {
+func (s *server) status(req *wire.StatusRequest) *wire.Status {
 	ps := s.pools
 	st := &wire.Status{
 		LiveJails: int(s.builder.live.Load()), Jobs: int(ps.jobs.Load()), Volumes: s.volumes.len(),
@@ -66,7 +66,7 @@ func (s *server) status(ask *wire.Ask) *wire.Status {
 		jobs[j.req.Template]++
 	}
 	s.mu.Unlock()
-	if ask.Jobs {
+	if req.Jobs {
 		st.Running = s.longest()
 	}
 	for name, p := range ps.all {

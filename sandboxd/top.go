@@ -43,7 +43,7 @@ func top(c *config, out *os.File, n int) error {
 	}
 	var before *wire.Status
 	for i := 0; ; {
-		now, err := client.Ask(ctx, &wire.Ask{Jobs: true})
+		now, err := client.Status(ctx, &wire.StatusRequest{Jobs: true})
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -160,7 +160,7 @@ func jobsPanel(now *wire.Status) string {
 		if r.Label != "" {
 			label = printable(r.Label)
 		}
-		fmt.Fprintf(&b, "%-24s %9s %9s %10s  %s\n", r.Template, seconds(r.AgeNS), cpu, memory, label)
+		fmt.Fprintf(&b, "%-24s %9s %9s %10s  %s\n", printable(r.Template), seconds(r.AgeNS), cpu, memory, label)
 	}
 	if more := now.Jobs - len(now.Running); more > 0 {
 		fmt.Fprintf(&b, "and %d more\n", more)
@@ -170,7 +170,7 @@ func jobsPanel(now *wire.Status) string {
 
 func seconds(ns int64) string { return fmt.Sprintf("%.1f s", float64(ns)/1e9) }
 
-// printable is a text that does nothing to a terminal: a label is apid's, which may have been taken over.
+// printable is a text that does nothing to a terminal: what a job brought is apid's, which may have been taken over.
 func printable(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' {

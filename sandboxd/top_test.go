@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,7 +20,7 @@ func TestPicture(t *testing.T) {
 		Selftest: &wire.Selftest{Passed: true, Runs: 1, AgoMS: 90_000},
 		Running: []wire.Running{
 			{Template: "python/run", Label: "k_4fze2x7abc 0b1e\x1b[2J\u202e", AgeNS: 12_340_000_000, CPUNS: 11_900_000_000, Memory: 84 << 20},
-			{Template: "python/run", AgeNS: 60_000_000, CPUNS: -1, Memory: -1},
+			{Template: "python/run\x1b[2J", AgeNS: 60_000_000, CPUNS: -1, Memory: -1},
 		},
 	}
 	before := &wire.Status{PoolHits: 970, PoolMisses: 10, Built: 1000, UptimeMS: 98_400, Denials: []wire.Denial{{Language: "python", Syscall: "chroot", Count: 45}}}
@@ -34,7 +37,7 @@ python/run                    3      4      2    9.0 MiB
 
 RUNNING                        AGE       CPU     MEMORY  FOR
 python/run                  12.3 s    11.9 s   84.0 MiB  k_4fze2x7abc 0b1e?[2J?
-python/run                   0.1 s         -          -  -
+python/run?[2J               0.1 s         -          -  -
 
 DENIED TO                SYSTEM CALL                   COUNT    PER S
 python                   chroot                           50      2.5
@@ -61,6 +64,41 @@ bash                     unshare                           3      1.5
 		if got := picture(c.now, c.before, c.err); !strings.Contains(got, c.want) {
 			t.Errorf("%s: no %q in\n%s", name, c.want, got)
 		}
+	}
+}
+
+// What names no template of ours is refused before it is among the jobs that run, which anyone who may ask is shown: a server that begins no job
+// still tells the mistake.
+func TestUnknownTemplateIsNotBegun(t *testing.T) {
+	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		uc, err := ln.AcceptUnix()
+		if err != nil {
+			return
+		}
+		conn := wire.NewConn(uc)
+		defer conn.Close()
+		var req wire.Request
+		files, err := conn.Recv(&req)
+		defer wire.CloseAll(files)
+		if err == nil && req.Job != nil {
+			(&server{pools: &pools{}, draining: true}).handleJob(conn, req.Job, files)
+		}
+	}()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	client := wire.Client{Path: ln.Addr().String()}
+	_, err = client.Run(t.Context(), &wire.Job{Template: "\x1b[2J", Argv: []string{"/bin/true"}}, nil, write, write)
+	if refused := (*wire.Error)(nil); !errors.As(err, &refused) || refused.Code != wire.CodeUnknownTemplate {
+		t.Errorf("got %v, want an error of code %s", err, wire.CodeUnknownTemplate)
 	}
 }
 

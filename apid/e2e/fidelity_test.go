@@ -253,7 +253,7 @@ func (c *corpus) whenParked(t *testing.T, f *fidelity) (outcomes []outcome) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*hang) // the wait below ends before
 	defer cancel()
 	status := func() *wire.Status {
-		s, err := sandboxd.Status(ctx)
+		s, err := sandboxd.Status(ctx, &wire.StatusRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}

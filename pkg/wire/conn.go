@@ -246,12 +246,9 @@ func (c *Client) List(ctx context.Context) (ids []string, err error) {
 	}
 }
 
-// Status asks for a snapshot, without what costs more than counting.
-func (c *Client) Status(ctx context.Context) (*Status, error) { return c.Ask(ctx, &Ask{}) }
-
-// Ask asks for a snapshot.
-func (c *Client) Ask(ctx context.Context, ask *Ask) (*Status, error) {
-	reply, err := c.exchange(ctx, &Request{Status: ask}, &Live{})
+// Status asks for a snapshot.
+func (c *Client) Status(ctx context.Context, req *StatusRequest) (*Status, error) {
+	reply, err := c.exchange(ctx, &Request{Status: req}, &Live{})
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 package wire
 
-// Ask says what of a Status is wanted that costs more than counting.
-type Ask struct {
+// StatusRequest says what of a Status is wanted that costs more than counting.
+type StatusRequest struct {
 	Jobs bool `json:"jobs,omitempty"` // Status.Running
 }
 

@@ -21,12 +21,12 @@ const (
 
 // Request is what a client sends: exactly one field is set.
 type Request struct {
-	Job    *Job    `json:"job,omitempty"`
-	Kill   *Kill   `json:"kill,omitempty"`
-	Signal *Signal `json:"signal,omitempty"`
-	Forget *Forget `json:"forget,omitempty"`
-	List   *List   `json:"list,omitempty"`
-	Status *Ask    `json:"status,omitempty"`
+	Job    *Job           `json:"job,omitempty"`
+	Kill   *Kill          `json:"kill,omitempty"`
+	Signal *Signal        `json:"signal,omitempty"`
+	Forget *Forget        `json:"forget,omitempty"`
+	List   *List          `json:"list,omitempty"`
+	Status *StatusRequest `json:"status,omitempty"`
 
 	Selftest *struct{} `json:"selftest,omitempty"` // now, whatever the schedule
 }

@@ -192,7 +192,7 @@ func TestValidate(t *testing.T) {
 		change func(*Request)
 		want   string
 	}{
-		"two requests":       {func(r *Request) { r.Status = &Ask{} }, "2 of job"},
+		"two requests":       {func(r *Request) { r.Status = &StatusRequest{} }, "2 of job"},
 		"none":               {func(r *Request) { r.Job = nil }, "0 of job"},
 		"no argv":            {func(r *Request) { r.Job.Argv = nil }, "job.argv"},
 		"relative argv[0]":   {func(r *Request) { r.Job.Argv = []string{"ls"} }, "absolute"},
@@ -239,7 +239,7 @@ func TestValidate(t *testing.T) {
 
 // FuzzRequest feeds what a hostile apid could send to the root daemon's decoder.
 func FuzzRequest(f *testing.F) {
-	for _, r := range []*Request{{Job: good()}, {Kill: &Kill{Limit: LimitStdout}}, {Forget: &Forget{IDs: []string{"a"}}}, {Status: &Ask{Jobs: true}}} {
+	for _, r := range []*Request{{Job: good()}, {Kill: &Kill{Limit: LimitStdout}}, {Forget: &Forget{IDs: []string{"a"}}}, {Status: &StatusRequest{Jobs: true}}} {
 		body, err := json.Marshal(r)
 		if err != nil {
 			f.Fatal(err)

@@ -109,7 +109,7 @@ func (s *server) footprint() (f footprint, err error) {
 	if err != nil {
 		return f, err
 	}
-	st, err := s.wire.Status(context.Background())
+	st, err := s.wire.Status(context.Background(), &wire.StatusRequest{})
 	if err != nil {
 		return f, err
 	}
@@ -144,7 +144,7 @@ func (s *server) settle(looks int) error {
 	var st *wire.Status
 	for start, quiet := time.Now(), 0; time.Since(start) < 2*time.Minute; time.Sleep(10 * time.Millisecond) {
 		var err error
-		if st, err = s.wire.Status(context.Background()); err != nil {
+		if st, err = s.wire.Status(context.Background(), &wire.StatusRequest{}); err != nil {
 			return err
 		}
 		full := st.Jobs == 0

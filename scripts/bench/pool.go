@@ -141,7 +141,7 @@ func (r *refill) round(ctx context.Context, s *server, p *program) error {
 
 // missing is how many jails of a language's pools are not ready, and how many the largest of the pools holds.
 func (s *server) missing(ctx context.Context, language string) (missing, largest int, err error) {
-	st, err := s.wire.Status(ctx)
+	st, err := s.wire.Status(ctx, &wire.StatusRequest{})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -154,7 +154,7 @@ func (s *server) missing(ctx context.Context, language string) (missing, largest
 }
 
 func (s *server) counters(ctx context.Context) (built uint64, cpu time.Duration, err error) {
-	st, err := s.wire.Status(ctx)
+	st, err := s.wire.Status(ctx, &wire.StatusRequest{})
 	if err != nil {
 		return 0, 0, err
 	}

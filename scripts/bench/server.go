@@ -168,7 +168,7 @@ func (s *server) startSandboxd(ctx context.Context, image string) (err error) {
 	if err := moveTo(group, s.sandboxd.Process.Pid); err != nil {
 		return err
 	}
-	if err := waitFor(ctx, func() bool { _, err := s.wire.Status(ctx); return err == nil }); err != nil {
+	if err := waitFor(ctx, func() bool { _, err := s.wire.Status(ctx, &wire.StatusRequest{}); return err == nil }); err != nil {
 		return fmt.Errorf("sandboxd %s did not start: %w: %s", s.name, err, s.lastWords("sandboxd"))
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // benchThroughput counts runs a second at several levels of concurrency, bare and over HTTP in turn.
@@ -94,7 +96,7 @@ func (b *bench) throughput(ctx context.Context, s *server, p *program, n int) (r
 			return r, err
 		}
 		bareRate += rate / 2
-		before, err := s.wire.Status(ctx)
+		before, err := s.wire.Status(ctx, &wire.StatusRequest{})
 		if err != nil {
 			return r, err
 		}
@@ -102,7 +104,7 @@ func (b *bench) throughput(ctx context.Context, s *server, p *program, n int) (r
 			return r, err
 		}
 		httpRate += rate / 2
-		after, err := s.wire.Status(ctx)
+		after, err := s.wire.Status(ctx, &wire.StatusRequest{})
 		if err != nil {
 			return r, err
 		}
