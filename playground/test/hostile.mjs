@@ -32,7 +32,9 @@ test("nothing foreign becomes markup: a link's names and texts, messages of comp
   await page.keyboard.press("Control+Enter");
   await badge(page, "RE");
   await page.locator("#kept button", { hasText: evil }).waitFor();
-  assert.match(await text(page), /^<img src=x onerror=alert\(1\)>[^]*\nlink /);
+  const shown = await text(page); // of two streams, which have no order between them
+  assert.match(shown, /^<img src=x onerror=alert\(1\)>/m);
+  assert.match(shown, /^link /m);
   assert.equal(await page.locator("#output a").count(), 0);
   assert.deepEqual(await made(page), []);
 
