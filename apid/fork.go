@@ -42,30 +42,33 @@ func (s *server) fork(c *call, name, _ string) *apiError {
 // as long as a copy of it is not used.
 func (x *execution) makeCopies(ctx context.Context) *apiError {
 	var packed []byte
-	switch s := x.session; {
-	case s.form == formNone: // it ended while we waited, or sandboxd has lost it
-		return x.noSession()
-	case s.form == formLent:
-		if err := x.touchLoan(ctx); err != nil {
-			return err
+	var err *apiError
+	switch s := x.session; s.form {
+	case formNone: // it ended while we waited, or sandboxd has lost it
+		err = x.noSession()
+	case formLent:
+		err = x.touchLoan(ctx)
+	case formMounted:
+		if s.packable {
+			packed, err = x.packed(ctx)
 		}
-	case s.form != formMounted:
-	case s.packable:
-		t := &tool{argv: packTar, most: packedTar, packs: true}
-		if err := x.useTool(ctx, t); err != nil {
-			return err
-		}
-		if notWhole(t.out) == nil {
-			packed = t.out.packed
-			break
-		}
-		fallthrough
-	default:
-		if err := x.checkCopyable(ctx); err != nil {
-			return err
+		if err == nil && packed == nil {
+			err = x.checkCopyable(ctx)
 		}
 	}
+	if err != nil {
+		return err
+	}
 	return x.sessions.fork(x.session, x.forking.names, packed)
+}
+
+// packed is the workspace as it is kept when it is packed; nil if that is not all of it.
+func (x *execution) packed(ctx context.Context) ([]byte, *apiError) {
+	t := &tool{argv: packTar, most: packedTar, packs: true}
+	if err := x.useTool(ctx, t); err != nil || notWhole(t.out) != nil {
+		return nil, err
+	}
+	return t.out.packed, nil
 }
 
 func (x *execution) noSession() *apiError {

@@ -14,7 +14,13 @@ import (
 // startOwn is a stack for one test. It knows bash, c and python, and the languages that more names.
 func startOwn(t *testing.T, name, settings string, more ...string) *stack {
 	t.Helper()
-	s, err := startStackOf(append([]string{"bash", "c", "python"}, more...), name, settings)
+	return startKnowing(t, append([]string{"bash", "c", "python"}, more...), name, settings)
+}
+
+// startKnowing is a stack for one test that knows these languages, nil for all. settings are apid's.
+func startKnowing(t *testing.T, languages []string, name, settings string, sandboxd ...string) *stack {
+	t.Helper()
+	s, err := startStackOf(languages, name, settings, sandboxd...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,21 +75,9 @@ func TestFidelity(t *testing.T) {
 			again = append(again, folder)
 		}
 	}
-	start := func(languages []string, name, setting string) *stack {
-		s, err := startStackOf(languages, name, "", setting)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := s.stop(); err != nil {
-				t.Error(err)
-			}
-		})
-		return s
-	}
-	cold := start(nil, "cold", "parked = false")
+	cold := startKnowing(t, nil, "cold", "", "parked = false")
 	// One program in four gets a compiler that is new, the others one that must behave as if it were.
-	kept := start(again, "again", "compiler_jobs = 4")
+	kept := startKnowing(t, again, "again", "", "compiler_jobs = 4")
 	for _, folder := range slices.Sorted(maps.Keys(names)) {
 		runtime, err := set.Resolve(names[folder], "")
 		if err != nil {

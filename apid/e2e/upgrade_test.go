@@ -35,15 +35,7 @@ func (s *stack) passSocket() error {
 // carried out is answered with a 503 that says when to try again, and was not begun; what was begun ends with its own answer; and no session loses anything.
 func TestUpgradeUnderLoad(t *testing.T) {
 	// On a busy machine a program may take longer than what it is given as shipped.
-	s, err := startStackOf([]string{"bash"}, "upgrade", "[http]\ndrain = \"1m\"\n", `drain = "1m"`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := startKnowing(t, []string{"bash"}, "upgrade", "[http]\ndrain = \"1m\"\n", `drain = "1m"`)
 	if err := s.apid.terminate(); err != nil {
 		t.Fatal(err)
 	}
