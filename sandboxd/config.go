@@ -37,6 +37,8 @@ type config struct {
 	Parked     bool  `toml:"parked"`
 	PoolMemory int64 `toml:"pool_memory"`
 
+	Pools map[string]poolBounds `toml:"pools"` // by template, "<language>/<template>"
+
 	CompilerJobs int `toml:"compiler_jobs"`
 
 	VolumeIdle duration `toml:"volume_idle"`
@@ -94,6 +96,7 @@ func defaultConfig() config {
 
 		Parked:     true,
 		PoolMemory: 2 << 30,
+		Pools:      map[string]poolBounds{},
 
 		CompilerJobs: 1,
 
@@ -174,6 +177,11 @@ func (c *config) validate() error {
 	}
 	if every := time.Duration(c.SelftestEvery); every != 0 && (every < time.Second || every > 1000*time.Hour) {
 		return fmt.Errorf("selftest_every is %v, must be 0 for never, or %v to %v", every, time.Second, 1000*time.Hour)
+	}
+	for name, bounds := range c.Pools {
+		if err := bounds.validate(name); err != nil {
+			return err
+		}
 	}
 	if _, err := parseCPUs(c.PinCPUs); err != nil {
 		return err

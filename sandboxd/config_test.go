@@ -43,6 +43,9 @@ func TestConfigRefuses(t *testing.T) {
 		"no share":       {"[seccomp]\nshare = 0.0", "seccomp.share is 0, must be above 0"},
 		"more than all":  {"[seccomp]\nshare = 10.0", "seccomp.share is 10"},
 		"unknown in it":  {"[seccomp]\ncanary = '/x'", "canary"},
+		"negative pool":  {"[pools]\n'bash/run' = { floor_mib = -1 }", `pools."bash/run".floor_mib is -1, must be 0 to`},
+		"upside down":    {"[pools]\n'bash/run' = { floor_mib = 2, ceiling_mib = 1 }", "above ceiling_mib"},
+		"in jails":       {"[pools]\n'bash/run' = { floor = 2 }", "unknown key"},
 		"negative quota": {"cpus_per_job = -1.0", "cpus_per_job"},
 	} {
 		path := filepath.Join(t.TempDir(), "c.toml")

@@ -239,12 +239,15 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPools(c.Pools, templates); err != nil {
+		return nil, err
+	}
 	for _, t := range templates {
 		if !c.Parked {
 			t.spec.Parked = nil
 		}
 		if c.unpooled {
-			t.spec.Pool, t.spec.PoolMax = 0, 0
+			t.spec.Pool, t.spec.PoolMax, c.Pools = 0, 0, nil
 		}
 	}
 	profiles, err := loadPolicy(c, templates)
@@ -271,7 +274,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err := d.newServer(c, b, log); err != nil {
 		return nil, err
 	}
-	d.server.pools = startPools(b, templates, c.PoolMemory, runtime.NumCPU(), log)
+	d.server.pools = startPools(b, templates, c.Pools, c.PoolMemory, runtime.NumCPU(), log)
 	d.onClose(func() error { d.server.pools.close(); return nil })
 	stop := make(chan struct{})
 	var sweeper sync.WaitGroup

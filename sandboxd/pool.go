@@ -16,7 +16,8 @@ import (
 //	trim: destroys what an idle template has too many
 type pool struct {
 	template *template
-	ready    chan *readyJail // has room for the ceiling
+	memory   poolBounds
+	ready    chan *readyJail // has room for any ceiling
 	stock    atomic.Int64    // jails in ready, and the one being built
 	bytes    atomic.Int64    // memory of one, as measured when the last was made; 0: not known yet
 	wake     chan struct{}   // the filler has something to look at
@@ -45,25 +46,19 @@ type pools struct {
 // retryBuild is how long a filler waits after a build failed: the cause is seldom gone in less.
 const retryBuild = time.Second
 
-func startPools(b *builder, templates map[string]*template, budget int64, cpus int, log *slog.Logger) *pools {
+func startPools(b *builder, templates map[string]*template, bounds map[string]poolBounds, budget int64, cpus int, log *slog.Logger) *pools {
 	ctx, cancel := context.WithCancel(context.Background())
 	ps := &pools{
 		builder: b, log: log, all: map[string]*pool{}, kept: newKept(), budget: budget, cancel: cancel,
 		turn: make(chan struct{}, 1), load: make(chan struct{}, cpus),
 	}
 	for name, t := range templates {
-		p := &pool{template: t, ready: make(chan *readyJail, t.spec.PoolMax), wake: make(chan struct{}, 1)}
+		p := &pool{template: t, memory: bounds[name], ready: make(chan *readyJail, mostReady), wake: make(chan struct{}, 1)}
 		ps.all[name] = p
 		ps.workers.Go(func() { ps.fill(ctx, p) })
 	}
 	ps.workers.Go(func() { ps.trimAll(ctx) })
 	return ps
-}
-
-// target is how many jails the pool should hold now.
-func (p *pool) target() int64 {
-	s := &p.template.spec
-	return int64(min(max(p.demand.peak(), s.Pool), s.PoolMax))
 }
 
 func (ps *pools) fill(ctx context.Context, p *pool) {
@@ -97,7 +92,8 @@ func (ps *pools) fill(ctx context.Context, p *pool) {
 
 // affords bounds the memory of all pools. The floor of a template is kept in any case: it is the operator's word.
 func (ps *pools) affords(p *pool) bool {
-	return p.stock.Load() < int64(p.template.spec.Pool) || ps.held.Load()+p.bytes.Load() <= ps.budget
+	floor, _ := p.bounds()
+	return p.stock.Load() < floor || ps.held.Load()+p.bytes.Load() <= ps.budget
 }
 
 // make builds a jail and loads its runtime, if it has one.

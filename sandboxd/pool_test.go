@@ -41,6 +41,44 @@ func TestPoolTarget(t *testing.T) {
 	}
 }
 
+func TestPoolBoundsInMemory(t *testing.T) {
+	mib := func(n int64) *int64 { return &n }
+	for _, c := range []struct {
+		memory                 poolBounds
+		bytes                  int64
+		wantFloor, wantCeiling int64
+	}{
+		{poolBounds{}, 3 << 20, 4, 32},
+		{poolBounds{Floor: mib(10)}, 3 << 20, 4, 32}, // 12 MiB are 10 at least
+		{poolBounds{Floor: mib(300)}, 3 << 20, 100, 100},
+		{poolBounds{Ceiling: mib(10)}, 3 << 20, 3, 3}, // below the floor in jail.json
+		{poolBounds{Ceiling: mib(300)}, 3 << 20, 4, 100},
+		{poolBounds{Floor: mib(10), Ceiling: mib(10)}, 3 << 20, 3, 3},
+		{poolBounds{Floor: mib(0), Ceiling: mib(0)}, 3 << 20, 0, 0},
+		{poolBounds{Floor: mib(2)}, 3 << 20, 1, 32}, // one, though it takes more
+		{poolBounds{Floor: mib(2), Ceiling: mib(2)}, 3 << 20, 0, 0},
+		{poolBounds{Floor: mib(3)}, 0, 6, 32}, // empty jails
+		{poolBounds{Floor: mib(1 << 20)}, 1, mostReady, mostReady},
+	} {
+		p := &pool{template: &template{spec: templateSpec{Pool: 4, PoolMax: 32}}, memory: c.memory}
+		p.bytes.Store(c.bytes)
+		if floor, ceiling := p.bounds(); floor != c.wantFloor || ceiling != c.wantCeiling {
+			t.Errorf("%+v: %d to %d", c, floor, ceiling)
+		}
+	}
+}
+
+func TestPoolBoundsAreOfTemplatesThatExist(t *testing.T) {
+	templates := map[string]*template{"python/run": {}, "c/run": {}}
+	if err := checkPools(map[string]poolBounds{"c/run": {}}, templates); err != nil {
+		t.Error(err)
+	}
+	err := checkPools(map[string]poolBounds{"python": {}}, templates)
+	if want := `pools."python": the image has no such template, but c/run, python/run`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestPoolsAffordTheirFloorsAndNoMoreThanTheBudget(t *testing.T) {
 	for _, c := range []struct {
 		stock, held, bytes int64
