@@ -53,6 +53,8 @@ func buildBars() []bar {
 		bar{"fork of a session of 10 MB, p50 ms", "api", "a fork", "p50", 20, 20, false},
 		bar{"c, CPU time against bare, %", "harness", "c", "off", 2, 0, false},
 		bar{"python, CPU time against bare, %", "harness", "python", "off", 2, 0, false},
+		bar{"c, variation of CPU time / bare's", "harness", "c", "cv", 1, 1, false},
+		bar{"python, variation of CPU time / bare's", "harness", "python", "cv", 1, 1, false},
 	)
 }
 

@@ -38,7 +38,7 @@ func benchHarness(ctx context.Context, b *bench) ([]table, error) {
 	t := table{
 		Title: "CPU time of CPU-bound programs: ms",
 		Columns: []column{{"bare", "bare user+sys"}, {"ours", "cpu_time_ms"}, {"difference", "difference %"}, {"off", "either way %"},
-			{"bare_cv", "bare variation %"}, {"ours_cv", "ours variation %"}, {"wall", "wall/bare"},
+			{"bare_cv", "bare variation %"}, {"ours_cv", "ours variation %"}, {"cv", "ours/bare"}, {"wall", "wall/bare"},
 			{"pinned", "pinned"}, {"pinned_cv", "pinned variation %"}},
 		Notes: []string{
 			fmt.Sprintf("Medians of %d runs in turn. Pinned: sandboxd ties jobs to one CPU (pin_cpus). The variation is the standard deviation over the mean. Start-up of the interpreter is in bare's "+
@@ -46,11 +46,12 @@ func benchHarness(ctx context.Context, b *bench) ([]table, error) {
 		},
 	}
 	busy := table{
-		Title:   "The same with other jobs on the other CPU, whose jails are refilled all the time, against an idle machine",
-		Columns: []column{{"others", "others/s"}, {"cpu", "CPU ratio"}, {"wall", "wall ratio"}, {"bare_cpu", "bare CPU ratio"}, {"bare_wall", "bare wall ratio"}},
+		Title: "The same beside other jobs, whose jails are refilled all the time, and beside refills alone, against an idle machine",
+		Columns: []column{{"others", "others/s"}, {"cpu", "CPU ratio"}, {"wall", "wall ratio"}, {"bare_cpu", "bare CPU ratio"}, {"bare_wall", "bare wall ratio"},
+			{"refill_cpu", "refills: CPU ratio"}, {"refill_wall", "wall ratio"}},
 		Notes: []string{
-			fmt.Sprintf("Medians of %d runs in turn, idle and beside one caller who runs hellos of bash in a closed loop. Bare: the bare command beside "+
-				"the same load.", busyRuns),
+			fmt.Sprintf("Medians of %d runs in turn: idle; beside one caller who runs hellos of bash in a closed loop; right after a burst that emptied "+
+				"the pool of JavaScript, whose runtimes are loaded while the program runs. Bare: the bare command beside the callers.", busyRuns),
 		},
 	}
 	settings := fmt.Sprintf("pin_cpus = \"%d\"\n", runtime.NumCPU()-1)
@@ -118,13 +119,17 @@ func accuracy(ctx context.Context, b *bench, pinned *server, p *program, n int) 
 	}
 	a, o := median(bare.cpu), median(ours.cpu)
 	return row{Name: p.name, Values: map[string]float64{"bare": a, "ours": o, "difference": 100 * (o - a) / a, "off": 100 * math.Abs(o-a) / a,
-		"bare_cv": variation(bare.cpu), "ours_cv": variation(ours.cpu), "wall": median(ours.wall) / median(bare.wall),
+		"bare_cv": variation(bare.cpu), "ours_cv": variation(ours.cpu), "cv": variation(ours.cpu) / variation(bare.cpu), "wall": median(ours.wall) / median(bare.wall),
 		"pinned": median(tied.cpu), "pinned_cv": variation(tied.cpu)}}, nil
 }
 
-// disturbance runs the program idle and beside a stream of other jobs, in turn.
+// disturbance runs the program idle, beside a stream of other jobs and beside refills, in turn.
 func disturbance(ctx context.Context, b *bench, p *program, n int) (r row, err error) {
 	hello, err := find("bash")
+	if err != nil {
+		return r, err
+	}
+	slow, err := find("javascript")
 	if err != nil {
 		return r, err
 	}
@@ -132,11 +137,24 @@ func disturbance(ctx context.Context, b *bench, p *program, n int) (r row, err e
 	if _, err := p.runBare(b.bare, "harness", nonce); err != nil {
 		return r, err
 	}
-	var idle, busy, bareIdle, bareBusy usage
+	var idle, busy, refilled, bareIdle, bareBusy usage
 	var others int
 	var elapsed time.Duration
 	for range n {
 		if err := cmp.Or(ctx.Err(), idle.http(b.parked, p, nonce), bareIdle.bare(b, p, nonce)); err != nil {
+			return r, err
+		}
+		_, pool, err := b.parked.missing(ctx, slow.language)
+		if err != nil {
+			return r, err
+		}
+		if _, err := atOnce(b.parked, slow, pool); err != nil {
+			return r, err
+		}
+		if err := refilled.httpNow(b.parked, p, nonce); err != nil {
+			return r, err
+		}
+		if err := b.parked.settle(5); err != nil {
 			return r, err
 		}
 		for _, once := range []func() error{
@@ -155,6 +173,7 @@ func disturbance(ctx context.Context, b *bench, p *program, n int) (r row, err e
 		"others": float64(others) / elapsed.Seconds(),
 		"cpu":    median(busy.cpu) / median(idle.cpu), "wall": median(busy.wall) / median(idle.wall),
 		"bare_cpu": median(bareBusy.cpu) / median(bareIdle.cpu), "bare_wall": median(bareBusy.wall) / median(bareIdle.wall),
+		"refill_cpu": median(refilled.cpu) / median(idle.cpu), "refill_wall": median(refilled.wall) / median(idle.wall),
 	}}, nil
 }
 

@@ -169,5 +169,14 @@ func run(ctx context.Context, o *options) (err error) {
 			return err
 		}
 	}
+	if o.out == "" {
+		return nil
+	}
+	r, err := readReport(o.out)
+	if err != nil {
+		return err
+	}
+	bars := r.barsTable()
+	fmt.Println(bars.text())
 	return nil
 }

@@ -33,21 +33,27 @@ type measured struct {
 	Tables  []table   `json:"tables"`
 }
 
-// publish puts a section, or nothing new, into performance.json of a folder, and writes what is made from it.
-func publish(folder string, m *measured) error {
-	path := filepath.Join(folder, "performance.json")
-	var r report
-	data, err := os.ReadFile(path)
+// readReport reads the performance.json of a folder.
+func readReport(folder string) (r report, err error) {
+	data, err := os.ReadFile(filepath.Join(folder, "performance.json"))
 	if err == nil {
 		err = json.Unmarshal(data, &r)
 	}
+	return r, err
+}
+
+// publish puts a section, or nothing new, into performance.json of a folder, and writes what is made from it.
+func publish(folder string, m *measured) error {
+	path := filepath.Join(folder, "performance.json")
+	r, err := readReport(folder)
 	switch {
 	case m == nil && err != nil, err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case m != nil:
 		r.Machine = machine()
 		r.put(*m)
-		if data, err = json.MarshalIndent(r, "", " "); err != nil {
+		data, err := json.MarshalIndent(r, "", " ")
+		if err != nil {
 			return err
 		}
 		if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
