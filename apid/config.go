@@ -72,9 +72,10 @@ type httpConfig struct {
 }
 
 type queueConfig struct {
-	MaxJobs int `toml:"max_jobs"`
-	Depth   int `toml:"depth"`
-	PerKey  int `toml:"per_key"`
+	MaxJobs   int `toml:"max_jobs"`
+	Newcomers int `toml:"newcomers"`
+	Depth     int `toml:"depth"`
+	PerKey    int `toml:"per_key"`
 }
 
 type sessionConfig struct {
@@ -140,7 +141,7 @@ func defaults() config {
 			IdleTimeout:    duration(2 * time.Minute),
 			Drain:          duration(30 * time.Second),
 		},
-		Queue: queueConfig{Depth: 256, PerKey: 64},
+		Queue: queueConfig{Newcomers: 16, Depth: 256, PerKey: 64},
 		Sessions: sessionConfig{
 			Idle:       duration(10 * time.Minute),
 			Max:        100_000,
@@ -239,6 +240,7 @@ func (c *config) checkFigures() error {
 		{"http.max_unread_bytes", c.HTTP.MaxUnreadBytes, 1 << 20},
 		{"http.max_connections", int64(c.HTTP.MaxConnections), 1},
 		{"queue.max_jobs", int64(c.Queue.MaxJobs), 1},
+		{"queue.newcomers", int64(c.Queue.Newcomers), 0},
 		{"queue.depth", int64(c.Queue.Depth), 0},
 		{"queue.per_key", int64(c.Queue.PerKey), 0},
 		{"sessions.max", int64(c.Sessions.Max), 1},

@@ -14,17 +14,30 @@ import (
 //	  +-- 429, 503 at once    +-- caller hung up, 503 at shutdown
 //
 // A request enters once, before it waits for its session, so that everything that waits anywhere is counted and bounded here.
+//
+// One job may take minutes, and none is ended for another. So a key that runs nothing need not wait for a slot: where all are taken, its first
+// job is begun beyond them, up to so many as `newcomers` says. The promise is:
+//
+//	While fewer than `newcomers` keys run something, a request of a key that runs nothing begins at once, whatever the others run.
+//
+// It holds because running <= slots + keys that run something. Each grant keeps that: a key's first adds one on both sides; any other, like a
+// spare one, is made below slots. And a key that ends takes its last job with it. So slots + newcomers, where a newcomer has to wait, are reached
+// by that many keys alone. Then what ends makes room for newcomers, in turn, and for nobody else until fewer than slots run.
+//
+// To set slots aside instead would keep the sum, but a key that is alone would never have those. Here it has all; and as what ends beyond
+// slots is not replaced, a greedy key soon runs one job less for each neighbour.
 type queue struct {
-	mu       sync.Mutex
-	slots    int // in all
-	depth    int // requests admitted beyond slots
-	perKey   int // of one key, beyond what it may run at one time
-	running  int
-	admitted int
-	lines    map[string]*line // by key id: those with anything admitted
-	turns    list.List        // of *line: those with tickets waiting, next first
-	closing  chan struct{}
-	closed   bool
+	mu        sync.Mutex
+	slots     int // in all
+	newcomers int // running beyond slots: first jobs of their keys
+	depth     int // requests admitted beyond slots
+	perKey    int // of one key, beyond what it may run at one time
+	running   int
+	admitted  int
+	lines     map[string]*line // by key id: those with anything admitted
+	turns     list.List        // of *line: those with tickets waiting, next first
+	closing   chan struct{}
+	closed    bool
 }
 
 // line is the requests of one key.
@@ -34,7 +47,7 @@ type line struct {
 	admitted int
 	running  int
 	waiting  list.List     // of *ticket
-	turn     *list.Element // in queue.turns, or nil
+	turn     *list.Element // in queue.turns; nil: none waits
 }
 
 // ticket is one admitted request.
@@ -48,7 +61,7 @@ type ticket struct {
 
 func newQueue(cfg queueConfig) *queue {
 	return &queue{
-		slots: cfg.MaxJobs, depth: cfg.Depth, perKey: cfg.PerKey,
+		slots: cfg.MaxJobs, newcomers: cfg.Newcomers, depth: cfg.Depth, perKey: cfg.PerKey,
 		lines: map[string]*line{}, closing: make(chan struct{}),
 	}
 }
@@ -128,7 +141,7 @@ func (t *ticket) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if t.place != nil {
-		t.line.waiting.Remove(t.place)
+		q.standUpLocked(t)
 	}
 	if t.running {
 		q.running--
@@ -136,40 +149,48 @@ func (t *ticket) leave() {
 	}
 	q.admitted--
 	if t.line.admitted--; t.line.admitted == 0 {
-		if t.line.turn != nil {
-			q.turns.Remove(t.line.turn)
-			t.line.turn = nil
-		}
 		delete(q.lines, t.line.key)
 	}
 	q.dispatchLocked()
 }
 
-// dispatchLocked hands free slots to the lines in turn.
-func (q *queue) dispatchLocked() {
-	// A line at its own limit keeps its turn in the circle but is passed over; one circle without a grant ends the search.
-	for skipped := 0; q.running < q.slots && skipped < q.turns.Len(); {
-		l := q.turns.Front().Value.(*line)
-		switch {
-		case l.waiting.Len() == 0:
-			q.turns.Remove(l.turn)
-			l.turn = nil
-			continue
-		case l.running >= l.limit:
-			skipped++
-		default:
-			t := l.waiting.Remove(l.waiting.Front()).(*ticket)
-			t.place, t.running = nil, true
-			l.running++
-			q.running++
-			close(t.granted)
-			skipped = 0
-		}
-		q.turns.MoveToBack(l.turn)
+// standUpLocked takes a ticket out of its line, and the last one's line out of the turns.
+func (q *queue) standUpLocked(t *ticket) {
+	l := t.line
+	l.waiting.Remove(t.place)
+	t.place = nil
+	if l.waiting.Len() == 0 {
+		q.turns.Remove(l.turn)
+		l.turn = nil
 	}
 }
 
+// dispatchLocked begins what may begin, the lines in turn.
+func (q *queue) dispatchLocked() {
+	for l := q.nextLocked(); l != nil; l = q.nextLocked() {
+		t := l.waiting.Front().Value.(*ticket)
+		q.turns.MoveToBack(l.turn)
+		q.standUpLocked(t)
+		t.running = true
+		l.running++
+		q.running++
+		close(t.granted)
+	}
+}
+
+// nextLocked is the first line of which a ticket may run, or nil. Those that may not, for now, keep their turns.
+func (q *queue) nextLocked() *line {
+	for e := q.turns.Front(); e != nil && q.running < q.slots+q.newcomers; e = e.Next() {
+		l := e.Value.(*line)
+		if l.running < l.limit && (l.running == 0 || q.running < q.slots) {
+			return l
+		}
+	}
+	return nil
+}
+
 // tryEnter is enter and wait for a request that can do without: it has a slot only if one is free, within the key's share, and nobody waits.
+// Like spare work it is never begun beyond slots.
 func (q *queue) tryEnter(key string, limit int) (*ticket, bool) {
 	if limit <= 0 || limit > q.slots {
 		limit = q.slots
@@ -177,7 +198,7 @@ func (q *queue) tryEnter(key string, limit int) (*ticket, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.lines[key]
-	if q.closed || l == nil || l.running >= limit || q.running >= q.slots || q.anyWaitingLocked() {
+	if q.closed || l == nil || l.running >= limit || q.running >= q.slots || q.turns.Len() > 0 {
 		return nil, false
 	}
 	l.admitted++
@@ -185,15 +206,6 @@ func (q *queue) tryEnter(key string, limit int) (*ticket, bool) {
 	q.admitted++
 	q.running++
 	return &ticket{queue: q, line: l, running: true}, true
-}
-
-func (q *queue) anyWaitingLocked() bool {
-	for e := q.turns.Front(); e != nil; e = e.Next() {
-		if e.Value.(*line).waiting.Len() > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // trySpare takes a slot for work that nobody waits for. A free slot is one that no request could use: those that wait, wait for their

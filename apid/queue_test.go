@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +57,143 @@ func TestQueueFairness(t *testing.T) {
 	if len(q.lines) != 0 || q.turns.Len() != 0 || q.running != 0 || q.admitted != 0 {
 		t.Errorf("left over: %+v", q)
 	}
+}
+
+// ended is the context of a caller who does not wait: its ticket stands in line until it leaves.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// Nothing ends: whoever runs nothing is not kept from it by what the others run.
+func TestNewcomers(t *testing.T) {
+	for _, c := range []struct {
+		slots, newcomers int
+		come             string // a key each, +: a spare job, ?: a helper of a
+		want             string // those that run, in order
+	}{
+		{4, 0, "aaaab", "aaaa"},
+		{1, 1, "aabbc", "ab"},
+		{4, 2, "aaaaaab", "aaaab"},
+		{4, 2, "aaaaaabbbcccd", "aaaabc"},
+		{4, 2, "aaa+?b", "aaa+b"},
+		{4, 2, "++++abc", "++++ab"},
+		{4, 2, "aabba+?cd", "aabbcd"},
+		{2, 16, "aabbccddeeff", "aabcdef"},
+		{3, 2, "L" + "LLab", "Lab"}, // a key that may run one at a time
+	} {
+		q := newQueue(queueConfig{MaxJobs: c.slots, Newcomers: c.newcomers, Depth: 100, PerKey: 100})
+		var runs string
+		note := func(key rune, ok bool) {
+			if ok {
+				runs += string(key)
+			}
+		}
+		for _, key := range c.come {
+			switch key {
+			case '+':
+				_, ok := q.trySpare()
+				note(key, ok)
+			case '?':
+				_, ok := q.tryEnter("a", 0)
+				note(key, ok)
+			default:
+				limit := 0
+				if key == 'L' {
+					limit = 1
+				}
+				ticket, err := q.enter(string(key), limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ticket.wait(ended)
+				note(key, ticket.hasSlot())
+			}
+		}
+		if runs != c.want {
+			t.Errorf("%d slots, %d newcomers, %s come: %s run, want %s", c.slots, c.newcomers, c.come, runs, c.want)
+		}
+	}
+}
+
+// What is promised at the top of queue.go, whatever comes and goes in whatever order.
+func TestQueuePromise(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		slots, newcomers, keys := 1+random.IntN(5), random.IntN(5), 1+random.IntN(9)
+		q := newQueue(queueConfig{MaxJobs: slots, Newcomers: newcomers, Depth: 1000, PerKey: 1000})
+		var leave []func()
+		for range 300 {
+			number := random.IntN(keys)
+			key, limit := fmt.Sprint(number), number%4 // 0: none
+			switch {
+			case random.IntN(2) == 0 && len(leave) > 0:
+				i := random.IntN(len(leave))
+				leave[i]()
+				leave = slices.Delete(leave, i, i+1)
+			case random.IntN(9) == 0:
+				if done, ok := q.trySpare(); ok {
+					leave = append(leave, done)
+				}
+			case random.IntN(5) == 0:
+				if ticket, ok := q.tryEnter(key, limit); ok {
+					leave = append(leave, ticket.leave)
+				}
+			default:
+				ticket, err := q.enter(key, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				leave = append(leave, ticket.leave)
+				if random.IntN(9) > 0 { // else it waits for its session
+					ticket.wait(ended)
+				}
+			}
+			if wrong := q.broken(); wrong != "" {
+				t.Fatalf("seed %d, %d slots, %d newcomers: %s", seed, slots, newcomers, wrong)
+			}
+		}
+		for _, leave := range leave {
+			leave()
+		}
+		if len(q.lines) != 0 || q.turns.Len() != 0 || q.running != 0 || q.admitted != 0 {
+			t.Fatalf("seed %d: left over: %+v", seed, q)
+		}
+	}
+}
+
+// broken says what is not as it should be.
+func (q *queue) broken() string {
+	busy, waiting := 0, 0
+	for _, l := range q.lines {
+		if l.running > 0 {
+			busy++
+		}
+		if l.waiting.Len() > 0 {
+			waiting++
+		}
+		if (l.turn != nil) != (l.waiting.Len() > 0) {
+			return "a line with tickets has no turn, or one without has"
+		}
+	}
+	for _, l := range q.lines {
+		switch {
+		case l.waiting.Len() == 0:
+		case l.running == 0 && busy < q.newcomers:
+			return fmt.Sprintf("a key that runs nothing waits while %d keys run something", busy)
+		case l.running < l.limit && q.running < q.slots:
+			return fmt.Sprintf("a key waits while %d jobs run", q.running)
+		}
+	}
+	switch {
+	case q.running > q.slots+min(busy, q.newcomers):
+		return fmt.Sprintf("%d jobs of %d keys run", q.running, busy)
+	case waiting != q.turns.Len():
+		return "turns of lines that are gone"
+	}
+	return ""
 }
 
 func TestQueueKeyLimit(t *testing.T) {

@@ -268,7 +268,7 @@ func connectionsFor(cfg *config, log *slog.Logger) int {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return cfg.HTTP.MaxConnections
 	}
-	return fewer(cfg.HTTP.MaxConnections, cfg.Queue.MaxJobs, limit.Cur, log)
+	return fewer(cfg.HTTP.MaxConnections, cfg.Queue.MaxJobs+cfg.Queue.Newcomers, limit.Cur, log)
 }
 
 func fewer(most, jobs int, descriptors uint64, log *slog.Logger) int {

@@ -85,17 +85,18 @@ func TestSessionBounds(t *testing.T) {
 	wantStdout(t, s.execute(t, s.key, program("bash", "echo x")), "x\n")
 }
 
-// A full queue answers at once, with 429 to the key that has its share and 503 to others.
+// A full queue answers at once, with 429 to the key that has its share and 503 to others. Another key's first program does not wait until those of
+// the first end, which they do not.
 func TestQueueBounds(t *testing.T) {
-	s := startOwn(t, "queue", "[queue]\nmax_jobs = 1\ndepth = 3\nper_key = 2\n")
+	s := startOwn(t, "queue", "[queue]\nmax_jobs = 1\nnewcomers = 1\ndepth = 3\nper_key = 2\n")
 	var waiting sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
-	occupy := func(key string, queued int) {
+	occupy := func(key string, running, queued int) {
 		t.Helper()
 		waiting.Go(func() {
 			s.send(ctx, key, http.MethodPost, "/v1/execute", program("bash", "sleep 200"))
 		})
-		for metric, want := range map[string]float64{"runtools_jobs_running": 1, "runtools_queue_length": float64(queued)} {
+		for metric, want := range map[string]float64{"runtools_jobs_running": float64(running), "runtools_queue_length": float64(queued)} {
 			if err := s.waitMetric(metric, want); err != nil {
 				t.Fatal(err)
 			}
@@ -111,11 +112,11 @@ func TestQueueBounds(t *testing.T) {
 			t.Errorf("%d without Retry-After", status)
 		}
 	}
-	occupy(s.key, 0)
-	occupy(s.key, 1)
-	occupy(s.key, 2)
+	occupy(s.key, 1, 0)
+	occupy(s.key, 1, 1)
+	occupy(s.key, 1, 2)
 	wantFull(s.key, http.StatusTooManyRequests, "rate_limited")
-	occupy(s.otherKey, 3)
+	occupy(s.otherKey, 2, 2)
 	wantFull(s.otherKey, http.StatusServiceUnavailable, "overloaded")
 	cancel()
 	waiting.Wait()
