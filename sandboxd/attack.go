@@ -30,6 +30,8 @@ import (
 //	                           programs in C without this section have the options that the attack leaves them
 //	parked                     why a runtime must have been loaded before: made in no other jail
 //	alone                      why nothing else may run beside it
+//	processes                  why main must have had as many processes at one time as its template allows, by the kernel's count, and no more. As long as the
+//	                           clock ends it before that it gets more time
 //	limits                     "wall 500", "cpu 500" in ms, "memory 64" in MiB: other than defaultLimits
 //	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
 //	                           is what was written until then
@@ -40,6 +42,8 @@ import (
 //
 // Programs judge for themselves what they could do and say it in words that are the same on every run and every kernel. attack.h, below,
 // is beside each C program. PLANTED in a program or file is the path of a file of the host that everybody may read; no answer may hold what is in it.
+// On the sockets PLANTED.stream and PLANTED.packet, which everybody may connect to, likewise on @PLANTED.stream and @PLANTED.packet, on the port PLANTED_PORT of
+// the host's 127.0.0.1 and ::1, and on SANDBOXD_SOCKET, somebody listens.
 type attack struct {
 	name     string
 	title    string
@@ -49,6 +53,7 @@ type attack struct {
 	open     map[string]string
 	limits   wire.Limits
 	alone    bool
+	full     bool // section processes
 
 	files   map[string]string // by name
 	env     []string
@@ -99,6 +104,8 @@ func parseAttack(path string, data []byte) (*attack, error) {
 			a.violations = &data
 		case kind == "alone":
 			a.alone = true
+		case kind == "processes":
+			a.full = true
 		case kind == "parked":
 			a.parked = true
 		case kind == "file":

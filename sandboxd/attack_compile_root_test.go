@@ -3,12 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"maps"
-	"os"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/runtools/runtools/pkg/lang"
 	"github.com/runtools/runtools/pkg/wire"
@@ -28,29 +25,6 @@ func (j *attackJob) addFiles(names []string, contents map[string]string) {
 		j.Files = append(j.Files, wire.File{Name: name, Size: int64(len(contents[name]))})
 		j.contents += contents[name]
 	}
-}
-
-// planted is a secret of the host, in a file that everybody may read, and in the environment of sandboxd.
-type planted struct{ path, secret string }
-
-func plantSecret(t *testing.T) planted {
-	t.Helper()
-	p := planted{secret: "secret" + rand.Text()}
-	f, err := os.CreateTemp("", "runtools-planted-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	p.path = f.Name()
-	t.Cleanup(func() { os.Remove(p.path) })
-	if _, err := f.WriteString(p.secret); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Chmod(0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("RUNTOOLS_SECRET", p.secret)
-	return p
 }
 
 func (r *attackRun) wantNoSecret(text string) {

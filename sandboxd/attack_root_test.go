@@ -55,7 +55,7 @@ func readAttack(path string, p planted) (*attack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseAttack(path, bytes.ReplaceAll(data, []byte("PLANTED"), []byte(p.path)))
+	return parseAttack(path, []byte(p.words().Replace(string(data))))
 }
 
 // mayBeParked tells whether a program of the attack may meet a runtime that was loaded before, and may not.
@@ -73,7 +73,7 @@ func attackAll(t *testing.T, attacks []*attack, secret planted, parked bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	td := startAttacked(t, parked)
+	td := startAttacked(t, parked, secret.socket)
 	languages, err := lang.Load(realImage(t))
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func realImage(t *testing.T) string {
 }
 
 // startAttacked starts a daemon on the real image with small pools, with or without parked runtimes, and a range of ids that no other daemon of the machine uses.
-func startAttacked(t *testing.T, parked bool) *testDaemon {
+func startAttacked(t *testing.T, parked bool, socket string) *testDaemon {
 	t.Helper()
 	real := realImage(t)
 	// The daemon reads templates from the folder that it is told, and follows the link to rootfs.
@@ -193,6 +193,7 @@ func startAttacked(t *testing.T, parked bool) *testDaemon {
 	return startDaemon(t, func(c *config) {
 		c.Image, c.FirstUID, c.Packages, c.Parked = dir, uint32(attackedUIDs), carelessPackages(t), parked
 		c.Networks, c.CompilerJobs = 8, 8 // of jobs that have an owner: see attackKept
+		c.Socket = socket
 	})
 }
 
@@ -391,6 +392,9 @@ func (r *attackRun) run() {
 		stdin.Close()
 	} else if main != nil || r.a.want["main"] != "" {
 		got["main"] = r.inTurn(main)
+		if r.a.full && !r.wasFull() {
+			r.t.Errorf("%s: it never had as many processes as it may have", r.a.title)
+		}
 	}
 	if _, ok := r.a.programs["next"]; ok {
 		got["next"] = r.inTurn(r.prepare("next"))
@@ -411,7 +415,12 @@ func (r *attackRun) inTurn(job *attackJob) (got string) {
 		if r.a.parked && len(r.td.d.server.pools.all[job.Template].ready) == 0 {
 			continue
 		}
-		if got = r.job(job, nil, nil); !r.a.parked || r.wasParked() {
+		got = r.job(job, nil, nil)
+		switch {
+		case r.a.parked && !r.wasParked():
+		case r.a.full && job == r.main && !r.wasFull() && job.Limits.WallMS < hang.Milliseconds()/4:
+			job.Limits.WallMS *= 4
+		default:
 			return got
 		}
 	}
@@ -483,6 +492,7 @@ func (r *attackRun) job(job *attackJob, stdin *os.File, ready chan<- struct{}) s
 	kill := make(chan wire.Kill, 2)
 	out, outEnd := r.reader(kill, wire.LimitStdout, ready)
 	errs, errEnd := r.reader(kill, wire.LimitStderr, nil)
+	job.Explain = r.a.full && r.main == job
 	res, err := r.td.client.Run(context.Background(), &job.Job, kill, append([]*os.File{outEnd, errEnd}, more...)...)
 	outEnd.Close()
 	errEnd.Close()
