@@ -21,6 +21,8 @@ type call struct {
 	id      string
 	started time.Time
 	route   string // "": none
+	target  string // what the address has for {id}
+	file    string // and for {path}
 	key     *key   // nil: no key was needed or none was valid
 	timing  timing
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -232,17 +231,23 @@ func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecu
 // maxWait is how long one GET waits for the end of an execution at most; callers ask again.
 const maxWait = time.Minute
 
-// execution serves what is below /v1/executions/.
-func (s *server) execution(c *call) *apiError {
-	key := executionKey{c.key.ID, strings.TrimPrefix(string(c.ctx.Path()), "/v1/executions/")}
-	unknown := refuse(errNotFound, "this key has no execution %s; it may have been forgotten", shown(key.id))
-	if c.method == fasthttp.MethodDelete {
-		if !s.executions.drop(key) {
-			return unknown
-		}
-		c.ctx.SetStatusCode(fasthttp.StatusNoContent)
-		return nil
+func (k executionKey) unknown() *apiError {
+	return refuse(errNotFound, "this key has no execution %s; it may have been forgotten", shown(k.id))
+}
+
+// dropExecution forgets an execution, and ends it.
+func (s *server) dropExecution(c *call) *apiError {
+	key := executionKey{c.key.ID, c.target}
+	if !s.executions.drop(key) {
+		return key.unknown()
 	}
+	c.ctx.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}
+
+// execution tells how one stands.
+func (s *server) execution(c *call) *apiError {
+	key := executionKey{c.key.ID, c.target}
 	wait := time.Duration(0)
 	if given := string(c.ctx.QueryArgs().Peek("wait")); given != "" {
 		seconds, err := strconv.ParseFloat(given, 64)
@@ -253,7 +258,7 @@ func (s *server) execution(c *call) *apiError {
 	}
 	a := s.executions.find(key)
 	if a == nil {
-		return unknown
+		return key.unknown()
 	}
 	if wait > 0 {
 		ctx, done := s.whileWanted(c)

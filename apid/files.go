@@ -35,33 +35,27 @@ import (
 // pathSession is the route of one session.
 const pathSession = "/v1/sessions/{id}"
 
-// sessionCalls are by method and route; session gives them the name of the session, and the path of the file.
-var sessionCalls = map[string]func(*server, *call, string, string) *apiError{
-	"GET " + pathSession:                      (*server).sessionInfo,
-	"DELETE " + pathSession:                   (*server).deleteSession,
-	"GET " + pathSession + "/files":           (*server).listFiles,
-	"GET " + pathSession + "/files/{path}":    (*server).getFile,
-	"PUT " + pathSession + "/files/{path}":    (*server).putFile,
-	"DELETE " + pathSession + "/files/{path}": (*server).deleteFile,
-	"GET " + pathSession + "/archive":         (*server).archive,
-	"POST " + pathSession + "/fork":           (*server).fork,
+// ofSession is for what a key does to one of its sessions.
+func ofSession(serve func(*server, *call, string, string) *apiError) func(*server, *call) *apiError {
+	return func(s *server, c *call) *apiError {
+		if err := checkSessionID(c.target); err != nil {
+			return err
+		}
+		if !s.sessions.has(c.key.ID, c.target) {
+			return refuse(errNotFound, "this key has no session %s", shown(c.target))
+		}
+		return serve(s, c, c.target, c.file)
+	}
 }
 
-// session serves everything below /v1/sessions/.
-func (s *server) session(c *call) *apiError {
-	name, below, _ := strings.Cut(strings.TrimPrefix(string(c.ctx.Path()), "/v1/sessions/"), "/")
-	if err := checkSessionID(name); err != nil {
-		return err
+// ofNewSession is for what makes the session if there is none.
+func ofNewSession(serve func(*server, *call, string, string) *apiError) func(*server, *call) *apiError {
+	return func(s *server, c *call) *apiError {
+		if err := checkSessionID(c.target); err != nil {
+			return err
+		}
+		return serve(s, c, c.target, c.file)
 	}
-	_, path, _ := strings.Cut(below, "/")
-	method := c.method
-	if method == fasthttp.MethodHead {
-		method = fasthttp.MethodGet
-	}
-	if method != fasthttp.MethodPut && !s.sessions.has(c.key.ID, name) {
-		return refuse(errNotFound, "this key has no session %s", shown(name))
-	}
-	return sessionCalls[method+" "+c.route](s, c, name, path)
 }
 
 // tool is a command of the image that works on a session's workspace in place of a program.

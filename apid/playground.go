@@ -73,8 +73,6 @@ func kindOf(name string) string {
 	}
 }
 
-const pageMethods = "GET, HEAD, OPTIONS"
-
 // page answers with a file of the playground.
 func (s *server) page(c *call, p *page) *apiError {
 	h := &c.ctx.Response.Header

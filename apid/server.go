@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"math"
 	"net"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -114,50 +112,6 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	return s, nil
 }
 
-// route is one resource.
-type route struct {
-	path    string // as openapi.json has it: {id} stands for one part of an address, {path} for all that is left of it
-	methods string // the Allow header
-	keyless bool
-	serve   func(*server, *call) *apiError
-}
-
-var routes = []route{
-	{path: "/v1/execute", methods: "POST, OPTIONS", serve: (*server).execute},
-	{path: "/v1/execute/ws", methods: "GET, OPTIONS", serve: (*server).executeSocket},
-	{path: "/v1/execute/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).listRuntimes},
-	{path: pathExecutions, methods: "POST, OPTIONS", serve: (*server).startExecution},
-	{path: pathExecutions + "/{id}", methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).execution},
-	{path: pathSession, methods: "GET, HEAD, DELETE, OPTIONS", serve: (*server).session},
-	{path: pathSession + "/files", methods: "GET, HEAD, OPTIONS", serve: (*server).session},
-	{path: pathSession + "/files/{path}", methods: "GET, HEAD, PUT, DELETE, OPTIONS", serve: (*server).session},
-	{path: pathSession + "/archive", methods: "GET, HEAD, OPTIONS", serve: (*server).session},
-	{path: pathSession + "/fork", methods: "POST, OPTIONS", serve: (*server).session},
-	{path: "/api/v2/execute", methods: "POST, OPTIONS", serve: (*server).pistonExecute},
-	{path: "/api/v2/connect", methods: "GET, OPTIONS", serve: (*server).pistonConnect},
-	{path: "/api/v2/runtimes", methods: "GET, HEAD, OPTIONS", serve: (*server).pistonRuntimes},
-	{path: "/mcp", methods: "POST, OPTIONS", serve: (*server).mcp},
-	{path: "/v1/metrics", methods: "GET, HEAD, OPTIONS", serve: (*server).operatorMetrics},
-	{path: "/openapi.json", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).openAPI},
-	{path: "/healthz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).healthz},
-	{path: "/readyz", methods: "GET, HEAD, OPTIONS", keyless: true, serve: (*server).readyz},
-}
-
-// matches says whether an address is one of a route's. What stands in for braces is not empty.
-func matches(pattern, path string) bool {
-	fixed, after, open := strings.Cut(pattern, "{")
-	rest, begins := strings.CutPrefix(path, fixed)
-	if !open || !begins {
-		return begins && rest == ""
-	}
-	name, after, _ := strings.Cut(after, "}")
-	end := strings.IndexByte(rest, '/')
-	if end < 0 || name == "path" {
-		end = len(rest)
-	}
-	return end > 0 && matches(after, rest[end:])
-}
-
 // serve answers one request, whatever happens in it.
 func (s *server) serve(ctx *fasthttp.RequestCtx) {
 	c := newCall(ctx)
@@ -174,83 +128,6 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 	if err := s.dispatch(c); err != nil {
 		c.refuse(err)
 	}
-}
-
-// dispatch finds the route.
-func (s *server) dispatch(c *call) *apiError {
-	original := c.ctx.URI().PathOriginal()
-	if hasDots(original) {
-		return misleading(original)
-	}
-	path := string(c.ctx.Path())
-	if p := s.pages[path]; p != nil {
-		return s.serveRoute(c, &route{path: path, methods: pageMethods, keyless: true, serve: func(s *server, c *call) *apiError { return s.page(c, p) }})
-	}
-	for i := range routes {
-		if r := &routes[i]; matches(r.path, path) {
-			if hidesSlash(r.path, original) {
-				return misleading(original)
-			}
-			return s.serveRoute(c, r)
-		}
-	}
-	return refuse(errNotFound, "there is nothing at %s", shown(path))
-}
-
-// hasDots says that a part of a path is "." or "..", which fasthttp takes out after it has decoded it. "/v1/sessions/..%2Fexecutions%2Fa" would be
-// another route's than who put an id there had in mind, and DELETE would end what nobody named.
-func hasDots(original []byte) bool {
-	if bytes.IndexByte(original, '.') < 0 && bytes.IndexByte(original, '%') < 0 {
-		return false
-	}
-	for part := range bytes.SplitSeq(fasthttp.AppendUnquotedArg(nil, original), []byte{'/'}) {
-		if string(part) == "." || string(part) == ".." {
-			return true
-		}
-	}
-	return false
-}
-
-// hidesSlash says that an encoded slash made an address one of this route's: "/v1/sessions/a%2Ffiles%2Fx" names a session, not a file of another.
-// In a {path} it is a slash like any other.
-func hidesSlash(pattern string, original []byte) bool {
-	before, _, encoded := strings.Cut(strings.ToLower(string(original)), "%2f")
-	if !encoded {
-		return false
-	}
-	var uri fasthttp.URI
-	uri.SetPath(before + "x") // the {path} may begin with the slash
-	return !strings.HasSuffix(pattern, "{path}") || !matches(pattern, string(uri.Path()))
-}
-
-func misleading(original []byte) *apiError {
-	return refuse(errNotFound, "there is nothing at %s: no part of a path may be . or .., and no id has a slash", shown(string(original)))
-}
-
-// serveRoute goes through what all routes have in common: method, then key.
-func (s *server) serveRoute(c *call, r *route) *apiError {
-	c.route = r.path
-	method := string(c.ctx.Method())
-	switch {
-	case method == fasthttp.MethodOptions:
-		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
-		c.ctx.SetStatusCode(fasthttp.StatusNoContent)
-		return nil
-	case !slices.Contains(strings.Split(r.methods, ", "), method):
-		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, r.methods)
-		return refuse(errMethod, "%s is not allowed here, want %s", shown(method), r.methods)
-	}
-	if !r.keyless {
-		if err := s.authenticate(c); err != nil {
-			return err
-		}
-		if c.ctx.RequestBodyStream() == nil { // else who reads the body says so
-			if err := c.arrived(); err != nil {
-				return err
-			}
-		}
-	}
-	return r.serve(s, c)
 }
 
 // authenticate finds the key of the request.
@@ -292,7 +169,7 @@ func (s *server) whileWanted(c *call) (ctx context.Context, done func()) {
 // mayContinue answers a caller that sent "Expect: 100-continue", as curl does before a large body: one that will be refused is spared
 // the sending.
 func (s *server) mayContinue(ctx *fasthttp.RequestCtx) int {
-	if string(ctx.Path()) != "/v1/execute" {
+	if string(ctx.URI().PathOriginal()) != "/v1/execute" {
 		return fasthttp.StatusContinue
 	}
 	c := newCall(ctx)
