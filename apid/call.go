@@ -167,7 +167,7 @@ func (c *call) refuse(err *apiError) {
 func (c *call) fail(err *apiError) []byte {
 	c.failure, c.outcome = err, string(err.code)
 	if c.isPiston() {
-		encoded, _ := json.Marshal(map[string]string{"message": err.message})
+		encoded, _ := json.Marshal(map[string]string{"message": err.said()})
 		return append(encoded, '\n')
 	}
 	return err.body(c.id)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/runtools/runtools/pkg/wire"
 )
@@ -87,6 +88,16 @@ func internal(cause error) *apiError {
 	return &apiError{code: errInternal, message: "internal error; the operator finds the details in the log under this request_id", cause: cause}
 }
 
+// Bounds of what an error says, bytes. What comes from a request is cut where a message is made of it (shown); these hold where that was forgotten.
+// The answer is at most six times as long, in JSON. Its memory is counted nowhere, so it must be too little to matter.
+const (
+	mostSaid  = 1 << 10
+	mostField = 256
+)
+
+// said is the message as callers are told it.
+func (e *apiError) said() string { return cut(e.message, mostSaid) }
+
 // body is the answer that tells of it.
 func (e *apiError) body(requestID string) []byte {
 	type body struct {
@@ -95,15 +106,28 @@ func (e *apiError) body(requestID string) []byte {
 		Field     string  `json:"field,omitempty"`
 		RequestID string  `json:"request_id"`
 	}
-	encoded, _ := json.Marshal(map[string]body{"error": {e.code, e.message, e.field, requestID}})
+	encoded, _ := json.Marshal(map[string]body{"error": {e.code, e.said(), cut(e.field, mostField), requestID}})
 	return append(encoded, '\n')
 }
 
+// mostShown is how much of a value of a request is repeated in a message about it, bytes.
+const mostShown = 64
+
 // shown quotes a value of a request in a message about it, at a bounded length.
 func shown(value string) string {
-	const most = 64 // bytes
-	if len(value) <= most {
+	if len(value) <= mostShown {
 		return strconv.Quote(value)
 	}
-	return strconv.Quote(value[:most]) + "..."
+	return strconv.Quote(value[:mostShown]) + "..."
+}
+
+// cut is the beginning of a text that is too long, bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most] + "..."
 }

@@ -158,10 +158,10 @@ func (r *jsonReader) integer(path string) (int64, *apiError) {
 	const exact = 1 << 53 // every whole number up to here has its own float64
 	f, _ := strconv.ParseFloat(text, 64)
 	if f != math.Trunc(f) {
-		return 0, invalidField(path, "want a whole number, got %s", text)
+		return 0, invalidField(path, "want a whole number, got %s", cut(text, mostShown))
 	}
 	if math.Abs(f) > exact {
-		return 0, invalidField(path, "%s is out of range", text)
+		return 0, invalidField(path, "%s is out of range", cut(text, mostShown))
 	}
 	return int64(f), nil
 }
@@ -177,7 +177,7 @@ func (r *jsonReader) float(path string) (float64, *apiError) {
 	}
 	f, parseErr := strconv.ParseFloat(text, 64)
 	if parseErr != nil || f < 0 {
-		return 0, invalidField(path, "%s is out of range, want 0 or more", text)
+		return 0, invalidField(path, "%s is out of range, want 0 or more", cut(text, mostShown))
 	}
 	return f, nil
 }

@@ -77,9 +77,9 @@ func (s *server) mcp(c *call) *apiError {
 		return internal(failure)
 	}
 	if kind := answer.header.Get(fasthttp.HeaderContentType); kind == "application/json" {
-		s.unread.reply(c, answer.body.Bytes())
-	} else {
-		c.ctx.Response.SetBody(answer.body.Bytes())
+		s.unread.reply(c, shortRefusal(answer.body.Bytes()))
+	} else { // a refusal in plain text
+		c.ctx.Response.SetBodyString(cut(answer.body.String(), mostSaid))
 		c.ctx.Response.Header.SetContentType(kind)
 	}
 	c.ctx.SetStatusCode(answer.status)
@@ -87,6 +87,31 @@ func (s *server) mcp(c *call) *apiError {
 		c.ctx.Response.Header.Set(mcpSession, uuid.NewString())
 	}
 	return nil
+}
+
+// shortRefusal cuts an answer that refuses a message, which the SDK has repeat what was wrong with it, however long. The id of such a message, which is the
+// client's as well, is left out if it is long: the protocol has null for that.
+func shortRefusal(answer []byte) []byte {
+	if len(answer) <= mostSaid {
+		return answer
+	}
+	type refusal struct {
+		Code    int64  `json:"code"`
+		Message string `json:"message"`
+	}
+	var said struct {
+		Version string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Error   *refusal        `json:"error"`
+	}
+	if json.Unmarshal(answer, &said) != nil || said.Error == nil {
+		return answer
+	}
+	if said.Error.Message = cut(said.Error.Message, mostSaid); len(said.ID) > mostField {
+		said.ID = nil
+	}
+	short, _ := json.Marshal(said)
+	return short
 }
 
 // mcpSession is the header in which a client repeats the id that it was given.

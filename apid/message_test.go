@@ -20,6 +20,11 @@ func FuzzMessages(f *testing.F) {
 		stdErr := json.Unmarshal(body, &std)
 		m, ours := decodeMessage(bytes.Clone(body)) // in place
 		p, pistons := decodePistonMessage(bytes.Clone(body))
+		for _, refused := range []*apiError{ours, pistons} {
+			if refused != nil && len(refused.body("")) > mostRefusal {
+				t.Fatalf("refused in %d bytes", len(refused.body("")))
+			}
+		}
 		switch {
 		case ours == nil && stdErr != nil:
 			t.Fatalf("accepted what encoding/json does not: %v", stdErr)

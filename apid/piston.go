@@ -11,6 +11,9 @@ import (
 
 // pistonExecute is POST /api/v2/execute.
 func (s *server) pistonExecute(c *call) *apiError {
+	if err := s.unread.admit(c.key.ID); err != nil {
+		return err
+	}
 	body, release, err := s.readBody(c)
 	if err != nil {
 		return err
@@ -37,7 +40,7 @@ func (s *server) pistonExecute(c *call) *apiError {
 	if encodeErr != nil {
 		return internal(encodeErr)
 	}
-	c.reply(append(answer, '\n'))
+	s.unread.reply(c, append(answer, '\n'))
 	return nil
 }
 

@@ -41,6 +41,9 @@ func FuzzPiston(f *testing.F) {
 			t.Fatalf("a body that is no message: %v", refused.message)
 		}
 		if refused != nil {
+			if n := len((&call{route: "/api/v2/execute"}).fail(refused)); n > mostRefusal {
+				t.Fatalf("refused in %d bytes", n)
+			}
 			return
 		}
 		if stdErr != nil {

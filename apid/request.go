@@ -282,12 +282,18 @@ func (q *request) readEnv(r *jsonReader) *apiError {
 	})
 }
 
+// mostShort bounds the strings that are names of something, bytes: they are copied, and nothing counts the copy.
+const mostShort = wire.MaxPath
+
 // stringInto reads a short string that outlives the body.
 func (r *jsonReader) stringInto(path string, to *string) *apiError {
 	if r.null() {
 		return nil
 	}
 	text, err := r.text(path)
+	if err == nil && len(text) > mostShort {
+		return invalidField(path, "has %d bytes, at most %d", len(text), mostShort)
+	}
 	*to = string(text)
 	return err
 }
@@ -325,7 +331,7 @@ func decodeContent(path, encodingPath string, content []byte, encoding string, k
 
 // shownField keeps a name that a caller made up readable and short.
 func shownField(name string) string {
-	if quoted := shown(name); quoted != `"`+name+`"` {
+	if quoted := shown(name); len(name) > mostShown || len(quoted) != len(name)+2 {
 		return quoted
 	}
 	return name

@@ -12,17 +12,26 @@ import (
 
 // A caller that does not read what it asked for is given no more, and nobody else is hurt. With that what it left unread is forgotten.
 func TestUnreadAnswers(t *testing.T) {
-	ts := newTestServer(t, func(c *config) { c.HTTP.MaxUnreadBytes = 1 << 20 })
 	size := moreThanBuffers(t)
-	body := encode(with(python(fmt.Sprint("spew ", size)), "ephemeral", true, "output_limit", size+1))
+	program := fmt.Sprint("spew ", size)
+	for path, fields := range map[string]map[string]any{
+		"/v1/execute":     with(python(program), "ephemeral", true),
+		"/api/v2/execute": {"language": "python", "version": "*", "files": []any{map[string]any{"content": program}}},
+	} {
+		t.Run(path, func(t *testing.T) { testUnreadAnswer(t, path, encode(fields), size) })
+	}
+}
+
+func testUnreadAnswer(t *testing.T, path, body string, size int) {
+	ts := newTestServer(t, func(c *config) { c.HTTP.MaxUnreadBytes, c.Limits.OutputLimit.Default = 1<<20, c.Limits.OutputLimit.Max })
 	conn, err := net.Dial("tcp", ts.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	fmt.Fprintf(conn, "POST /v1/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		ts.key, len(body), body)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		path, ts.key, len(body), body)
 	eventually(t, "the answer is ready", func() bool { return ts.unread.bytes() > int64(size) })
 	if r := ts.refused(python("print x"), errRateLimited); !strings.Contains(r.Error.Message, "not been read") || r.Header.Get("Retry-After") == "" {
 		t.Errorf("%v %s", r.Header, r.Raw)

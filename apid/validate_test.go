@@ -356,6 +356,9 @@ func FuzzDecodeRequest(f *testing.F) {
 		stdErr := json.Unmarshal(body, &std) // first: decoding is done in place
 		q, err := decodeRequest(body)
 		if err != nil {
+			if n := len(err.body("")); n > mostRefusal {
+				t.Fatalf("refused in %d bytes", n)
+			}
 			return
 		}
 		if stdErr != nil {

@@ -20,6 +20,7 @@ const (
 	outputBudget = 16 << 10 // bytes of one stream of a program, and of a file unless the model asks for more
 	readMost     = 64 << 10 // bytes of a file that one call returns
 	listMost     = 500      // entries of a listing
+	errorMost    = 1 << 10  // bytes of what was wrong with a call, which repeats what the model sent
 )
 
 const instructions = `Runs code in sandboxes without network. Each call of execute is a fresh sandbox: processes do not survive it. The files of ` +
@@ -44,6 +45,7 @@ func New(c *client.Client, explain func(error) string) *mcp.Server {
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 		SchemaCache:  schemas,
 	})
+	s.AddReceivingMiddleware(shortErrors)
 	no, yes := false, true
 	reads := &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: &no}
 	writes := &mcp.ToolAnnotations{DestructiveHint: &no, OpenWorldHint: &no}
@@ -66,6 +68,21 @@ func New(c *client.Client, explain func(error) string) *mcp.Server {
 		`some minutes after its end, and can be asked for again.`}, tool(t, t.getExecution))
 	mcp.AddTool(s, &mcp.Tool{Name: "cancel_execution", Annotations: ends, Description: `Kill a program that start_execution began, and forget it.`}, tool(t, t.cancelExecution))
 	return s
+}
+
+// shortErrors cuts what is said of a call that failed, also by the SDK, before a tool of ours is asked.
+func shortErrors(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+		res, err := next(ctx, method, req)
+		if called, ok := res.(*mcp.CallToolResult); ok && err == nil && called.IsError {
+			for _, content := range called.Content {
+				if text, ok := content.(*mcp.TextContent); ok && len(text.Text) > errorMost {
+					text.Text = string(wholeRunes([]byte(text.Text[:errorMost]))) + "..."
+				}
+			}
+		}
+		return res, err
+	}
 }
 
 // version is the module's, as the go command recorded it.

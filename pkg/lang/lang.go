@@ -96,9 +96,15 @@ func (e *SelectorError) Error() string {
 	return fmt.Sprintf("%q is not a version selector: %s", e.Selector, e.Reason)
 }
 
+// maxName bounds the names that are looked for, in bytes: an error repeats them.
+const maxName = 64
+
 // Resolve finds the runtime for a name or alias in any case and a version selector: "" or "*" (the newest), a prefix ("3", "3.12")
 // or a semver range (">=3.11 <3.14").
 func (s *Set) Resolve(name, selector string) (*Runtime, error) {
+	if len(name) > maxName {
+		return nil, &UnknownLanguageError{Name: name[:maxName/2] + "...", Known: s.Names()}
+	}
 	f := s.byName[strings.ToLower(name)]
 	if f == nil {
 		return nil, &UnknownLanguageError{Name: name, Known: s.Names()}

@@ -72,13 +72,15 @@ func TestResolve(t *testing.T) {
 		{"py", "newest", new(*SelectorError), "newest"},
 		{"py", ">=", new(*SelectorError), ">="},
 		{"py", "99999999999999999999", new(*SelectorError), "too large"},
-		{"py", strings.Repeat("3 ", 200), new(*SelectorError), "399 bytes"},
+		{"py", strings.Repeat("3 ", 200), new(*SelectorError), "400 bytes"},
+		{"py", strings.Repeat(" ", 1<<20) + "2", new(*SelectorError), "1048577 bytes"},
+		{strings.Repeat("x", 1<<20), "", new(*UnknownLanguageError), `"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..."; known are c, python`},
 		{"rb", "", new(*BrokenError), "no source; run the builder again"},
 		{"zig", "*", new(*BrokenError), "never built"},
 	} {
 		_, err := set.Resolve(c.name, c.selector)
 		if err == nil || !errors.As(err, c.as) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s %q: %v", c.name, c.selector, err)
+			t.Errorf("%.64s %.64q: %v", c.name, c.selector, err)
 		}
 	}
 	if names := set.Names(); !reflect.DeepEqual(names, []string{"c", "python"}) {

@@ -49,12 +49,12 @@ func semverOf(number []uint64) *semver.Version {
 
 // parseSelector turns a selector into a test.
 func parseSelector(selector string) (func(*Runtime) bool, error) {
+	if len(selector) > maxSelector { // with the space around it, which an error about it repeats
+		return nil, &SelectorError{selector[:32] + "...", fmt.Sprintf("it has %d bytes, at most %d", len(selector), maxSelector)}
+	}
 	selector = strings.TrimSpace(selector)
 	if selector == "" || selector == "*" {
 		return func(*Runtime) bool { return true }, nil
-	}
-	if len(selector) > maxSelector {
-		return nil, &SelectorError{selector[:32] + "...", fmt.Sprintf("it has %d bytes, at most %d", len(selector), maxSelector)}
 	}
 	if prefixSelector.MatchString(selector) {
 		want, err := splitNumber(strings.TrimPrefix(selector, "v"))
