@@ -280,7 +280,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	var sweeper sync.WaitGroup
 	sweeper.Go(func() { sweepIdle(b.volumes, time.Duration(c.VolumeIdle), stop, log) })
 	d.onClose(func() error { close(stop); sweeper.Wait(); return nil })
-	d.server.selftest, err = newSelftest(d.server, time.Duration(c.SelftestEvery))
+	d.server.selftest, err = newSelftest(d.server, c.Image, time.Duration(c.SelftestEvery))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -37,14 +38,16 @@ const filterCheck = "seccomp"
 type selftest struct {
 	server  *server
 	attacks []*attack
+	rootfs  *os.File      // of the image
 	every   time.Duration // 0: only when asked
 
 	ctx    context.Context // until the server drains
 	cancel context.CancelFunc
 	worker sync.WaitGroup
 
-	running sync.Mutex // one run at a time
-	runs    int        // under running
+	running  sync.Mutex // one run at a time
+	runs     int        // under running, as is
+	sentinel *sentinel  // nil before the first
 
 	mu     sync.Mutex
 	failed []string  // of the last run that told anything
@@ -56,7 +59,7 @@ type selftest struct {
 const selftestRetry = 10 * time.Second
 
 // newSelftest reads the attacks and begins the schedule.
-func newSelftest(s *server, every time.Duration) (*selftest, error) {
+func newSelftest(s *server, image string, every time.Duration) (*selftest, error) {
 	st := &selftest{server: s, every: every}
 	if s.builder.recorder != nil {
 		st.every = 0 // its calls are not the programs', and nothing is denied
@@ -77,6 +80,9 @@ func newSelftest(s *server, every time.Duration) (*selftest, error) {
 		a.name = strings.TrimPrefix(a.name, "selftest-")
 		st.attacks = append(st.attacks, a)
 	}
+	if st.rootfs, err = os.Open(filepath.Join(image, "rootfs")); err != nil {
+		return nil, err
+	}
 	st.ctx, st.cancel = context.WithCancel(context.Background())
 	if st.every > 0 {
 		st.worker.Go(st.work)
@@ -87,7 +93,7 @@ func newSelftest(s *server, every time.Duration) (*selftest, error) {
 func (st *selftest) close() error {
 	st.cancel()
 	st.worker.Wait()
-	return nil
+	return st.rootfs.Close()
 }
 
 func (st *selftest) work() {
@@ -108,6 +114,7 @@ func (st *selftest) work() {
 func (st *selftest) run() (checks []wire.Check) {
 	st.running.Lock()
 	defer st.running.Unlock()
+	checks = append(checks, st.imageCheck())
 	templates := slices.Sorted(maps.Keys(st.server.pools.all))
 	for i, a := range st.attacks {
 		in := []string{templates[(st.runs+i)%len(templates)]}
