@@ -121,10 +121,13 @@ func validRequestID(id []byte) bool {
 }
 
 // label is what the operator of sandboxd is shown beside the jobs of this call: key and request, as they are in our log. A key's id is no secret.
-func (c *call) label() string {
-	label := c.key.ID + " " + c.id
-	return label[max(0, len(label)-wire.MaxLabel):] // an operator may have written a long id into the file of keys
-}
+func (c *call) label() string { return lastBytes(c.key.ID + " " + c.id) }
+
+// account is on whose account the jobs of this call run: keys that run some at one time share the CPU.
+func (c *call) account() string { return lastBytes(c.key.ID) }
+
+// lastBytes are those that sandboxd takes: an operator may have written a long id into the file of keys.
+func lastBytes(label string) string { return label[max(0, len(label)-wire.MaxLabel):] }
 
 // reply answers 200 with a JSON body that nobody changes any more.
 func (c *call) reply(body []byte) {

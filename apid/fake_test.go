@@ -89,9 +89,9 @@ func (f *fakeSandboxd) serve(conn *wire.Conn) {
 			}}}
 		f.mu.Unlock()
 		conn.Send(&wire.Reply{Status: &status})
-	case req.Job != nil && req.Job.Label == "": // see toolJob
+	case req.Job != nil && (req.Job.Label == "" || req.Job.Account == ""): // see toolJob
 		wire.CloseAll(files)
-		conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "a job without a label")})
+		conn.Send(&wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "a job without a label or an account")})
 	case req.Job != nil:
 		f.job(conn, req.Job, files)
 	}

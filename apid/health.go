@@ -117,7 +117,7 @@ func (s *server) probe() error {
 }
 
 // toolJob is a job that runs a tool of the image and not a caller's program. All languages share one image: the first one's jail does.
-// Every job has a label: a sandboxd of a version that knew none would refuse callers' jobs, and the probe must see that.
+// Every job has a label and an account: a sandboxd of a version that knew none would refuse callers' jobs, and the probe must see that.
 func (s *server) toolJob(label string, wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
 	installed := s.langs.Installed()
 	if len(installed) == 0 {
@@ -127,10 +127,20 @@ func (s *server) toolJob(label string, wall time.Duration, outputLimit int64, ar
 	return jobInput{outputLimit: outputLimit, job: &wire.Job{
 		Template: stage.Template,
 		Label:    label,
+		Account:  "apid",
 		Argv:     argv,
 		Env:      environment(installed[0].ExpandEnv(stage, probeInputs)).words(),
 		Limits:   wire.Limits{WallMS: wall.Milliseconds(), MemoryBytes: probeInputs.Memory},
 	}}, nil
+}
+
+// toolJob is one that a caller's request needs, and on that key's account.
+func (x *execution) toolJob(wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
+	in, err := x.server.toolJob(x.call.label(), wall, outputLimit, argv...)
+	if err == nil {
+		in.job.Account = x.call.account()
+	}
+	return in, err
 }
 
 // toolError is why a tool did not do its work.

@@ -83,6 +83,7 @@ func (x *execution) prepareStage(stage *lang.Stage, limits *stageLimits) (*prepa
 				Limits:   wire.Limits{WallMS: limits.wall, CPUMS: limits.cpu, MemoryBytes: limits.memory},
 				Explain:  p.explain,
 				Label:    x.call.label(),
+				Account:  x.call.account(),
 			},
 			keepEnviron: keepEnviron,
 			outputLimit: p.outputLimit,

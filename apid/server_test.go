@@ -47,8 +47,9 @@ func TestCompile(t *testing.T) {
 		t.Errorf("a silent compiler: %s", r.Raw)
 	}
 	for _, job := range ts.fake.asked() {
-		if want := ts.keys.find([]byte(ts.key)).ID + " " + r.Header.Get("X-Request-Id"); job.Label != want {
-			t.Errorf("an operator is shown %q, want %q", job.Label, want)
+		id := ts.keys.find([]byte(ts.key)).ID
+		if want := id + " " + r.Header.Get("X-Request-Id"); job.Label != want || job.Account != id {
+			t.Errorf("an operator is shown %q, want %q; it is on the account of %q", job.Label, want, job.Account)
 		}
 	}
 	r = ts.execute(c("#compile warn careful", "print made"))

@@ -32,7 +32,7 @@ type job struct {
 	noise  *noise  // nil: nor these
 
 	apart   func(*template) (*readyJail, error) // makes a jail that is none of the pools' (selftest.go); nil: it has one of them
-	unpin   func()                              // gives its CPU back
+	free    func()                              // gives its CPU back, and its share of all
 	killed  chan<- string                       // reasons to kill it
 	signals *signals                            // for its program, or nil
 	cause   cause
@@ -155,8 +155,12 @@ func (j *job) takeJail() (err error) {
 	if err != nil {
 		return j.notBegun(err)
 	}
-	if j.unpin, err = j.server.pinner.pin(j.ready.jail.RunnerPID()); err != nil {
+	if j.free, err = j.server.pinner.pin(j.ready.jail.RunnerPID()); err != nil {
 		return j.notBegun(err)
+	}
+	if unpin := j.free; j.apart == nil {
+		unshare := j.server.shares.join(j.req.Account, j.ready.leaf)
+		j.free = func() { unpin(); unshare(j.renewable) }
 	}
 	return nil
 }
@@ -375,8 +379,8 @@ func (j *job) finish(result *wire.Result) {
 			}
 		}
 	}
-	if j.unpin != nil {
-		j.unpin()
+	if j.free != nil {
+		j.free()
 	}
 	pools := j.server.pools
 	switch {

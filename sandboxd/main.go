@@ -378,7 +378,7 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 		return err
 	}
 	d.server = &server{
-		started: time.Now(), maxJails: c.MaxJails, builder: b, volumes: b.volumes, log: log, cpus: runtime.NumCPU(), pinner: newPinner(pinned), uid: uint32(uid),
+		started: time.Now(), maxJails: c.MaxJails, builder: b, volumes: b.volumes, log: log, cpus: runtime.NumCPU(), pinner: newPinner(pinned), shares: newShares(c.CPUWeight, log), uid: uint32(uid),
 		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), accepted: make(chan struct{}), running: map[*job]*progress{},
 	}
 	return nil

@@ -24,6 +24,7 @@ type server struct {
 	log     *slog.Logger
 	cpus    int
 	pinner  *pinner // nil: jobs are not pinned
+	shares  *shares
 
 	selftest *selftest
 	started  time.Time

@@ -67,6 +67,9 @@ func (j *Job) validate() error {
 	if len(j.Label) > MaxLabel {
 		return fmt.Errorf("job.label: %d bytes, at most %d", len(j.Label), MaxLabel)
 	}
+	if len(j.Account) > MaxLabel {
+		return fmt.Errorf("job.account: %d bytes, at most %d", len(j.Account), MaxLabel)
+	}
 	if j.Terminal != nil && j.HasStdin {
 		return fmt.Errorf("job.has_stdin: a job with a terminal reads from it")
 	}

@@ -45,6 +45,9 @@ type Job struct {
 	// afterwards, if the server is set so. For a job that reads nothing but Files, and whose program runs nothing of them. "": no.
 	Owner string `json:"owner,omitempty"`
 
+	// Account, of MaxLabel bytes, is on whose account the job runs: those that run jobs at one time share the CPU, however many jobs each has.
+	Account string `json:"account,omitempty"`
+
 	Explain bool `json:"explain,omitempty"` // Result.Meters is wanted
 	// Terminal gives the program a terminal of its own as standard streams and controlling terminal. None of the three descriptors comes with
 	// such a job; the other end of the terminal goes to the client, in a Reply before the last.

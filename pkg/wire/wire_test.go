@@ -222,6 +222,7 @@ func TestValidate(t *testing.T) {
 		"negative limit":     {func(r *Request) { r.Job.Limits.CPUMS = -1 }, "job.limits"},
 		"unknown kill":       {func(r *Request) { r.Job = nil; r.Kill = &Kill{Limit: "wall"} }, "kill.limit"},
 		"long label":         {func(r *Request) { r.Job.Label = strings.Repeat("x", MaxLabel+1) }, "job.label"},
+		"long account":       {func(r *Request) { r.Job.Account = strings.Repeat("x", MaxLabel+1) }, "job.account"},
 		"terminal and stdin": {func(r *Request) { r.Job.Terminal, r.Job.HasStdin = &Terminal{80, 24}, true }, "job.has_stdin"},
 		"signal 0":           {func(r *Request) { r.Job = nil; r.Signal = &Signal{} }, "signal.number"},
 		"real-time signal":   {func(r *Request) { r.Job = nil; r.Signal = &Signal{Number: 32} }, "signal.number"},
