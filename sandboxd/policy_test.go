@@ -147,8 +147,14 @@ func wantPacket(t *testing.T, reply *wire.Reply) {
 // What a reload does not take in is named, so that nobody believes that it holds.
 func TestReloadNamesWhatItLeaves(t *testing.T) {
 	before, now := defaultConfig(), defaultConfig()
+	floor, same := int64(1), int64(1)
+	before.Pools = map[string]poolBounds{"a/run": {Floor: &floor}}
+	now.Pools = map[string]poolBounds{"a/run": {Floor: &same}}
 	now.Profiles, now.Seccomp.Candidate, now.Drain, now.Parked = "/x", "/y", 0, false
 	if got := changed(&before, &now); !slices.Equal(got, []string{"parked", "drain"}) {
 		t.Errorf("got %v", got)
+	}
+	if same++; !slices.Contains(changed(&before, &now), "pools") {
+		t.Error("other pools are not named")
 	}
 }

@@ -191,7 +191,7 @@ func changed(before, now *config) (keys []string) {
 	a, b := reflect.ValueOf(*before), reflect.ValueOf(*now)
 	for _, f := range reflect.VisibleFields(a.Type()) {
 		key := f.Tag.Get("toml")
-		if f.IsExported() && !slices.Contains(reloaded, key) && !a.FieldByIndex(f.Index).Equal(b.FieldByIndex(f.Index)) {
+		if f.IsExported() && !slices.Contains(reloaded, key) && !reflect.DeepEqual(a.FieldByIndex(f.Index).Interface(), b.FieldByIndex(f.Index).Interface()) {
 			keys = append(keys, key)
 		}
 	}
