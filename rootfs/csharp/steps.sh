@@ -35,10 +35,16 @@ mkdir build
 : >build/Main.dll
 : >build/Main.pdb
 
-# Each generator in turn must produce code, or the programs that want it fail.
+# Each generator in turn must produce code, or the programs that want it fail. The compiler must be compiled ahead (ReadyToRun), or its start takes
+# seconds.
 cat >/tmp/probe.cs <<'EOF'
+using System.Reflection.PortableExecutable;
 using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
+foreach (var name in (string[])["Microsoft.CodeAnalysis", "Microsoft.CodeAnalysis.CSharp", "VBCSCompiler"])
+    using (var dll = new PEReader(File.OpenRead($"{args[0]}/{name}.dll")))
+        if (dll.PEHeaders.CorHeader!.ManagedNativeHeaderDirectory.Size == 0)
+            throw new Exception($"{name}.dll holds no machine code: a Roslyn of an SDK has it");
 Console.WriteLine(P.R().IsMatch("abc") + C.Default.Int32.ToString() + P.getpid());
 static partial class P
 {
@@ -50,4 +56,4 @@ partial interface I { void M(); }
 [JsonSerializable(typeof(int))] partial class C : JsonSerializerContext { }
 EOF
 dotnet exec roslyn/compile.dll -unsafe /tmp/probe.cs
-dotnet exec --runtimeconfig Main.runtimeconfig.json /build/Main.dll
+dotnet exec --runtimeconfig Main.runtimeconfig.json /build/Main.dll roslyn

@@ -5,7 +5,8 @@
 //
 // A program of one package main that imports only std needs no module and no dependency scan: the compiler and the linker are called
 // directly with std's export data, which the image holds (importcfg). Anything else goes to `go build`: a go.mod, cgo, embedding,
-// build constraints, imports of other packages, files in sub-folders. Its messages are go build's either way.
+// build constraints, directives that are not the compiler's, imports of other packages, files in sub-folders, files whose beginning is
+// wrong, a profile, variables that the go command heeds. Its messages are go build's either way.
 package main
 
 import (
@@ -51,15 +52,11 @@ func main() {
 		}
 	}
 	if len(files) == 0 {
-		fatal("no Go files to build")
+		files = os.Args[2:] // go build says it
 	}
-	p := look(files)
-	switch {
-	case p.plain && p.name != "" && p.name != "main":
-		fatal("package command-line-arguments is not a main package")
-	case p.plain:
+	if p := look(files); p.plain {
 		direct(files, memory)
-	default:
+	} else {
 		goBuild(files, p)
 	}
 }
@@ -71,16 +68,15 @@ func fatal(args ...any) {
 
 // program is what a glance at the sources tells.
 type program struct {
-	plain bool   // one package, in the workspace's root, of std imports alone
-	cgo   bool   // some file imports "C"
-	name  string // of the package
+	plain bool // one package main, in the workspace's root, of std imports alone
+	cgo   bool // some file imports "C"
 }
 
 func look(files []string) program {
-	p := program{plain: !exists("go.mod") && !exists("go.work")}
+	p := program{plain: !exists("go.mod") && !exists("go.work") && !exists("default.pgo") && !configured()}
 	std := stdPackages()
 	for _, f := range files {
-		if filepath.Dir(f) != "." || constrainedByName(f) {
+		if filepath.Dir(f) != "." || constrainedByName(f) || strings.HasSuffix(f, "_test.go") {
 			p.plain = false
 		}
 		src, err := os.ReadFile(f)
@@ -88,13 +84,13 @@ func look(files []string) program {
 			fatal(err)
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), f, src, parser.ImportsOnly)
-		if err != nil {
-			continue // the compiler says it better
+		if err != nil { // go build reads the imports before the compiler does, and has words of its own
+			p.plain = false
+			continue
 		}
-		if p.name != "" && p.name != file.Name.Name {
+		if file.Name.Name != "main" {
 			p.plain = false
 		}
-		p.name = file.Name.Name
 		for _, i := range file.Imports {
 			path, _ := strconv.Unquote(i.Path.Value)
 			if path == "C" {
@@ -116,11 +112,34 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// constrained reports a //go:build or // +build line; where it stands is left to go build.
+// constrained reports a line that is for the go command, such as //go:build and //go:debug; whether it means anything where it stands is left to
+// go build. Those that it is not to see are the compiler's.
 func constrained(src []byte) bool {
 	for _, line := range bytes.Split(src, []byte("\n")) {
 		s := string(bytes.TrimSpace(line))
-		if constraint.IsGoBuild(s) || constraint.IsPlusBuild(s) {
+		if constraint.IsPlusBuild(s) {
+			return true
+		}
+		if directive, found := strings.CutPrefix(s, "//go:"); found {
+			switch name, _, _ := strings.Cut(directive, " "); name {
+			case "generate", "linkname", "nocheckptr", "noescape", "noinline", "norace", "nosplit":
+			default:
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// configured reports a variable that the go command heeds, but for those that lang.json sets and those of the program that will run.
+func configured() bool {
+	for _, v := range os.Environ() {
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case "GOROOT", "GOENV", "GOTOOLCHAIN", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK":
+			continue
+		}
+		if value != "" && (strings.HasPrefix(name, "GO") || strings.HasPrefix(name, "CGO_")) {
 			return true
 		}
 	}
@@ -157,7 +176,7 @@ func stdPackages() map[string]bool {
 	for _, line := range strings.Split(string(data), "\n") {
 		path, _, _ := strings.Cut(strings.TrimPrefix(line, "packagefile "), "=")
 		// Those are std's own affair: go build refuses them, and so must we, by letting it.
-		if !strings.Contains("/"+path+"/", "/internal/") && !strings.HasPrefix(path, "vendor/") {
+		if path != "" && !strings.Contains("/"+path+"/", "/internal/") && !strings.HasPrefix(path, "vendor/") {
 			std[path] = true
 		}
 	}
@@ -171,7 +190,7 @@ func direct(files []string, memory int64) {
 	os.Setenv("GOMEMLIMIT", strconv.FormatInt(memory/2, 10))
 	tools := filepath.Join(os.Getenv("GOROOT"), "pkg/tool/linux_amd64")
 	object := filepath.Join(os.TempDir(), "main.a")
-	args := []string{"-o", object, "-p", "main", "-lang=go1.22", "-complete", "-c=2", noDWARF, "-nolocalimports",
+	args := []string{"-o", object, "-p", "main", "-complete", "-c=2", noDWARF, "-nolocalimports",
 		"-buildid=runtools", "-importcfg", importcfg, "-pack"}
 	for _, f := range files {
 		args = append(args, "./"+f)
@@ -186,11 +205,27 @@ func tool(path string, args ...string) {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "# command-line-arguments")
-	os.Stderr.Write(out)
+	fmt.Fprint(os.Stderr, shortened(string(out)))
 	if len(out) == 0 {
 		fmt.Fprintln(os.Stderr, filepath.Base(path)+":", err)
 	}
 	os.Exit(1)
+}
+
+// shortened has paths below the working directory and its parents relative, as go build's output has.
+func shortened(out string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		fatal(err)
+	}
+	out = "\n" + out
+	for short := "."; len(short) < len(dir); short = filepath.Join(short, "..") {
+		for _, before := range []string{" ", "\n"} {
+			out = strings.ReplaceAll(out, before+dir, before+short)
+		}
+		dir = filepath.Dir(dir)
+	}
+	return out[1:]
 }
 
 // goBuild runs go build.
@@ -206,19 +241,21 @@ func goBuild(files []string, p program) {
 		}
 	}
 	cmd := exec.Command(goTool(), args...)
-	cmd.Env = append(append(os.Environ(), environment()...), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), environment()...)
 	if exists("go.mod") && !exists("vendor/modules.txt") {
-		cmd.Env = append(cmd.Env, "GOFLAGS=-mod=mod "+writable) // a go.mod or go.sum may be incomplete
+		cmd.Env = append(cmd.Env, "GOFLAGS=-mod=mod "+writable+" "+os.Getenv("GOFLAGS")) // a go.mod or go.sum may be incomplete
 	}
 	if p.cgo {
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
+	} else if os.Getenv("CGO_ENABLED") == "" {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
 	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		os.Exit(1)
 	}
-	if !exists(output) { // go build of another package than main makes nothing
-		fatal("package " + p.name + " is not a main package")
+	if info, err := os.Stat(output); err != nil || info.Mode()&0o111 == 0 { // go build makes an archive of another package than main
+		fatal("package command-line-arguments is not a main package")
 	}
 }
 
