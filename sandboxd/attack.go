@@ -26,7 +26,7 @@ import (
 //	file NAME                  one more file in the workspace of main, also while that is compiled
 //	env                        "NAME=VALUE" a line: what the request of main adds to its environment
 //	compile                    what the compiler makes of main. First line: as that of want; each other one is a part of a line of its messages, and
-//	                           if there is none it says nothing. Without "code 0" nothing runs. Main is compiled as its lang.json says then;
+//	                           if there is none it says nothing. With a limit, which is one of the section limits, it may say what it likes. Without "code 0" nothing runs. Main is compiled as its lang.json says then;
 //	                           programs in C without this section have the options that the attack leaves them
 //	parked                     why a runtime must have been loaded before: made in no other jail
 //	alone                      why nothing else may run beside it

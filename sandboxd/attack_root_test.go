@@ -505,6 +505,9 @@ func (r *attackRun) job(job *attackJob, stdin *os.File, ready chan<- struct{}) s
 	if r.a.violations != nil && r.main == job {
 		r.wantViolations(res)
 	}
+	if res != nil && res.Limit == wire.LimitStderr {
+		stdout = "" // what came of the other stream until then is chance
+	}
 	return outcome(res, err) + stdout
 }
 

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -118,8 +120,24 @@ func (s *stack) leftovers() error {
 			errs = append(errs, fmt.Errorf("mount is left: %s", line))
 		}
 	}
-	if _, err := os.Lstat(s.path("s.sock")); !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, fmt.Errorf("the socket is left: %v", err))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.leftFiles())...)
+}
+
+// leftFiles looks at the folder of a stopped stack. What is not its settings, keys, locks and the journal of apid, is of what ran: sockets, anchors of vaults.
+func (s *stack) leftFiles() (err error) {
+	filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, e error) error {
+		name := strings.TrimPrefix(strings.TrimPrefix(path, s.dir), "/")
+		first, rest, below := strings.Cut(name, "/")
+		_, number := strconv.Atoi(rest)
+		switch {
+		case e != nil:
+			err = errors.Join(err, e)
+		case name == "", slices.Contains(s.settings, first) && (!below || first != "state"):
+		case name == "s.sock.lock", name == "keys.lock", first == "state" && number == nil:
+		default:
+			err = errors.Join(err, fmt.Errorf("%s is left", path))
+		}
+		return nil
+	})
+	return err
 }

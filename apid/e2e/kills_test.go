@@ -37,6 +37,9 @@ func TestRandomKills(t *testing.T) {
 	for i := range kills {
 		time.Sleep(time.Duration(random.IntN(150)) * time.Millisecond)
 		victim := victims[random.IntN(len(victims))]
+		if victim == "apid" {
+			l.apids.Add(1)
+		}
 		if err := s.killOne(victim, random); err != nil {
 			t.Fatalf("kill %d, %s: %v", i, victim, err)
 		}
@@ -76,6 +79,7 @@ func TestRandomKills(t *testing.T) {
 		s.deleteSession(t, s.key, id)
 	}
 	s.wantQuiet(t)
+	s.wantNetworks(t)
 	s.wantVolumes(t, math.Inf(1)) // what visitors left in sessions is counted there
 }
 
@@ -153,6 +157,7 @@ type load struct {
 	t         *testing.T
 	good, bad atomic.Int64
 	hit       atomic.Int64 // of the bad ones: programs that did not end well
+	apids     atomic.Int64 // how many apids were killed, or are about to be
 }
 
 // counters is how many sessions are counted in; visitors is how many callers come without one.
@@ -175,6 +180,11 @@ func (l *load) start(random *rand.Rand) (stop func()) {
 	for range visitors {
 		choice := rand.New(rand.NewPCG(random.Uint64(), 0))
 		callers.Go(func() { l.visit(ctx, choice) })
+	}
+	for way, once := range map[string]func(request) (string, error){
+		"a stream of events": l.countInEvents, "a WebSocket": l.countInSocket, "an execution": l.execution,
+	} {
+		callers.Go(func() { l.keep(ctx, way, once) })
 	}
 	return func() { cancel(); callers.Wait() }
 }

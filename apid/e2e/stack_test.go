@@ -28,7 +28,8 @@ const hang = 60 * time.Second
 
 // stack is a sandboxd and an apid of its own, with two keys.
 type stack struct {
-	dir          string // sockets, settings, keys
+	dir          string   // sockets, settings, keys
+	settings     []string // what is in it before the daemons are
 	image        string
 	cgroup       string // the parent below /sys/fs/cgroup
 	url, metrics string
@@ -87,6 +88,9 @@ func startStackOf(languages []string, name, settings string, sandboxd ...string)
 		}
 	}
 	if err == nil {
+		s.settings, err = names(dir)
+	}
+	if err == nil {
 		err = s.start()
 	}
 	if err != nil {
@@ -96,6 +100,15 @@ func startStackOf(languages []string, name, settings string, sandboxd ...string)
 		return nil, err
 	}
 	return s, nil
+}
+
+// names are what a folder holds.
+func names(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
 }
 
 // makeImage makes the image over again with fewer languages: what is in it is the same.

@@ -126,6 +126,8 @@ type counter struct {
 var (
 	errRefused = errors.New("refused, for now")
 	errClosed  = errors.New("closed") // before anything came of a connection that had waited for a request, or with the word that it goes away
+	errEnded   = errors.New("the program did not end well")
+	errWrong   = errors.New("an answer that must not be given")
 )
 
 // next sends one request.
@@ -182,7 +184,7 @@ func (s *stack) post(client *http.Client, accept string, q request) (*http.Respo
 		if err == nil && a.StatusCode == http.StatusServiceUnavailable && a.Header.Get("Retry-After") != "" {
 			return nil, errRefused
 		}
-		return nil, fmt.Errorf("%s: %s %v", a.Status, content, err)
+		return nil, errors.Join(err, fmt.Errorf("%w: %s: %s", errWrong, a.Status, content))
 	}
 	return a, nil
 }
@@ -203,8 +205,11 @@ func (s *stack) countOnce(client *http.Client, q request) (string, error) {
 // stdoutOf is that of an answer to a program that ended well.
 func stdoutOf(content []byte) (string, error) {
 	var got answer
-	if err := json.Unmarshal(content, &got); err != nil || got.Run.Status != "OK" {
-		return "", fmt.Errorf("%s", content)
+	if err := json.Unmarshal(content, &got); err != nil {
+		return "", fmt.Errorf("%w: %w: %s", errWrong, err, content)
+	}
+	if got.Run.Status != "OK" {
+		return "", fmt.Errorf("%w: %s", errEnded, content)
 	}
 	return got.Run.Stdout, nil
 }
@@ -212,10 +217,15 @@ func stdoutOf(content []byte) (string, error) {
 // refusedOr is the meaning of an event "error".
 func refusedOr(content []byte) error {
 	var body struct{ Error *refusal }
-	if err := json.Unmarshal(content, &body); err == nil && body.Error != nil && body.Error.Code == "overloaded" {
+	switch err := json.Unmarshal(content, &body); {
+	case err != nil || body.Error == nil:
+		return fmt.Errorf("%w: %s", errWrong, content)
+	case body.Error.Code == "overloaded":
 		return errRefused
+	case body.Error.Code == "interrupted":
+		return fmt.Errorf("%w: %s", errEnded, content)
 	}
-	return fmt.Errorf("%s", content)
+	return fmt.Errorf("%w: %s", errWrong, content)
 }
 
 func (s *stack) countInEvents(q request) (string, error) {
@@ -239,7 +249,7 @@ func (s *stack) countInEvents(q request) (string, error) {
 		}
 		seen += lines.Text() + "\n"
 	}
-	return "", fmt.Errorf("a stream without an end: %q %v", seen, lines.Err())
+	return "", errors.Join(lines.Err(), fmt.Errorf("a stream without an end: %q", seen))
 }
 
 // countInSocket has the program wait for its caller.
