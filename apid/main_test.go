@@ -136,6 +136,9 @@ func TestDrainEnds(t *testing.T) {
 	if r := ts.do("GET", "/readyz", ""); r.Status != 503 {
 		t.Errorf("readyz: %d", r.Status)
 	}
+	if r := ts.do("GET", "/v1/execute/ws", ""); r.Status != 503 {
+		t.Errorf("a WebSocket: %d", r.Status)
+	}
 	ts.endJobs(errCutOff)
 	if r := <-got; r.Status != 503 || r.Error.Code != string(errInterrupted) {
 		t.Errorf("the one that ran too long: %d %s", r.Status, r.Raw)

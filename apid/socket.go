@@ -55,6 +55,9 @@ func (s *server) executeSocket(c *call) *apiError {
 
 // openSocket answers 101; the conversation goes on when this call has ended.
 func (s *server) openSocket(c *call, d *dialect) *apiError {
+	if s.draining.Load() { // its 101 would say "Connection: close", which is no handshake
+		return errShuttingDown
+	}
 	if err := s.unread.admit(c.key.ID); err != nil {
 		return err
 	}
