@@ -12,7 +12,7 @@ import (
 
 // Grant is one way in which a profile allows a call.
 type Grant struct {
-	When string // "" always; else the conditions on its arguments: "arg1&0xffffffff == 0x5401"
+	When string // "" always; else the conditions on its arguments: "arg1&0xffffffff == 0x5401", and "at most 100 in a job"
 	Why  string
 }
 
@@ -45,6 +45,9 @@ func (r *Rule) when() string {
 		} else {
 			words = append(words, fmt.Sprintf("arg%d %s %#x", a.Index, opText[a.Op], a.Value))
 		}
+	}
+	if r.AtMost > 0 {
+		words = append(words, fmt.Sprintf("at most %d in a job", r.AtMost))
 	}
 	return strings.Join(words, " and ")
 }

@@ -51,7 +51,7 @@ func (p *Profile) resolve() (fallback rule, rules []rule, err error) {
 			} else if !known {
 				return fallback, nil, fmt.Errorf("%s: %s: this libseccomp does not know the call on this machine: correct the name or leave it out", r.where(i), name)
 			}
-			if other, ok := seen[call]; ok && other.act != act && (len(other.Args) == 0 || len(r.Args) == 0) {
+			if other, ok := seen[call]; ok && (other.act != act || other.AtMost != r.AtMost) && (len(other.Args) == 0 || len(r.Args) == 0) {
 				return fallback, nil, fmt.Errorf("%s: %s: line %d says otherwise, and one of both rules has no args: remove one", r.where(i), name, other.line)
 			}
 			seen[call] = rule{r, call, act}
@@ -62,7 +62,14 @@ func (p *Profile) resolve() (fallback rule, rules []rule, err error) {
 }
 
 func (r *Rule) check() (seccomp.ScmpAction, error) {
-	act, err := action(r.Action, r.ErrnoRet)
+	errno := r.ErrnoRet
+	if r.AtMost > 0 {
+		if r.Action != "SCMP_ACT_ALLOW" || errno == nil || *errno < 1 || *errno > 4095 {
+			return 0, errors.New("atMost is for SCMP_ACT_ALLOW and needs errnoRet 1..4095, for the calls that are too many")
+		}
+		errno = nil
+	}
+	act, err := action(r.Action, errno)
 	if err != nil {
 		return 0, err
 	}
@@ -86,9 +93,9 @@ type change func(r *rule) seccomp.ScmpAction
 // enforced leaves the action as it stands.
 func enforced(r *rule) seccomp.ScmpAction { return r.act }
 
-// notified lets the listener answer for the denials that nobody expects. A call that is answered with 0 is not denied.
+// notified lets the listener answer for the denials that nobody expects, and for what is counted. A call that is answered with 0 is not denied.
 func notified(r *rule) seccomp.ScmpAction {
-	if isErrno(r.act) && errnoOf(r.act) != 0 && !r.Expected {
+	if r.AtMost > 0 || isErrno(r.act) && errnoOf(r.act) != 0 && !r.Expected {
 		return seccomp.ActNotify
 	}
 	return r.act

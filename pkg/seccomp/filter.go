@@ -15,7 +15,8 @@ type Filter struct {
 	rules    map[seccomp.ScmpSyscall][]rule
 }
 
-// Compile makes a filter that hands over the denials that nobody expects; its listener must answer them with Errno.
+// Compile makes a filter that hands over the denials that nobody expects, and what is Counted; its listener must answer them with Errno,
+// but for those of the second kind that it lets go on.
 func (p *Profile) Compile() (*Filter, error) { return p.compile(notified) }
 
 // CompileRecorder makes a filter that hands over every call but those that kill. It is for recording what trusted programs use, and not for
@@ -76,13 +77,38 @@ func (a *Arg) holds(v uint64) bool {
 	}
 }
 
-// Errno is what the profile answers to a call that its program handed over.
+// Errno is what the profile answers to a call that its program handed over; to one that is Counted, when there were too many.
 func (f *Filter) Errno(c *Call) unix.Errno {
-	if act := f.decide(c.number, c.args).act; isErrno(act) {
-		return errnoOf(act)
+	r := f.decide(c.number, c.args)
+	if r.AtMost > 0 {
+		return unix.Errno(*r.ErrnoRet)
+	}
+	if isErrno(r.act) {
+		return errnoOf(r.act)
 	}
 	// Rules that contradict each other: libseccomp decided otherwise than we do. What it did not allow stays denied.
 	return unix.ENOSYS
+}
+
+// Counted tells whether a call that was handed over may go on (Continue), as long as its job has made atMost of the kind.
+//
+// To let one go on is as safe here as in a shadow. Other than a path, which another thread may change after it was looked at, what decides is
+// registers, which the kernel copied when the call was made and which nobody can change while the thread waits, and a number that is ours. So
+// what goes on is the call that the rule allows, and as many as it allows. Where another rule says otherwise of the same call, it is denied.
+func (f *Filter) Counted(c *Call) (atMost uint64, ok bool) {
+	rules := f.rules[c.number]
+	for i := range rules {
+		if !rules[i].matches(c.args) {
+			continue
+		}
+		if rules[i].act != seccomp.ActAllow {
+			return 0, false
+		}
+		if n := rules[i].AtMost; n > 0 && (!ok || n < atMost) {
+			atMost, ok = n, c.native
+		}
+	}
+	return atMost, ok
 }
 
 // Allows tells whether the profile allows a call.

@@ -40,9 +40,19 @@ func TestListenerAnswersAsTheProfileDoes(t *testing.T) {
 					r := f.decide(seccomp.ScmpSyscall(nr), args)
 					act, expected := r.act, r.Expected
 					kind := fmt.Sprintf("%#x", want&unix.SECCOMP_RET_ACTION_FULL)
-					if got == unix.SECCOMP_RET_USER_NOTIF {
+					call := &Call{number: seccomp.ScmpSyscall(nr), args: args, native: true}
+					atMost, counted := f.Counted(call)
+					if counted != (r.AtMost > 0) || atMost != r.AtMost {
+						t.Fatalf("call %d %x: counted %v up to %d, the profile says %d", nr, args, counted, atMost, r.AtMost)
+					}
+					if counted {
+						if got != unix.SECCOMP_RET_USER_NOTIF || f.Errno(call) != unix.Errno(*r.ErrnoRet) {
+							t.Fatalf("call %d %x: %#x, then %v", nr, args, got, f.Errno(call))
+						}
+						kind, got = "counted", unix.SECCOMP_RET_ALLOW
+					} else if got == unix.SECCOMP_RET_USER_NOTIF {
 						kind = "notified"
-						errno := f.Errno(&Call{number: seccomp.ScmpSyscall(nr), args: args})
+						errno := f.Errno(call)
 						got = unix.SECCOMP_RET_ERRNO | uint32(errno)
 						if expected || !isErrno(act) {
 							t.Fatalf("call %d %x: notified, though the profile says %v, expected %v", nr, args, act, expected)
@@ -57,7 +67,7 @@ func TestListenerAnswersAsTheProfileDoes(t *testing.T) {
 				}
 			}
 			t.Log(asked)
-			if f.Notifies != (asked["notified"] > 0) {
+			if f.Notifies != (asked["notified"]+asked["counted"] > 0) {
 				t.Errorf("Notifies is %v, and of the calls %v", f.Notifies, asked)
 			}
 		})

@@ -71,8 +71,8 @@ func (l *Listener) Answer(c *Call, errno unix.Errno) error {
 	return l.respond(&seccomp.ScmpNotifResp{ID: c.id, Error: int32(errno)})
 }
 
-// Continue lets the call pass. Only where the programs are trusted, or the filter in force has allowed it already: CompileRecorder and
-// CompileShadow tell why.
+// Continue lets the call pass. Only where the programs are trusted, the filter in force has allowed it already, or a rule that looks at
+// registers allows a number of them: CompileRecorder, CompileShadow and Counted tell why.
 func (l *Listener) Continue(c *Call) error {
 	return l.respond(&seccomp.ScmpNotifResp{ID: c.id, Flags: seccomp.NotifRespFlagContinue})
 }

@@ -38,8 +38,11 @@ type Rule struct {
 	ErrnoRet *uint    `json:"errnoRet,omitempty"` // with SCMP_ACT_ERRNO
 	// Expected, of a denial, means that runtimes and libraries try the call as a matter of course and then do without it: it is denied
 	// without a word. Every other denial is a violation, which the answer names.
-	Expected bool  `json:"expected,omitempty"`
-	Args     []Arg `json:"args,omitempty"` // all must hold
+	Expected bool `json:"expected,omitempty"`
+	// AtMost, of what is allowed, is how many such calls a job may make, those of all rules with one together; then they are denied with ErrnoRet.
+	// It is for what each call adds to memory that no cgroup counts. 0: as many as it likes.
+	AtMost uint64 `json:"atMost,omitempty"`
+	Args   []Arg  `json:"args,omitempty"` // all must hold
 
 	Comment  string     `json:"comment,omitempty"` // Docker's
 	Includes *Condition `json:"includes,omitempty"`

@@ -35,8 +35,11 @@ func (p *Profile) CompileShadow(candidate *Profile) (*Filter, error) {
 	return f, err
 }
 
-// shadowed allows all that nobody would hear of.
+// shadowed allows all that nobody would hear of. What the candidate would count is not denied.
 func shadowed(r *rule) seccomp.ScmpAction {
+	if r.AtMost > 0 {
+		return seccomp.ActAllow
+	}
 	if act := notified(r); act == seccomp.ActNotify || act == seccomp.ActKillProcess {
 		return seccomp.ActNotify
 	}

@@ -56,6 +56,15 @@ func TestShadowEnforcesWhatIsInForce(t *testing.T) {
 					if got == unix.SECCOMP_RET_USER_NOTIF && kind == "in force" && shadow.Errno(call) != f.Errno(call) {
 						t.Fatalf("call %d %x: another errno", nr, args)
 					}
+					if n, counted := f.Counted(call); counted {
+						// It goes on in a shadow as it does without one, and never because the candidate's listener would let it.
+						if m, ok := shadow.Counted(call); m != n || !ok || got != unix.SECCOMP_RET_USER_NOTIF || f.Passes(call) {
+							t.Fatalf("call %d %x: %#x, counted up to %d, want %d", nr, args, got, m, n)
+						}
+						kind = "counted"
+					} else if _, ok := shadow.Counted(call); ok {
+						t.Fatalf("call %d %x: counted in shadow alone", nr, args)
+					}
 					asked[kind]++
 				}
 			}
