@@ -26,6 +26,7 @@ const leastPrograms = 25
 
 // fidelity is a rootfs/<language>/fidelity/<name>.txtar, as docs/languages.md describes it.
 type fidelity struct {
+	name  string
 	files []bareFile
 
 	Args        []string
@@ -118,11 +119,16 @@ func (c *corpus) test(t *testing.T) {
 	if len(paths) < leastPrograms {
 		t.Errorf("%d programs, want %d or more", len(paths), leastPrograms)
 	}
+	for _, name := range plainCompile[c.runtime.Name].only {
+		if !slices.ContainsFunc(paths, func(path string) bool { return filepath.Base(path) == name+".txtar" }) {
+			t.Errorf("no program %s, which the plain compiler should have", name)
+		}
+	}
 	var ran, equal, excepted, parked atomic.Int32
+	var retried sync.Map                   // name -> tries
 	t.Run("programs", func(t *testing.T) { // returns when all have ended
 		for _, path := range paths {
-			name := strings.TrimSuffix(filepath.Base(path), ".txtar")
-			t.Run(name, func(t *testing.T) {
+			t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 				t.Parallel()
 				onRecord(t, path)
 				ran.Add(1)
@@ -130,8 +136,12 @@ func (c *corpus) test(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", path, err)
 				}
-				if c.compareOften(t, f) {
+				isParked, took := c.compareOften(t, f)
+				if isParked {
 					parked.Add(1)
+				}
+				if took > 1 {
+					retried.Store(f.name, took)
 				}
 				switch {
 				case t.Failed():
@@ -145,6 +155,10 @@ func (c *corpus) test(t *testing.T) {
 	})
 	fmt.Printf("fidelity: %-11s %3d programs, %3d equal, %2d with exceptions, %2d differ; %3d parked\n",
 		folder, ran.Load(), equal.Load(), excepted.Load(), ran.Load()-equal.Load()-excepted.Load(), parked.Load())
+	retried.Range(func(name, took any) bool {
+		fmt.Printf("fidelity: %s/%s differed before: %d tries\n", folder, name, took)
+		return true
+	})
 }
 
 func readFidelity(path string) (*fidelity, error) {
@@ -152,7 +166,7 @@ func readFidelity(path string) (*fidelity, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fidelity{Runs: 1}
+	f := &fidelity{name: strings.TrimSuffix(filepath.Base(path), ".txtar"), Runs: 1}
 	if len(bytes.TrimSpace(archive.Comment)) == 0 {
 		return nil, fmt.Errorf("no comment: say in the first line what is looked at")
 	}
@@ -188,17 +202,17 @@ func readFidelity(path string) (*fidelity, error) {
 // no runner decides. A runner that shows differs every time.
 const tries = 3
 
-func (c *corpus) compareOften(t *testing.T, f *fidelity) (parked bool) {
-	for try := 1; ; try++ {
+func (c *corpus) compareOften(t *testing.T, f *fidelity) (parked bool, try int) {
+	for try = 1; ; try++ {
 		var differences []string
 		if parked, differences = c.compare(t, f, try); len(differences) == 0 {
-			return parked
+			return parked, try
 		}
 		if try == tries {
 			for _, d := range differences {
 				t.Error(d)
 			}
-			return parked
+			return parked, try
 		}
 		t.Logf("differs, try %d:\n%s", try, strings.Join(differences, "\n"))
 	}
@@ -267,19 +281,6 @@ func (c *corpus) whenParked(t *testing.T, f *fidelity) (outcomes []outcome) {
 	return outcomes
 }
 
-// plainCompile is what a user types (docs/languages.md) where lang.json names a driver of ours.
-var plainCompile = map[string][]string{
-	"c":   {"/usr/bin/gcc-13", "-pipe", "-O2", "-std=gnu17", "-o", "/build/main", "{sources}", "-lm", "-pthread"},
-	"cpp": {"/usr/bin/g++-13", "-pipe", "-O2", "-std=gnu++20", "-pthread", "-o", "/build/main", "{sources}"},
-	"go": {"/bin/bash", "-ec", `
-		! grep -q '^import "C"' *.go || export CGO_ENABLED=1
-		[ ! -e go.mod ] || set -- .
-		cp -rs /usr/lib/runtools/go/cache /tmp/go-build
-		GOCACHE=/tmp/go-build CGO_ENABLED=${CGO_ENABLED-0} "$GOROOT/bin/go" build -o /build/main -gcflags=all=-dwarf=false -ldflags='-s -w' "$@"
-		[ -x /build/main ] || { echo "package command-line-arguments is not a main package" >&2; exit 1; } # as go run says
-	`, "sh", "{sources}"},
-}
-
 func (c *corpus) bareRequest(f *fidelity) *bareRequest {
 	root, in := filepath.Join(image, "rootfs"), lang.Inputs{Args: f.Args}
 	for _, file := range f.files {
@@ -294,8 +295,8 @@ func (c *corpus) bareRequest(f *fidelity) *bareRequest {
 		env := c.runtime.ExpandEnv(s, in)
 		maps.Copy(env, f.Env)
 		command := bareStage{Argv: c.runtime.ExpandArgv(s, in)}
-		if plain := plainCompile[c.runtime.Name]; plain != nil && s == c.runtime.Compile {
-			command.Argv = c.runtime.ExpandArgv(&lang.Stage{Argv: plain}, in)
+		if s == c.runtime.Compile {
+			command.Argv = c.compileArgv(f, in)
 		}
 		for name, value := range env {
 			command.Env = append(command.Env, name+"="+value)
