@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // An anchor keeps a vault when we are gone: a bind mount of its namespace's file, as `ip netns` has them for network namespaces. The kernel
@@ -62,6 +64,11 @@ func isMountPoint(folder string) (bool, error) {
 // find opens the namespaces that are anchored; each file's name is the anchor's path. A crash between two steps of add leaves a file that is
 // none.
 func (a *anchors) find() (namespaces []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			wire.CloseAll(namespaces)
+		}
+	}()
 	entries, err := os.ReadDir(a.folder)
 	if err != nil {
 		return nil, err
@@ -75,16 +82,20 @@ func (a *anchors) find() (namespaces []*os.File, err error) {
 		if err != nil {
 			return namespaces, fmt.Errorf("%s: %w", path, err)
 		}
-		file := os.NewFile(uintptr(fd), path)
+		namespaces = append(namespaces, os.NewFile(uintptr(fd), path))
 		var st unix.Statfs_t
-		if err := unix.Fstatfs(fd, &st); err != nil || st.Type != unix.NSFS_MAGIC {
-			file.Close()
-			if err := unix.Unlink(path); err != nil {
-				return namespaces, fmt.Errorf("%s: %w", path, err)
-			}
+		if err := unix.Fstatfs(fd, &st); err != nil {
+			return namespaces, fmt.Errorf("statfs %s: %w", path, err)
+		}
+		if st.Type == unix.NSFS_MAGIC {
 			continue
 		}
-		namespaces = append(namespaces, file)
+		last := len(namespaces) - 1
+		namespaces[last].Close()
+		namespaces = namespaces[:last]
+		if err := unix.Unlink(path); err != nil {
+			return namespaces, fmt.Errorf("unlink %s: %w", path, err)
+		}
 	}
 	return namespaces, nil
 }
@@ -109,7 +120,10 @@ func (a *anchors) remove(path string) error {
 	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 		return fmt.Errorf("umount %s: %w", path, err)
 	}
-	return unix.Unlink(path)
+	if err := unix.Unlink(path); err != nil {
+		return fmt.Errorf("unlink %s: %w", path, err)
+	}
+	return nil
 }
 
 // close leaves no trace if no anchor is left.
@@ -134,7 +148,10 @@ func dropAnchors(folder string) error {
 			return fmt.Errorf("umount %s: %w", folder, err)
 		}
 	}
-	return unix.Rmdir(folder)
+	if err := unix.Rmdir(folder); err != nil {
+		return fmt.Errorf("rmdir %s: %w", folder, err)
+	}
+	return nil
 }
 
 // adopt takes over what an earlier sandboxd left: the volumes that have a name. All others were in use by jobs that died with it, or held
@@ -153,12 +170,14 @@ func (vs *volumes) adoptVault(ns *os.File) error {
 	if err != nil {
 		return err
 	}
-	v.anchor = ns.Name()
-	vs.vaults.all = append(vs.vaults.all, v)
 	names, err := v.survey()
 	if err != nil {
-		return fmt.Errorf("%s: %w", v.anchor, err)
+		// Not one of ours: it would be given new volumes, under names that may be taken. Who held what is in it will ask in vain.
+		v.close()
+		return errors.Join(fmt.Errorf("%s: %w", ns.Name(), err), vs.vaults.anchors.remove(ns.Name()))
 	}
+	v.anchor = ns.Name()
+	vs.vaults.all = append(vs.vaults.all, v)
 	var errs []error
 	for path, id := range names {
 		if id == "" {

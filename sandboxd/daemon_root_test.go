@@ -64,6 +64,7 @@ const hang = 3 * time.Minute
 // testDaemon is a daemon with a client.
 type testDaemon struct {
 	t      *testing.T
+	log    said
 	d      *daemon
 	client *wire.Client
 	config config
@@ -97,7 +98,7 @@ func startDaemon(t *testing.T, change func(*config)) *testDaemon {
 func (td *testDaemon) start() {
 	td.t.Helper()
 	var err error
-	if td.d, err = start(&td.config, slog.New(slog.NewTextHandler(td.t.Output(), nil))); err != nil {
+	if td.d, err = start(&td.config, slog.New(slog.NewTextHandler(io.MultiWriter(td.t.Output(), &td.log), nil))); err != nil {
 		td.t.Fatal(err)
 	}
 	go td.d.server.serve()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -78,11 +79,9 @@ const injected = unix.EXFULL
 
 // saboteur lets every call of a spawner, and of all that it clones, pass, but for one.
 type saboteur struct {
-	listener *seccomp.Listener
-
 	mu     sync.Mutex
 	seen   map[string]int // since begin
-	calls  []string       // in their order: "name(arguments) number"
+	calls  []string       // in their order: "name(arguments) number"; of threads of ours "name number\tname(arguments)", for their descriptors differ from run to run
 	target string         // fails; "": none
 }
 
@@ -96,9 +95,9 @@ func startSabotaged(t *testing.T) (*jail.Spawner, *saboteur) {
 		runtime.LockOSThread()
 		// The forked child waits for us before its exec, and the thread that forks for the child: it could not stop for the garbage collector.
 		defer debug.SetGCPercent(debug.SetGCPercent(-1))
-		fd, err := filterThread()
+		fd, err := filterThread(filtered)
 		if err == nil {
-			go s.answer(t, fd)
+			go s.answer(t, fd, false)
 			spawner, err = jail.Start(1)
 		}
 		failed <- err
@@ -110,8 +109,8 @@ func startSabotaged(t *testing.T) (*jail.Spawner, *saboteur) {
 	return spawner, s
 }
 
-// filterThread has filtered of the calling thread decided elsewhere.
-func filterThread() (listener int, err error) {
+// filterThread has these calls of the calling thread decided elsewhere.
+func filterThread(filtered []uint32) (listener int, err error) {
 	const load, equal, result = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	filter := []unix.SockFilter{{Code: load, K: 0}} // the number
 	for i, n := range filtered {
@@ -122,15 +121,21 @@ func filterThread() (listener int, err error) {
 		// Of a hundred about capabilities one will do, and the end of them all is a failure that is none.
 		unix.SockFilter{Code: equal, K: unix.SYS_PRCTL, Jf: 5},
 		unix.SockFilter{Code: load, K: 16}, // its first argument
-		unix.SockFilter{Code: equal, K: unix.PR_CAPBSET_READ, Jt: 4},
-		unix.SockFilter{Code: equal, K: unix.PR_CAPBSET_DROP, Jf: 2},
+		unix.SockFilter{Code: equal, K: unix.PR_CAPBSET_READ, Jt: 8},
+		unix.SockFilter{Code: equal, K: unix.PR_CAPBSET_DROP, Jf: 6},
 		unix.SockFilter{Code: load, K: 24}, // its second
-		unix.SockFilter{Code: equal, K: 0, Jf: 1},
+		unix.SockFilter{Code: equal, K: 0, Jt: 4, Jf: 5},
+		// What os.NewFile asks keeps the garbage collector waiting, and us with it.
+		unix.SockFilter{Code: equal, K: unix.SYS_FCNTL, Jf: 3},
+		unix.SockFilter{Code: load, K: 24},
+		unix.SockFilter{Code: equal, K: unix.F_GETFL, Jt: 2},
+		unix.SockFilter{Code: equal, K: unix.F_SETFL, Jt: 1},
 		unix.SockFilter{Code: result, K: unix.SECCOMP_RET_USER_NOTIF},
 		unix.SockFilter{Code: result, K: unix.SECCOMP_RET_ALLOW},
 	)
 	program := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, reflect.ValueOf(program).Pointer())
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, reflect.ValueOf(program).Pointer())
 	runtime.KeepAlive(program)
 	if errno != 0 {
 		return 0, errno
@@ -138,30 +143,33 @@ func filterThread() (listener int, err error) {
 	return int(fd), nil
 }
 
-func (s *saboteur) answer(t *testing.T, fd int) {
+func (s *saboteur) answer(t *testing.T, fd int, ours bool) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		t.Error(err)
 	}
 	file := os.NewFile(uintptr(fd), "listener")
 	defer file.Close()
-	s.listener = seccomp.NewListener(file)
+	listener := seccomp.NewListener(file)
 	for {
-		c, err := s.listener.Receive()
+		c, err := listener.Receive()
 		if err != nil {
 			return
 		}
-		text, _ := s.listener.Describe(c)
-		call := c.Name() + "(" + text + ")"
+		text, _ := listener.Describe(c)
+		call, more := c.Name()+"("+text+")", ""
+		if ours {
+			call, more = c.Name(), "\t"+call
+		}
 		s.mu.Lock()
 		s.seen[call]++
 		call = fmt.Sprint(call, " ", s.seen[call])
-		s.calls = append(s.calls, call)
+		s.calls = append(s.calls, call+more)
 		fails := call == s.target
 		s.mu.Unlock()
 		if fails {
-			err = s.listener.Answer(c, injected)
+			err = listener.Answer(c, injected)
 		} else {
-			err = s.listener.Continue(c)
+			err = listener.Continue(c)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", call, err)
@@ -174,7 +182,8 @@ func (s *saboteur) begin(target string) (calls []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	calls = s.calls
-	s.seen, s.calls, s.target = map[string]int{}, nil, target
+	s.seen, s.calls = map[string]int{}, nil
+	s.target, _, _ = strings.Cut(target, "\t")
 	return calls
 }
 
@@ -285,6 +294,8 @@ func (td *testDaemon) sabotage(s *saboteur, call, contents string) (r ran) {
 	write.Close()
 	if buildErr != nil {
 		r.err = buildErr // the job's says where to look
+	} else if known := (*wire.Error)(nil); errors.As(r.err, &known) && known.Code == wire.CodeNotBegun {
+		r.err = errors.New(td.log.take()) // likewise
 	}
 	out, _ := io.ReadAll(read)
 	r.stdout = string(out)

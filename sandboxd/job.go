@@ -107,12 +107,12 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	}
 	if j.req.Explain {
 		if j.meters, err = openMeters(j.ready); err != nil {
-			return nil, j.startError(err)
+			return nil, j.notBegun(err)
 		}
 	}
 	if j.req.Noise {
 		if j.noise, err = beginNoise(j.ready); err != nil {
-			return nil, j.startError(err)
+			return nil, j.notBegun(err)
 		}
 	}
 	taken := monotonic()
@@ -280,8 +280,10 @@ func (j *job) startError(err error) error {
 		return wire.Errorf(wire.CodeFile, "the working directory: %s", step.Errno)
 	case step.Step == "exec "+j.req.Argv[0]:
 		return wire.Errorf(wire.CodeExec, "%v", err)
+	case step.Step == "wait for the program": // which may have begun
+		return err
 	}
-	return err
+	return j.notBegun(err)
 }
 
 func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*wire.Result, error) {

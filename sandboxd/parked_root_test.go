@@ -17,20 +17,29 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// startParked starts a daemon whose template toy/run holds the runtime of pkg/jail/testdata/parked.c. PARKED_TOY names one made before,
-// for machines without a compiler.
+// toyRuntime is that of pkg/jail/testdata/parked.c. PARKED_TOY names one made before, for machines without a compiler.
+var toyRuntime = sync.OnceValues(func() ([]byte, error) {
+	if toy := os.Getenv("PARKED_TOY"); toy != "" {
+		return os.ReadFile(toy)
+	}
+	dir, err := os.MkdirTemp("", "toy")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	const parked = "../rootfs/parked"
+	toy := filepath.Join(dir, "toy")
+	out, err := exec.Command("gcc", "-std=gnu11", "-O2", "-static", "-I", parked, "-o", toy, "../pkg/jail/testdata/parked.c", parked+"/parked.c").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("gcc: %w: %s", err, out)
+	}
+	return os.ReadFile(toy)
+})
+
+// startParked starts a daemon whose template toy/run holds toyRuntime.
 func startParked(t *testing.T, template string, change func(*config)) *testDaemon {
 	t.Helper()
-	toy := os.Getenv("PARKED_TOY")
-	if toy == "" {
-		toy = filepath.Join(t.TempDir(), "toy")
-		const parked = "../rootfs/parked"
-		out, err := exec.Command("gcc", "-std=gnu11", "-O2", "-static", "-I", parked, "-o", toy, "../pkg/jail/testdata/parked.c", parked+"/parked.c").CombinedOutput()
-		if err != nil {
-			t.Fatalf("gcc: %v: %s", err, out)
-		}
-	}
-	data, err := os.ReadFile(toy)
+	data, err := toyRuntime()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +157,7 @@ func TestParkedCanBeTurnedOff(t *testing.T) {
 	}
 }
 
-// A burst of ten times the pool is answered, whatever is ready; the pool grows to what was asked for, within its ceiling.
+// A burst of ten times the pool is answered, whatever is ready; the pool grows to what was asked for, within its ceiling, and shrinks again.
 func TestBurst(t *testing.T) {
 	td := startParked(t, `{"pool": 2, "pool_max": 6, "pids": 32, "parked": {"argv": ["/bin/toy"]}}`, nil)
 	td.awaitReady(2)
@@ -162,6 +171,12 @@ func TestBurst(t *testing.T) {
 	}
 	jobs.Wait()
 	td.awaitReady(6)
+	// A minute without a job takes it back to its floor.
+	ps := td.d.server.pools
+	p := ps.all["toy/run"]
+	p.demand.roll(int64(monotonic()/time.Second) + 61)
+	ps.trim(p)
+	td.awaitReady(2)
 }
 
 // A template that says so has no other jobs than parked ones, however empty its pool: those that find none load the runtime themselves.

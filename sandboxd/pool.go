@@ -53,16 +53,37 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 		turn: make(chan struct{}, 1), load: make(chan struct{}, cpus),
 	}
 	for name, t := range templates {
-		p := &pool{template: t, memory: bounds[name], ready: make(chan *readyJail, mostReady), wake: make(chan struct{}, 1)}
-		ps.all[name] = p
-		ps.workers.Go(func() { ps.fill(ctx, p) })
+		ps.all[name] = &pool{template: t, memory: bounds[name], ready: make(chan *readyJail, mostReady), wake: make(chan struct{}, 1)}
 	}
+	ps.startFillers(ctx)
 	ps.workers.Go(func() { ps.trimAll(ctx) })
 	return ps
 }
 
-func (ps *pools) fill(ctx context.Context, p *pool) {
-	for ctx.Err() == nil {
+// startFillers has compilers, which take longest to load, wait until every other pool has had its floor, or has failed, once.
+func (ps *pools) startFillers(ctx context.Context) {
+	var others sync.WaitGroup
+	compilers := map[bool][]*pool{}
+	for _, p := range ps.all {
+		again := p.template.spec.Parked != nil && p.template.spec.Parked.Again
+		compilers[again] = append(compilers[again], p)
+	}
+	others.Add(len(compilers[false]))
+	for _, p := range compilers[false] {
+		ps.workers.Go(func() { ps.fill(ctx, p, sync.OnceFunc(others.Done)) })
+	}
+	for _, p := range compilers[true] {
+		ps.workers.Go(func() { others.Wait(); ps.fill(ctx, p, func() {}) })
+	}
+}
+
+// fill keeps one pool full, and says so when it had its floor for the first time, or could not.
+func (ps *pools) fill(ctx context.Context, p *pool, settled func()) {
+	defer settled()
+	for made := int64(0); ctx.Err() == nil; {
+		if floor, _ := p.bounds(); made >= floor {
+			settled()
+		}
 		if p.stock.Load() >= p.target() || !ps.affords(p) {
 			select {
 			case <-p.wake:
@@ -73,6 +94,7 @@ func (ps *pools) fill(ctx context.Context, p *pool) {
 		p.stock.Add(1)
 		r, err := ps.make(ctx, p)
 		if err == nil {
+			made++
 			ps.held.Add(r.bytes)
 			p.bytes.Store(r.bytes)
 			p.ready <- r
@@ -81,6 +103,7 @@ func (ps *pools) fill(ctx context.Context, p *pool) {
 			}
 			continue
 		}
+		settled()
 		p.stock.Add(-1)
 		ps.log.Error("fill pool", "error", err)
 		select {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"testing"
+	"time"
 )
 
 func TestDemandIsThePeakOfTheLastMinute(t *testing.T) {
@@ -94,6 +96,37 @@ func TestPoolsAffordTheirFloorsAndNoMoreThanTheBudget(t *testing.T) {
 		p.bytes.Store(c.bytes)
 		if got := ps.affords(p); got != c.want {
 			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// A refill waits for the jobs that run while more than half of its pool is there, and not for long.
+func TestRefillsLetJobsGoFirst(t *testing.T) {
+	for _, c := range []struct {
+		jobs  int64
+		ready int // of 4
+		waits bool
+	}{
+		{1, 4, true}, {1, 3, true}, {1, 2, false}, {1, 0, false}, {0, 4, false},
+	} {
+		ps := &pools{}
+		ps.jobs.Store(c.jobs)
+		p := &pool{template: &template{spec: templateSpec{Pool: 4, PoolMax: 4}}, ready: make(chan *readyJail, 4)}
+		for range c.ready {
+			p.ready <- nil
+		}
+		// The machine may be busy: that it did not wait shows once in many times.
+		for begin := time.Now(); ; {
+			start := time.Now()
+			ps.awaitQuiet(context.Background(), p)
+			waited := time.Since(start) >= maxDefer
+			if waited == c.waits {
+				break
+			}
+			if c.waits || time.Since(begin) > time.Minute {
+				t.Errorf("%+v: waited %v", c, time.Since(start))
+				break
+			}
 		}
 	}
 }

@@ -107,18 +107,18 @@ func (j *job) start() error {
 	spec := j.jailJob()
 	if j.req.Terminal == nil {
 		if err := j.ready.jail.Start(spec); err != nil {
-			return j.startError(err)
+			return j.notBegun(j.startError(err))
 		}
 		return nil
 	}
 	t, err := openTerminal(j.req.Terminal, j.server.builder.slots.ids(j.ready.slot))
 	if err != nil {
-		return err
+		return j.notBegun(err)
 	}
 	defer t.close()
 	spec.Terminal, spec.Stdin, spec.Stdout, spec.Stderr = t.mount, t.slave, t.slave, t.slave
 	if err := j.ready.jail.Start(spec); err != nil {
-		return j.startError(err)
+		return j.notBegun(j.startError(err))
 	}
 	_ = j.conn.Send(&wire.Reply{Terminal: &struct{}{}}, t.master) // a client that is gone has hung up
 	return nil

@@ -78,7 +78,7 @@ func enterEmptyMountNamespace() error {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
 	if err := unix.Chdir("/tmp"); err != nil {
-		return err
+		return fmt.Errorf("chdir /tmp: %w", err)
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("pivot_root: %w", err)
@@ -86,7 +86,10 @@ func enterEmptyMountNamespace() error {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("detach the old root: %w", err)
 	}
-	return unix.Chdir("/")
+	if err := unix.Chdir("/"); err != nil {
+		return fmt.Errorf("chdir /: %w", err)
+	}
+	return nil
 }
 
 // enterMountNamespace joins one that an earlier sandboxd made. The kernel takes the thread to its root.
@@ -180,18 +183,21 @@ func (v *vault) survey() (map[string]string, error) {
 }
 
 // remove forgets a volume: no path in it is walked, whatever it holds. Its memory is freed when the last jail is gone. The name goes first:
-// what is left after a crash in between is a volume that nobody wants.
-func (v *vault) remove(path string) error {
-	if err := unix.Unlinkat(int(v.root.Fd()), path[1:]+nameSuffix, 0); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("name of a volume: %w", err)
+// what is left after a crash in between is a volume that nobody wants. Whatever fails, the memory is given up if it can be: a name without a volume is nothing.
+func (v *vault) remove(path string) (err error) {
+	if e := unix.Unlinkat(int(v.root.Fd()), path[1:]+nameSuffix, 0); e != nil && !errors.Is(e, unix.ENOENT) {
+		err = fmt.Errorf("name of a volume: %w", e)
 	}
-	return v.do(func() error {
+	return errors.Join(err, v.do(func() error {
 		// EINVAL: nothing is mounted there, after a crash.
 		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("umount: %w", err)
 		}
-		return unix.Rmdir(path)
-	})
+		if err := unix.Rmdir(path); err != nil {
+			return fmt.Errorf("rmdir: %w", err)
+		}
+		return nil
+	}))
 }
 
 // vaults spreads volumes over as many vaults as they need.

@@ -124,6 +124,8 @@ int main(int argc, char **argv)
 		exit(3);
 	if (getenv("SLOW"))
 		pause();
+	if (getenv("STOP"))
+		raise(SIGSTOP);
 	static const char *const prefixes[] = { "TOY", NULL };
 	for (;;) {
 		struct parked_job *job = parked_wait();
