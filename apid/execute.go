@@ -19,6 +19,9 @@ type execution struct {
 	name    string   // of the session
 	fresh   bool     // this request made the session
 	created bool     // ... under a name that the caller chose
+	before  int64    // what the session counted for
+	begun   bool     // a job of this request has been sent
+	unkept  string   // why what the session has grown by was not kept; "": it was
 	changes []string // to the base environment: the session's and the request's
 
 	scratch     string // workspace of an ephemeral request with several jobs
@@ -103,6 +106,9 @@ func (x *execution) inSession(ctx context.Context, ticket *ticket) *apiError {
 	if failed == nil {
 		failed = x.unread.admit(x.call.key.ID) // those that ran meanwhile may have left much
 	}
+	if failed == nil && x.grows() { // likewise
+		failed = x.sessions.mayGrow(x.session.owner)
+	}
 	if failed == nil {
 		failed = x.carryOut(ctx)
 	}
@@ -148,6 +154,7 @@ func (x *execution) openSession(ctx context.Context) *apiError {
 	}
 	x.fresh = x.session.form == formNone
 	x.created = x.fresh && named
+	x.before = x.session.size
 	return nil
 }
 
@@ -157,6 +164,7 @@ func (x *execution) closeSession(err *apiError) {
 	if x.session == nil {
 		return
 	}
+	x.measure(err)
 	if err != nil && (x.fresh || x.session.form != formMounted) {
 		if err.code == errGone {
 			x.forgetter.addLater(volumeName(x.session.volume))
@@ -166,6 +174,9 @@ func (x *execution) closeSession(err *apiError) {
 		} else {
 			x.sessions.renew(x.session)
 		}
+	}
+	if x.unkept = x.sessions.outgrew(x.session, x.before); x.unkept != "" && x.ran.message == "" {
+		x.ran.message = x.unkept
 	}
 	x.sessions.release(x.session)
 }

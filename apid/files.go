@@ -64,6 +64,7 @@ type tool struct {
 	files  []requestFile // placed before
 	most   int64         // bytes of its output
 	packs  bool          // whether that is compressed: out.packed
+	grows  bool          // it may leave the workspace larger
 	advice string        // what a caller can do whose answer would have more
 	out    *jobOutput
 }
@@ -83,6 +84,8 @@ func (s *server) withTool(c *call, name string, t *tool) *apiError {
 		return err
 	}
 	switch err := t.out.toolError(); {
+	case x.unkept != "":
+		return refuse(errRateLimited, "%s", x.unkept)
 	case t.out.result.Code == noSuchFile:
 		return refuse(errNotFound, "this session has no such file")
 	case t.out.stdout.over():
@@ -301,7 +304,7 @@ func (s *server) putFile(c *call, name, path string) *apiError {
 		return err
 	}
 	defer release()
-	t := &tool{argv: []string{"/usr/bin/true"}, files: []requestFile{{name: path, content: body}}, most: 4 << 10}
+	t := &tool{argv: []string{"/usr/bin/true"}, files: []requestFile{{name: path, content: body}}, most: 4 << 10, grows: true}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}

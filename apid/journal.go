@@ -55,7 +55,7 @@ type record struct {
 	Owner    string        `json:"owner,omitempty"` // id of the API key
 	At       time.Duration `json:"at,omitempty"`    // of the last use, since the machine's start
 	Form     form          `json:"form,omitempty"`
-	Size     int64         `json:"size,omitempty"` // bytes held in memory
+	Size     int64         `json:"size,omitempty"` // bytes that it counts for
 	Keep     bool          `json:"keep,omitempty"`
 	Packable bool          `json:"packable,omitempty"`
 	Stored   []byte        `json:"stored,omitempty"`

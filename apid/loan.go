@@ -72,7 +72,7 @@ func (t *sessions) copies(s *session, names []string, packed []byte) ([]*session
 // lendLocked gives s, which has none yet, a part in a loan. It is charged like the other, whose files it has.
 func (t *sessions) lendLocked(s *session, l *loan, other *session) {
 	l.users++
-	t.holdLocked(s, remains{form: formLent, bytes: other.size - int64(changesSize(other.env))})
+	t.holdLocked(s, remains{form: formLent, bytes: other.workspaceCost()})
 	s.loan = l
 }
 
@@ -90,7 +90,7 @@ func (t *sessions) borrow(s *session) (from *loan, mounted bool) {
 	}
 	s.volume = s.loan.volume
 	s.loan.users++ // or holdLocked would have it forgotten
-	t.holdLocked(s, remains{form: formMounted, bytes: s.size - int64(changesSize(s.env))})
+	t.holdLocked(s, remains{form: formMounted, bytes: s.workspaceCost() - mountCost})
 	s.packable = false // how many inodes it has is not known
 	return nil, true
 }

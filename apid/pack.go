@@ -133,6 +133,8 @@ func notWhole(out *jobOutput) error {
 		return err
 	case out.stdout.over():
 		return fmt.Errorf("the archive has more than %d bytes", packedTar)
+	case len(out.packed) > packBytes: // names of many links: it would count for more than now
+		return fmt.Errorf("the archive has %d bytes compressed", len(out.packed))
 	case out.stderr.total > 0:
 		return fmt.Errorf("tar said %q", out.stderr.data)
 	}

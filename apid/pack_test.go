@@ -39,7 +39,7 @@ func TestPack(t *testing.T) {
 	if r := ts.execute(map[string]any{"language": "c", "code": "read data", "session_id": "0"}); r.Run.Stdout != "0\n" {
 		t.Errorf("in C: %s", r.Raw)
 	}
-	if ts.sessions.counts().bytes > 5<<10 {
+	if ts.sessions.counts().bytes > 4*mountCost {
 		t.Errorf("%d bytes", ts.sessions.counts().bytes)
 	}
 }
@@ -146,7 +146,7 @@ func TestPackInTheWay(t *testing.T) {
 
 // One that waited for the packer and gave up has been there: the session counts as used.
 func TestPackAndGiveUp(t *testing.T) {
-	table, _ := table(sessionConfig{Idle: duration(time.Hour), Max: 5, MaxPerKey: 5, MaxBytes: 1000, MaxBytesPerKey: 1000})
+	table, _ := table(sessionConfig{Idle: duration(time.Hour), Max: 5, MaxPerKey: 5, MaxBytes: 1 << 30, MaxBytesPerKey: 1 << 30})
 	use(t, table, "k", "a", false, 1)
 	use(t, table, "k", "b", false, 1)
 	s := table.acquireIdlest()
@@ -160,7 +160,7 @@ func TestPackAndGiveUp(t *testing.T) {
 	}
 	table.packed(s, []byte("tar"))
 	table.release(s)
-	if table.kept.front() != s || table.evictable.len != 1 || s.busy || table.bytes != 4 || table.forms[formPacked] != 1 {
+	if table.kept.front() != s || table.evictable.len != 1 || s.busy || table.bytes != 2*sessionCost+3*recordedCost+mountCost+2*inodeCost+1 || table.forms[formPacked] != 1 {
 		t.Errorf("%+v", s)
 	}
 	// One that nobody asked for keeps its place.

@@ -93,6 +93,7 @@ func (x *execution) send(ctx context.Context, j *preparedJob) (*jobOutput, *apiE
 		return nil, err
 	}
 	giveUp := time.Now().Add(inUsePatience)
+	x.begun = true
 	for {
 		out, err := x.runJob(ctx, j.jobInput)
 		if err == nil {

@@ -35,8 +35,9 @@ type sessions struct {
 	kept      sessionList
 	packable  sessionList
 	forms     [forms]int // sessions by form
-	bytes     int64
-	evicted   uint64 // since start
+	bytes     int64      // what they count for: shares.go
+	claimed   int64      // the same, of no key more than its share
+	evicted   uint64     // since start
 	closed    bool
 	packing   int           // mounted ones that acquireIdlest gave out
 	crowded   chan struct{} // something may be packed
@@ -64,7 +65,7 @@ type session struct {
 	env      []string // changes to the base environment, see environ.go; nil for most
 	waiting  []chan bool
 	idle     time.Duration // since the table's epoch: when it was last used
-	size     int64         // bytes held in memory: workspace and env
+	size     int64         // bytes that it counts for: shares.go
 	links    [slots]sessionLinks
 	list     *sessionList // evictable or kept, or nil
 	form     form
@@ -186,33 +187,6 @@ func (t *sessions) addLocked(s *session) {
 	t.forms[formNone]++
 }
 
-// makeRoomLocked evicts, longest idle first, until one more session is within the bounds.
-func (t *sessions) makeRoomLocked(o *owner) *apiError {
-	for o.count >= t.cfg.MaxPerKey || o.bytes >= t.cfg.MaxBytesPerKey {
-		victim := o.evictable.front()
-		if victim == nil {
-			return refuse(errOverloaded, "this key has %d sessions of %d bytes in use, which is its share, and none that may be dropped; "+
-				"delete some, or send \"ephemeral\": true", o.count, o.bytes)
-		}
-		t.evictLocked(victim)
-	}
-	for len(t.byID) >= t.cfg.Max || t.bytes >= t.cfg.MaxBytes {
-		victim := t.evictable.front()
-		if victim == nil {
-			return refuse(errOverloaded, "%d sessions of %d bytes are in use and none may be dropped; send \"ephemeral\": true if you need none",
-				len(t.byID), t.bytes)
-		}
-		t.evictLocked(victim)
-	}
-	return nil
-}
-
-func (t *sessions) evictLocked(s *session) {
-	t.evicted++
-	t.unlistLocked(s)
-	t.dropLocked(s)
-}
-
 // release ends a request's turn, or the packer's. A session without files is dropped; its name may come again.
 func (t *sessions) release(s *session) {
 	t.mu.Lock()
@@ -235,14 +209,7 @@ func (t *sessions) release(s *session) {
 		s.idle = time.Since(epoch)
 		t.recordLocked(s, s.idle)
 		t.listLocked(s)
-		t.shrinkLocked()
-	}
-}
-
-// shrinkLocked evicts while the workspaces together are too large, as they may be after a job.
-func (t *sessions) shrinkLocked() {
-	for t.bytes > t.cfg.MaxBytes && t.evictable.front() != nil {
-		t.evictLocked(t.evictable.front())
+		t.shrinkLocked(s.owner)
 	}
 }
 
@@ -269,7 +236,7 @@ func (t *sessions) has(keyID, name string) bool {
 
 // sessionInfo is what a caller may know of a session.
 type sessionInfo struct {
-	bytes    int64 // held in memory
+	bytes    int64 // that it counts for
 	env      int   // bytes of it
 	busy     bool
 	lastUsed time.Time
@@ -321,8 +288,7 @@ func (t *sessions) dropLocked(s *session) {
 	t.recordEndLocked(s)
 	delete(t.byID, s.key)
 	t.forms[s.form]--
-	t.bytes -= s.size
-	s.owner.bytes -= s.size
+	t.chargeLocked(s.owner, -s.size)
 	if s.owner.count--; s.owner.count == 0 {
 		delete(t.owners, s.owner.keyID)
 	}

@@ -177,14 +177,18 @@ func table(cfg sessionConfig) (*sessions, *[]string) {
 func use(t testing.TB, table *sessions, key, name string, named bool, bytes int64) *apiError {
 	s, err := table.acquire(context.Background(), key, name, named)
 	if err == nil {
-		table.settle(s, remains{form: formMounted, bytes: bytes, inodes: 2}, s.env)
+		before := s.size
+		if err = table.mayGrow(s.owner); err == nil {
+			table.settle(s, remains{form: formMounted, bytes: bytes, inodes: 2}, s.env)
+			table.outgrew(s, before)
+		}
 		table.release(s)
 	}
 	return err
 }
 
 func TestEviction(t *testing.T) {
-	table, forgotten := table(sessionConfig{Idle: duration(time.Hour), Max: 5, MaxPerKey: 3, MaxBytes: 1000, MaxBytesPerKey: 800})
+	table, forgotten := table(sessionConfig{Idle: duration(time.Hour), Max: 5, MaxPerKey: 3, MaxBytes: 1 << 30, MaxBytesPerKey: 1 << 29})
 	has := func(key, name string) bool { return table.byID[keyOf(key, name)] != nil }
 	use(t, table, "k", "a", false, 1)
 	use(t, table, "k", "b", false, 1)
@@ -198,7 +202,7 @@ func TestEviction(t *testing.T) {
 	}
 	use(t, table, "k", "c", true, 1)
 	use(t, table, "k", "d", true, 1)
-	if err := use(t, table, "k", "e", true, 1); err == nil || err.code != errOverloaded {
+	if err := use(t, table, "k", "e", true, 1); err == nil || err.code != errRateLimited {
 		t.Errorf("the share of the key: %v", err)
 	}
 	use(t, table, "l", "a", false, 1)
@@ -207,15 +211,11 @@ func TestEviction(t *testing.T) {
 		t.Errorf("the bound of all: %v", err)
 	}
 	table.delete("k", "a")
-	if err := use(t, table, "k", "f", true, 900); err != nil {
+	if err := use(t, table, "k", "f", true, 1<<29); err != nil {
 		t.Errorf("after delete: %v", err)
 	}
-	if err := use(t, table, "k", "g", true, 1); err == nil {
-		t.Error("the key's bytes are used up")
-	}
-	use(t, table, "m", "a", true, 200)
-	if err := use(t, table, "n", "a", true, 1); err == nil || has("m", "b") {
-		t.Error("all bytes are used up, and what could be evicted is not")
+	if err := use(t, table, "k", "g", true, 1); err == nil || err.code != errRateLimited {
+		t.Errorf("the key's bytes are used up: %v", err)
 	}
 	table.expire(time.Now().Add(2 * time.Hour))
 	if c := table.counts(); c.sessions != 0 || c.bytes != 0 || c.evictable != 0 || len(table.owners) != 0 {

@@ -77,9 +77,13 @@ func (t *sessions) restoreLocked(r *record, loans map[[16]byte]*loan) {
 	t.addLocked(s)
 	t.forms[formNone]--
 	t.forms[r.Form]++
-	s.form, s.size, s.packable = r.Form, r.Size, r.Packable
-	t.bytes += s.size
-	o.bytes += s.size
+	held := remains{form: r.Form, stored: r.Stored}
+	if r.Form == formLent {
+		held.bytes = mountCost
+	}
+	s.form, s.packable = r.Form, r.Packable
+	s.size = max(r.Size, s.cost(&held)) // an earlier apid may have counted less
+	t.chargeLocked(o, s.size)
 	t.listLocked(s)
 }
 

@@ -33,7 +33,7 @@ func (f form) String() string { return [forms]string{"none", "mounted", "given",
 // remains are what a job left of a workspace.
 type remains struct {
 	form   form
-	bytes  int64  // mounted, lent: in use
+	bytes  int64  // mounted: in use; lent: what the workspace counts for
 	inodes int64  // mounted: in use
 	stored []byte // given, packed: owned by the session from here on
 }
@@ -41,14 +41,6 @@ type remains struct {
 // packable says that a workspace is small enough to be worth the copying.
 func (r *remains) packable() bool {
 	return r.form == formMounted && r.bytes <= packBytes && r.inodes <= packInodes
-}
-
-// size is what a session is charged for.
-func (r *remains) size() int64 {
-	if r.form == formMounted || r.form == formLent {
-		return r.bytes
-	}
-	return int64(len(r.stored))
 }
 
 // Files beyond these bounds are cheaper in a tmpfs than here: they would be sent anew with every request of the session.
@@ -128,6 +120,10 @@ func (t *sessions) settle(s *session, left remains, env []string) {
 func (t *sessions) restart(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.restartLocked(s)
+}
+
+func (t *sessions) restartLocked(s *session) {
 	t.forget(volumeName(s.volume))
 	s.volume = newVolume()
 	s.env = nil
@@ -148,10 +144,9 @@ func (t *sessions) holdLocked(s *session, left remains) {
 		t.returnLocked(s.loan)
 		s.loan = nil
 	}
-	size := left.size() + int64(changesSize(s.env))
+	size := s.cost(&left)
 	if t.byID[s.key] == s { // else it was deleted while it was busy, and its figures with it
-		t.bytes += size - s.size
-		s.owner.bytes += size - s.size
+		t.chargeLocked(s.owner, size-s.size)
 		t.forms[s.form]--
 		t.forms[left.form]++
 	}

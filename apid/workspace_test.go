@@ -155,12 +155,12 @@ func TestLargeGivenWorkspace(t *testing.T) {
 	ts.wantHeld("1 mounted, 0 given, 0 packed")
 }
 
-// A session's bytes are those that it holds here, and none are left when it ends, in whatever form.
+// A session's bytes are those that it counts for, and none are left when it ends, in whatever form.
 func TestSessionBytes(t *testing.T) {
 	ts := newTestServer(t, func(c *config) { c.Sessions.Idle = duration(time.Hour) })
 	code := "print " + strings.Repeat("x", 100) + "\n"
 	ts.execute(map[string]any{"language": "python", "code": code, "session_id": "s"})
-	if got := ts.sessions.counts().bytes; got != int64(len(code)+len("main.py")+2) {
+	if got := ts.sessions.counts().bytes; got != int64(sessionCost+recordedCost*(len(code)+len("main.py")+2)) {
 		t.Errorf("given: %d bytes", got)
 	}
 	setMaxMounted := func(n int) {
@@ -175,7 +175,8 @@ func TestSessionBytes(t *testing.T) {
 			ts.sessions.mu.Lock()
 			defer ts.sessions.mu.Unlock()
 			for _, s := range ts.sessions.byID { // as if none had a name
-				ts.sessions.evictLocked(s)
+				ts.sessions.unlistLocked(s)
+				ts.sessions.dropLocked(s)
 			}
 		},
 	} {

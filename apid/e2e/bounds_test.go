@@ -75,7 +75,7 @@ func TestSessionBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := wantRefusal(t, response, content, http.StatusServiceUnavailable, "overloaded")
+	e := wantRefusal(t, response, content, http.StatusTooManyRequests, "rate_limited")
 	if response.Header.Get("Retry-After") == "" || !strings.Contains(e.Message, "session") {
 		t.Errorf("want Retry-After and the reason: %v, %s", response.Header, content)
 	}
