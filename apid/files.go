@@ -288,16 +288,17 @@ func parseRange(header string) (r byteRange, ranged bool) {
 	return byteRange{first, min(last, math.MaxInt64-1) - first + 1}, true
 }
 
+// checkPath is for files that are there: a program may have made deeper folders than a request may ask for.
 func checkPath(path string) *apiError {
-	if err := wire.ValidateFileName(path); err != nil {
+	if err := wire.ValidatePath(path); err != nil {
 		return invalidField("path", "%v", err)
 	}
 	return nil
 }
 
 func (s *server) putFile(c *call, name, path string) *apiError {
-	if err := checkPath(path); err != nil {
-		return err
+	if err := wire.ValidateFileName(path); err != nil {
+		return invalidField("path", "%v", err)
 	}
 	body, release, err := s.readRawBody(c)
 	if err != nil {

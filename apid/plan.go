@@ -63,8 +63,12 @@ func makePlan(q *request, set *lang.Set, limits *limitsConfig) (*plan, *apiError
 	if q.code != nil {
 		p.codeFiles = 1
 	}
-	if p.names, err = checkNames(p.files, p.codeFiles); err != nil {
+	paths, err := checkNames(p.files, p.codeFiles)
+	if err != nil {
 		return nil, err
+	}
+	for _, f := range p.files {
+		p.names = append(p.names, f.name)
 	}
 	if q.ephemeral && q.sessionID != "" {
 		return nil, invalidField("ephemeral", "true cannot stand beside session_id")
@@ -75,7 +79,7 @@ func makePlan(q *request, set *lang.Set, limits *limitsConfig) (*plan, *apiError
 	if err := p.setArtifacts(q); err != nil {
 		return nil, err
 	}
-	return p, p.setTests(q)
+	return p, p.setTests(q, paths)
 }
 
 func resolve(set *lang.Set, q *request) (*lang.Runtime, *apiError) {
@@ -113,43 +117,6 @@ func entryFirst(q *request, mainName string) ([]requestFile, *apiError) {
 		return nil, invalidField("files", "more than %d files, code included", maxFiles)
 	}
 	return append([]requestFile{{name: mainName, content: q.code}}, q.files...), nil
-}
-
-// checkNames refuses names that sandboxd would refuse or that get in each other's way. The first codeFiles of them are not the caller's.
-func checkNames(files []requestFile, codeFiles int) ([]string, *apiError) {
-	names := make([]string, len(files))
-	isFile := make(map[string]bool, len(files)) // every path so far; false: a folder
-	size := 0
-	for i, f := range files {
-		field := fieldIndex("files", i-codeFiles) + ".name"
-		if i >= codeFiles {
-			if err := wire.ValidateFileName(f.name); err != nil {
-				return nil, invalidField(field, "%v", err)
-			}
-		}
-		if file, taken := isFile[f.name]; taken {
-			switch {
-			case !file:
-				return nil, invalidField(field, "%s is already a folder of another file", shown(f.name))
-			case codeFiles == 1 && f.name == files[0].name:
-				return nil, invalidField(field, "%s is the name that code is written to", shown(f.name))
-			}
-			return nil, invalidField(field, "%s is given twice", shown(f.name))
-		}
-		isFile[f.name] = true
-		for at := strings.LastIndexByte(f.name, '/'); at > 0; at = strings.LastIndexByte(f.name[:at], '/') {
-			folder := f.name[:at]
-			if isFile[folder] {
-				return nil, invalidField(field, "%s is already a file", shown(folder))
-			}
-			isFile[folder] = false
-		}
-		names[i] = f.name
-		if size += len(f.name); size > maxFileNames {
-			return nil, invalidField("files", "the names have more than %d bytes together", maxFileNames)
-		}
-	}
-	return names, nil
 }
 
 func fieldIndex(field string, i int) string { return field + "[" + strconv.Itoa(i) + "]" }

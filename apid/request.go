@@ -244,16 +244,19 @@ func readFile(r *jsonReader, path string) (f requestFile, err *apiError) {
 }
 
 func readArgs(r *jsonReader, path string) ([]string, *apiError) {
-	args := []string{}
+	args, size := []string{}, 0
 	err := r.array(path, func(i int) *apiError {
-		path := fieldIndex(path, i)
-		arg, err := r.text(path)
+		element := fieldIndex(path, i)
+		arg, err := r.text(element)
 		if err != nil {
 			return err
 		}
+		if size += len(arg) + 1; i >= maxWords || size > maxWordBytes { // prepare counts again, with all else
+			return invalidField(path, "more than %d words, or than %d bytes together", maxWords, maxWordBytes)
+		}
 		args = append(args, string(arg))
 		if strings.IndexByte(args[i], 0) >= 0 {
-			return invalidField(path, "holds a NUL byte")
+			return invalidField(element, "holds a NUL byte")
 		}
 		return nil
 	})
@@ -262,6 +265,7 @@ func readArgs(r *jsonReader, path string) ([]string, *apiError) {
 
 func (q *request) readEnv(r *jsonReader) *apiError {
 	q.env = map[string]string{}
+	size := 0
 	return r.object("env", func(name string) *apiError {
 		path := "env." + shownField(name)
 		if name == "" || strings.ContainsAny(name, "=\x00") {
@@ -273,6 +277,9 @@ func (q *request) readEnv(r *jsonReader) *apiError {
 		value, err := r.text(path)
 		if err != nil {
 			return err
+		}
+		if size += len(name) + len(value) + 2; len(q.env) >= maxWords || size > maxWordBytes { // prepare counts again, with all else
+			return invalidField("env", "more than %d variables, or than %d bytes together", maxWords, maxWordBytes)
 		}
 		q.env[name] = string(value)
 		if strings.IndexByte(q.env[name], 0) >= 0 {

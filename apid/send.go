@@ -37,7 +37,7 @@ func (j *preparedJob) hasRoomFor(files []requestFile) bool {
 	for _, f := range files {
 		size += encodedFile(f.name)
 	}
-	return len(j.own)+len(files) <= maxFiles && size <= maxEncoded
+	return len(j.own)+len(files) <= maxFiles && size <= maxEncoded && folderBytes(files, j.own) <= maxFolders
 }
 
 // workspace names the volume that a job gets. The scratch volume is made by the compile job, and is gone if that changed nothing. again

@@ -18,6 +18,9 @@ const (
 // Bounds of the tests of one request. Their outputs are all in memory until the answer is sent.
 const (
 	maxTests            = 1000
+	maxTestsFiles       = 10 * maxFiles // of all tests
+	maxTestsWords       = 8 * maxWords  // of all tests' args
+	maxTestsFolders     = 8 * maxFolders
 	maxTestsOutput      = 64 << 20 // bytes: tests times output_limit
 	defaultTestsOutput  = 64 << 10 // output_limit, unless the request has its own
 	fieldStopOnFailure  = "stop_on_failure"
@@ -197,12 +200,19 @@ func (e *apiError) inTest(i int) *apiError {
 
 func (q *request) readTests(r *jsonReader) *apiError {
 	q.tests = []requestTest{}
+	files, words := 0, 0
 	return r.array("tests", func(i int) *apiError {
 		if i >= maxTests {
 			return invalidField("tests", "more than %d tests", maxTests)
 		}
 		t, err := readTest(r, fieldIndex("tests", i))
 		q.tests = append(q.tests, t)
+		if files += len(t.files); err == nil && files > maxTestsFiles {
+			return invalidField("tests", "they have more than %d files together", maxTestsFiles)
+		}
+		if words += len(t.args); err == nil && words > maxTestsWords {
+			return invalidField("tests", "their args are more than %d words together", maxTestsWords)
+		}
 		return err
 	})
 }
@@ -265,8 +275,8 @@ func (t *requestTest) readKind(r *jsonReader, path string) *apiError {
 	return invalidField(path, "%s is unknown; known are %s, %s, %s", shown(t.kind), checkTokens, checkExact, checkFloats)
 }
 
-// setTests takes the tests over, and refuses what does not go with them.
-func (p *plan) setTests(q *request) *apiError {
+// setTests takes the tests over, and refuses what does not go with them. paths are those of the request's files.
+func (p *plan) setTests(q *request, paths *pathSet) *apiError {
 	switch {
 	case q.tests == nil && q.stopOnFailure:
 		return invalidField(fieldStopOnFailure, "is for a request with tests")
@@ -286,20 +296,21 @@ func (p *plan) setTests(q *request) *apiError {
 	if p.outputLimit*int64(len(p.tests)) > maxTestsOutput {
 		return invalidField("output_limit", "%d bytes for each of %d tests, at most %d together", p.outputLimit, len(p.tests), maxTestsOutput)
 	}
+	folders := 0
 	for i := range p.tests {
 		t := &p.tests[i]
 		if len(t.files) == 0 {
 			continue
 		}
-		all, _ := layOver(p.files, t.files)
-		if len(all) > maxFiles {
-			return invalidField(fieldIndex("tests", i)+".files", "more than %d files with those of the request", maxFiles)
-		}
-		if _, err := checkNames(t.files, 0); err != nil {
+		own, err := checkNames(t.files, 0)
+		if err != nil {
 			return err.inTest(i)
 		}
-		if _, err := checkNames(all, len(all)); err != nil {
-			return invalidField(fieldIndex("tests", i)+".files", "one of the names is a folder of the request's files, or the other way round")
+		if folders += own.folders; folders > maxTestsFolders {
+			return invalidField("tests", "the folders above their files have more than %d bytes together, each counted with %d besides", maxTestsFolders, folderStep)
+		}
+		if problem := own.over(paths); problem != "" {
+			return invalidField(fieldIndex("tests", i)+".files", "%s", problem)
 		}
 	}
 	return nil

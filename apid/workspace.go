@@ -1,9 +1,6 @@
 package main
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // form is how a session's workspace is held between its requests. A mounted tmpfs costs 12 KiB of kernel memory, and each one slows
 // down the end of every job on the machine: the kernel walks all of them under cgroup_mutex. So most workspaces are not held that way.
@@ -96,9 +93,13 @@ func layOver(held, files []requestFile) (all []requestFile, kept int) {
 	if len(held) == 0 {
 		return files, 0
 	}
+	given := make(map[string]bool, len(files)) // both may be a thousand, for each of a thousand tests
+	for _, f := range files {
+		given[f.name] = true
+	}
 	all = make([]requestFile, 0, len(held)+len(files))
 	for _, f := range held {
-		if !slices.ContainsFunc(files, func(g requestFile) bool { return g.name == f.name }) {
+		if !given[f.name] {
 			all = append(all, f)
 		}
 	}

@@ -154,8 +154,15 @@ var wireAttacks = []wireAttack{
 		return []*os.File{opened(t, "/dev/null", unix.O_RDONLY)}
 	}},
 	// The names of the folders above add up to more than a packet of steps holds.
-	{name: "a name of many parts", want: "error file\n", change: func(t *testing.T, j *wire.Job) []*os.File {
-		j.Files, j.HasFiles = []wire.File{{Name: strings.Repeat("a/", 1000) + "f"}}, true
+	{name: "names of many parts", want: "error file\n", change: func(t *testing.T, j *wire.Job) []*os.File {
+		j.HasFiles = true
+		for i := range 200 {
+			j.Files = append(j.Files, wire.File{Name: strings.Repeat(fmt.Sprintf("%03d/", i), wire.MaxParts-1) + "f"})
+		}
+		return []*os.File{opened(t, "/dev/null", unix.O_RDONLY)}
+	}},
+	{name: "a name of too many parts", want: "error invalid\n", change: func(t *testing.T, j *wire.Job) []*os.File {
+		j.Files, j.HasFiles = []wire.File{{Name: strings.Repeat("a/", wire.MaxParts) + "f"}}, true
 		return []*os.File{opened(t, "/dev/null", unix.O_RDONLY)}
 	}},
 	{name: "a thousand files with long names", want: "code 0\nran\n", change: func(t *testing.T, j *wire.Job) []*os.File {

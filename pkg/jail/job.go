@@ -86,7 +86,9 @@ func (j *Jail) Start(job *Job) error {
 		p.caps(0)
 	}
 	p.simple(opChdir, WorkDir, "chdir "+WorkDir)
-	placeFiles(p, job)
+	if err := placeFiles(p, job); err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
 	if err := p.relay(&j.exec); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}

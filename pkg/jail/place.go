@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"fmt"
 	"iter"
 	"os"
 	"strings"
@@ -14,8 +15,9 @@ const (
 	folderMode = 0o755
 )
 
-// placeFiles adds the steps that make each file and the folders above it.
-func placeFiles(p *plan, job *Job) {
+// placeFiles adds the steps that make each file and the folders above it. It stops where they no longer fit a packet: each folder costs the names of all
+// above it, so that a few names that fit the packet they came in could have us hold a hundred times as much.
+func placeFiles(p *plan, job *Job) error {
 	made := map[string]bool{}
 	var offset int64
 	for i, f := range job.Files {
@@ -30,7 +32,11 @@ func placeFiles(p *plan, job *Job) {
 		p.add(step{op: opFile, fd: job.Contents, s1: cstring(above), s2: cstring(name), a: fileMode, b: uint64(offset), c: uint64(f.Size),
 			what: "place " + f.Name, file: i + 1})
 		offset += f.Size
+		if p.size > maxPacket {
+			return fmt.Errorf("%w: the steps of %d files of %d, at most %d bytes", ErrTooLarge, i+1, len(job.Files), maxPacket)
+		}
 	}
+	return nil
 }
 
 // splitPath cuts "a/b/c" into "a/b" and "c"; the folder above "c" is ".".

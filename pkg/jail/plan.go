@@ -12,6 +12,7 @@ import (
 // A plan is the list of steps of one packet, with the descriptors they use and the words for their errors.
 type plan struct {
 	steps []step
+	size  int // bytes of the packet, about
 }
 
 // step mirrors struct zygote_step; s1 and s2 are the bytes that its offsets will point to.
@@ -25,7 +26,10 @@ type step struct {
 	file    int        // 1 + index of the job's file that the step places, else 0
 }
 
-func (p *plan) add(s step) { p.steps = append(p.steps, s) }
+func (p *plan) add(s step) {
+	p.steps = append(p.steps, s)
+	p.size += sizeofStep + len(s.s1) + len(s.s2)
+}
 
 // cstring ends s as C wants it. Callers have refused NUL bytes (pkg/wire for whatever a user sends).
 func cstring(s string) []byte { return append([]byte(s), 0) }

@@ -123,8 +123,16 @@ func validateWords(argv, env []string) error {
 	return nil
 }
 
-// ValidateFileName accepts a relative path of plain parts: no "", ".", "..", no NUL, at most MaxName bytes a part.
+// ValidateFileName accepts a path that a file may be placed at: one of ValidatePath, of at most MaxParts parts.
 func ValidateFileName(name string) error {
+	if parts := strings.Count(name, "/") + 1; parts > MaxParts && len(name) <= MaxPath {
+		return fmt.Errorf("has %d parts, at most %d", parts, MaxParts)
+	}
+	return ValidatePath(name)
+}
+
+// ValidatePath accepts a relative path of plain parts: no "", ".", "..", no NUL, at most MaxName bytes a part. An error repeats the beginning of it.
+func ValidatePath(name string) error {
 	if name == "" {
 		return fmt.Errorf("is empty")
 	}
@@ -135,14 +143,14 @@ func ValidateFileName(name string) error {
 		return fmt.Errorf("holds a NUL byte")
 	}
 	if name[0] == '/' {
-		return fmt.Errorf("%q is absolute, must be relative to the working directory", name)
+		return fmt.Errorf("%.64q is absolute, must be relative to the working directory", name)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		switch {
 		case part == "":
-			return fmt.Errorf("%q has an empty part", name)
+			return fmt.Errorf("%.64q has an empty part", name)
 		case part == "." || part == "..":
-			return fmt.Errorf("%q has a part %q", name, part)
+			return fmt.Errorf("%.64q has a part %q", name, part)
 		case len(part) > MaxName:
 			return fmt.Errorf("has a part of %d bytes, at most %d", len(part), MaxName)
 		}

@@ -13,6 +13,7 @@ const (
 	MaxLabel     = 128       // bytes of a job's label
 	MaxName      = 255       // bytes of one part of a file name
 	MaxPath      = 4000      // bytes of a whole file name; PATH_MAX is 4096
+	MaxParts     = 64        // parts of a file name: each folder is a step of the jail's. Deep trees of real projects have 30
 	MaxWords     = 8000      // words of argv and env
 	MaxList      = 1000      // volume ids in one answer to List
 	MaxMS        = 1 << 40   // of a time limit; 35 years, far below where nanoseconds overflow
