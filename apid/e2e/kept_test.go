@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -76,6 +77,31 @@ func TestKeptCompilers(t *testing.T) {
 		if a.Compile.Status != "CE" || kept.reused(t) != before {
 			t.Errorf("%s: the other key's: %s", language, a)
 		}
+	}
+	kept.wantNoneAfterExhaustion(t)
+}
+
+// wantNoneAfterExhaustion has javac run out of stack until no compiler is left that has served before: then there is none for the next program either.
+func (s *stack) wantNoneAfterExhaustion(t *testing.T) {
+	t.Helper()
+	deep := `public class Main { public static void main(String[] a) { System.out.println(` + strings.Repeat("(", 9000) + "1" + strings.Repeat(")", 9000) + `); } }`
+	for inARow, tries := 0, 0; inARow < 2; tries++ { // one that is on its way back when we ask is there the next time
+		before := s.reused(t)
+		a := s.execute(t, s.key, program("java", deep))
+		if a.Compile.Status != "CE" || a.Compile.Code == nil || *a.Compile.Code != 3 || !strings.Contains(a.Compile.Stderr, "StackOverflowError") {
+			t.Fatalf("want javac to run out of stack, got %s", a)
+		}
+		if inARow++; s.reused(t) != before {
+			inARow = 0
+		}
+		if tries > 10 {
+			t.Fatal("a javac that ran out of stack serves again")
+		}
+	}
+	before := s.reused(t)
+	wantStatus(t, s.execute(t, s.key, program("java", keptPrograms["java"][0])), "OK")
+	if s.reused(t) != before {
+		t.Error("a javac that ran out of stack served again")
 	}
 }
 

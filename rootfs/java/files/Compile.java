@@ -24,7 +24,8 @@ public final class Compile {
     public static void main(String[] sources) throws IOException {
         boolean parked = ready != null;
         int code = compile(sources);
-        while (parked && again(code)) {
+        // A compiler that ran out of memory or stack, or into a fault of its own, may have broken off anywhere: it gets no other job.
+        while (parked && code < Javac.EXHAUSTED && again(code)) {
             warm();
             code = compile(next());
         }

@@ -5,6 +5,7 @@ import com.sun.source.util.TaskEvent;
 import com.sun.source.util.TaskListener;
 import com.sun.source.util.TreeScanner;
 import com.sun.tools.javac.api.ClientCodeWrapper;
+import com.sun.tools.javac.api.JavacTaskImpl;
 import com.sun.tools.javac.api.JavacTool;
 import com.sun.tools.javac.api.JavacTrees;
 import com.sun.tools.javac.api.MultiTaskListener;
@@ -54,6 +55,9 @@ import javax.tools.SimpleJavaFileObject;
  * JavacTaskPool of the JDK, with which jshell compiles line by line. A Javac that has compiled a program is not used again.
  */
 final class Javac extends Context {
+    /** javac's exit code when it has run out of memory or stack; that of a fault of its own is higher. */
+    static final int EXHAUSTED = 3;
+
     private final JavacTool tool = JavacTool.create();
     private final Files files;
     private final List<String> options;
@@ -85,15 +89,15 @@ final class Javac extends Context {
     /** Returns javac's exit code. */
     int compile(List<JavaFileObject> sources, TaskListener listener) {
         PrintWriter messages = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
-        JavacTask task = tool.getTask(messages, files, null, options, null, sources, this);
+        JavacTaskImpl task = (JavacTaskImpl) tool.getTask(messages, files, null, options, null, sources, this);
         task.addTaskListener(listener);
         Log.instance(this).setWriters(messages);
-        boolean compiled = task.call();
+        int code = task.doCall().exitCode;
         if (exhausted != null) {
             tellExhausted();
         }
         messages.flush();
-        return exhausted != null ? 3 : compiled ? 0 : 1;
+        return exhausted != null ? EXHAUSTED : code;
     }
 
     /** As javac's own main does, where its tool would ask for a bug report. */
