@@ -111,6 +111,12 @@ func TestMeters(t *testing.T) {
 			t.Errorf("%s: %+v", name, rows[name])
 		}
 	}
+	// Of these our own limits may be as low, and then no attack would miss them.
+	for name, want := range map[string]int64{"locked_memory": 8 << 20, "realtime_priority": 0, "nice": 0} {
+		if m := rows[name]; m.Limit == nil || *m.Limit != want {
+			t.Errorf("%s: %+v, want the limit %d", name, m, want)
+		}
+	}
 	for _, l := range (&template{spec: defaultTemplate}).rlimits() {
 		m, ok := rows[rlimitMeters[l.Resource].name]
 		if !ok || *m.Limit != int64(l.Soft) || m.Used != nil || m.Peak != nil || m.Fired != nil {
