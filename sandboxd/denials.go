@@ -21,7 +21,7 @@ type denials struct {
 	kinds []wire.Violation
 	other uint64 // calls that are in none of kinds
 
-	counted uint64            // calls that a profile allows a number of, since the job began
+	counted map[string]uint64 // calls that a profile allows a number of, by name: how often since the job began
 	tried   map[string]uint64 // calls that the profile on trial alone denies, by name: how often since the job began
 	tries   uint64            // together
 }
@@ -43,7 +43,7 @@ const (
 	tryDelay    = time.Millisecond
 )
 
-// Counted calls are those of which a job may make a number: to lock parts of files. What sandboxd spends on one, 15 us, no limit of the job knows.
+// Counted calls are those of which a job may make a number: to lock parts of files, to join groups of multicast. What sandboxd spends on one, 15 us, no limit of the job knows.
 // A program with a database in a file loses nothing to speak of: its first 5,000 go on at once. From there on every 32nd waits a millisecond,
 // so that a flood takes a third of one CPU, for the seconds until it has had its number.
 const (
@@ -63,7 +63,7 @@ func (d *denials) answer(l *seccomp.Listener, v *variant, log *slog.Logger) {
 			return
 		}
 		if atMost, ok := v.filter.Counted(c); ok {
-			if n := d.count(); n <= atMost {
+			if n := d.count(c.Name()); n <= atMost {
 				if n > countedAtOnce && n%countedStride == 0 {
 					time.Sleep(countedDelay)
 				}
@@ -93,12 +93,15 @@ func (d *denials) answer(l *seccomp.Listener, v *variant, log *slog.Logger) {
 	}
 }
 
-// count adds a counted call.
-func (d *denials) count() uint64 {
+// count adds a counted call, and returns how many of its name there were.
+func (d *denials) count(name string) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.counted++
-	return d.counted
+	if d.counted == nil {
+		d.counted = map[string]uint64{}
+	}
+	d.counted[name]++
+	return d.counted[name]
 }
 
 // try counts a call that the profile on trial alone denies, and returns how long a shadow is to keep it.
@@ -167,8 +170,9 @@ func (d *denials) begin() {
 	defer d.mu.Unlock()
 	d.job++
 	d.total, d.kinds, d.other = 0, nil, 0
-	d.tries, d.counted = 0, 0
+	d.tries = 0
 	clear(d.tried)
+	clear(d.counted)
 }
 
 // prove has what is denied before the first job remembered.

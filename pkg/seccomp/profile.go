@@ -39,7 +39,7 @@ type Rule struct {
 	// Expected, of a denial, means that runtimes and libraries try the call as a matter of course and then do without it: it is denied
 	// without a word. Every other denial is a violation, which the answer names.
 	Expected bool `json:"expected,omitempty"`
-	// AtMost, of what is allowed, is how many such calls a job may make, those of all rules with one together; then they are denied with ErrnoRet.
+	// AtMost, of what is allowed, is how often a job may make the call, by all rules of it that have one together; then it is denied with ErrnoRet.
 	// It is for what each call adds to memory that no cgroup counts. 0: as many as it likes.
 	AtMost uint64 `json:"atMost,omitempty"`
 	Args   []Arg  `json:"args,omitempty"` // all must hold
