@@ -24,7 +24,7 @@ var plainCompile = map[string]plainCommand{
 		[ -x /build/main ] || { echo "package command-line-arguments is not a main package" >&2; exit 1; } # as go run says
 	`, "sh", "{sources}"}},
 	// Its messages are on stdout, ours where a caller looks for a compiler's. dotnet build has all generators always; those that no source names
-	// make nothing of it, and take longer than the rest of the compilation.
+	// make nothing of it, and take as long as the rest of the compilation.
 	"csharp": {argv: []string{"/bin/sh", "-ec", `
 		if grep -qE 'Generated|JsonSerializable|LibraryImport' -- "$@"; then
 			for dll in /usr/lib/runtools/csharp/generators/*.dll; do set -- "-a:$dll" "$@"; done
