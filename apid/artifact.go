@@ -61,9 +61,9 @@ type artifactShare struct {
 // and to the run job: the workspace between the two is dropped.
 const (
 	artifactFiles   = 64
-	artifactSources = 256 << 10 // bytes of names and contents
-	artifactPart    = 4         // one artifact may take this part of a key's bytes
-	artifactMount   = 32 << 10  // bytes that the kernel needs for a tmpfs, and for the memory cgroup that its pages keep
+	artifactSources = 256 << 10         // bytes of names and contents
+	artifactPart    = 4                 // one artifact may take this part of a key's bytes
+	artifactMount   = 16<<10 + leafCost // bytes that the kernel needs for a tmpfs, and for the memory cgroup that its pages keep
 )
 
 func newArtifacts(cfg cacheConfig, forget func(...string)) *artifacts {

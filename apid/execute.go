@@ -208,6 +208,7 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 		if err := x.unlend(ctx); err != nil {
 			return err
 		}
+		x.recopy(ctx)
 	}
 	err := x.jobs(ctx)
 	if err.is(wire.CodeUnknownBuild) {

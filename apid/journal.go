@@ -58,6 +58,7 @@ type record struct {
 	Size     int64         `json:"size,omitempty"` // bytes that it counts for
 	Keep     bool          `json:"keep,omitempty"`
 	Packable bool          `json:"packable,omitempty"`
+	Leaves   int           `json:"leaves,omitempty"` // see leaves.go
 	Stored   []byte        `json:"stored,omitempty"`
 	Loan     []byte        `json:"loan,omitempty"`    // its volume; of formLent alone
 	Env      []byte        `json:"environ,omitempty"` // the changes, a NUL between two, which none holds: written as base64, whose size no caller can choose

@@ -72,7 +72,7 @@ func (t *sessions) copies(s *session, names []string, packed []byte) ([]*session
 // lendLocked gives s, which has none yet, a part in a loan. It is charged like the other, whose files it has.
 func (t *sessions) lendLocked(s *session, l *loan, other *session) {
 	l.users++
-	t.holdLocked(s, remains{form: formLent, bytes: other.workspaceCost()})
+	t.holdLocked(s, remains{form: formLent, bytes: other.workspaceCost(), leaves: other.leaves})
 	s.loan = l
 }
 
@@ -90,7 +90,9 @@ func (t *sessions) borrow(s *session) (from *loan, mounted bool) {
 	}
 	s.volume = s.loan.volume
 	s.loan.users++ // or holdLocked would have it forgotten
-	t.holdLocked(s, remains{form: formMounted, bytes: s.workspaceCost() - mountCost})
+	kept := remains{form: formMounted, leaves: s.leaves}
+	kept.bytes = s.workspaceCost() - kept.cost()
+	t.holdLocked(s, kept)
 	s.packable = false // how many inodes it has is not known
 	return nil, true
 }

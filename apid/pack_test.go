@@ -39,7 +39,7 @@ func TestPack(t *testing.T) {
 	if r := ts.execute(map[string]any{"language": "c", "code": "read data", "session_id": "0"}); r.Run.Stdout != "0\n" {
 		t.Errorf("in C: %s", r.Raw)
 	}
-	if ts.sessions.counts().bytes > 4*mountCost {
+	if ts.sessions.counts().bytes > 4*mountCost+2*leafCost {
 		t.Errorf("%d bytes", ts.sessions.counts().bytes)
 	}
 }

@@ -33,7 +33,7 @@ func TestShares(t *testing.T) {
 		}
 	}
 	for i := range 4 {
-		if err := use(t, table, "a", fmt.Sprint(i), true, 2*mb); err != nil {
+		if err := use(t, table, "a", fmt.Sprint(i), true, 2*mb-leafCost); err != nil { // the second job in each
 			t.Fatal(i, err)
 		}
 	}

@@ -44,6 +44,11 @@ func TestOneKeyLeavesConnections(t *testing.T) {
 		if r := ts.do(method, path, body, "Connection", "close"); r.Error == nil || r.Error.Code != string(errRateLimited) {
 			t.Errorf("the same key: %s", r.Raw)
 		}
+		eventually(t, "the connection is closed", func() bool {
+			ts.visitors.mu.Lock()
+			defer ts.visitors.mu.Unlock()
+			return ts.visitors.open == 3
+		})
 	}
 	ts.key = ts.makeKey(ts.cfg.Keys, 0)
 	ts.keys.refresh()

@@ -81,7 +81,7 @@ func (t *sessions) restoreLocked(r *record, loans map[[16]byte]*loan) {
 	if r.Form == formLent {
 		held.bytes = mountCost
 	}
-	s.form, s.packable = r.Form, r.Packable
+	s.form, s.packable, s.leaves = r.Form, r.Packable, max(0, r.Leaves)
 	s.size = max(r.Size, s.cost(&held)) // an earlier apid may have counted less
 	t.chargeLocked(o, s.size)
 	t.listLocked(s)
@@ -108,7 +108,7 @@ func (t *sessions) recordLocked(s *session, used time.Duration) {
 	}
 	if t.journal.write(&record{
 		Key: s.key[:], Volume: s.volume[:], Owner: s.owner.keyID, At: sinceBoot() - time.Since(epoch) + used, Form: s.form, Size: s.size, Keep: s.keep,
-		Packable: s.packable, Stored: s.stored, Loan: lent, Env: []byte(strings.Join(s.env, "\x00")),
+		Packable: s.packable, Leaves: s.leaves, Stored: s.stored, Loan: lent, Env: []byte(strings.Join(s.env, "\x00")),
 	}) {
 		s.recorded = true
 	}

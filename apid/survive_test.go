@@ -52,7 +52,7 @@ func sum(all map[sessionKey]*session, of func(*session) int64) (n int64) {
 func contents(table *sessions) map[sessionKey]session {
 	all := map[sessionKey]session{}
 	for key, s := range table.byID {
-		c := session{stored: s.stored, env: s.env, size: s.size, form: s.form, keep: s.keep, packable: s.packable, owner: &owner{keyID: s.owner.keyID}}
+		c := session{stored: s.stored, env: s.env, size: s.size, form: s.form, keep: s.keep, packable: s.packable, leaves: s.leaves, owner: &owner{keyID: s.owner.keyID}}
 		if s.form == formMounted {
 			c.volume = s.volume
 		}

@@ -32,6 +32,7 @@ type remains struct {
 	form   form
 	bytes  int64  // mounted: in use; lent: what the workspace counts for
 	inodes int64  // mounted: in use
+	leaves int    // mounted: jobs whose cgroups it may keep, see leaves.go
 	stored []byte // given, packed: owned by the session from here on
 }
 
@@ -114,6 +115,7 @@ func (t *sessions) settle(s *session, left remains, env []string) {
 		s.volume = newVolume() // sandboxd may still be dropping the old one
 	}
 	s.env = env
+	left.leaves = s.leavesWith(&left)
 	t.holdLocked(s, left)
 }
 
@@ -151,5 +153,5 @@ func (t *sessions) holdLocked(s *session, left remains) {
 		t.forms[s.form]--
 		t.forms[left.form]++
 	}
-	s.size, s.form, s.stored, s.packable = size, left.form, left.stored, left.packable()
+	s.size, s.form, s.stored, s.leaves, s.packable = size, left.form, left.stored, left.leaves, left.packable()
 }
