@@ -39,6 +39,7 @@ type config struct {
 type executionsConfig struct {
 	Keep           duration `toml:"keep"`
 	MaxPerKey      int      `toml:"max_per_key"`
+	MaxBytes       int64    `toml:"max_bytes"`
 	MaxBytesPerKey int64    `toml:"max_bytes_per_key"`
 }
 
@@ -159,7 +160,7 @@ func defaults() config {
 			CompileMemoryLimit: bound{1 << 30, 2 << 30},
 			OutputLimit:        bound{10 << 20, 32 << 20},
 		},
-		Executions: executionsConfig{Keep: duration(10 * time.Minute), MaxPerKey: 1000, MaxBytesPerKey: 64 << 20},
+		Executions: executionsConfig{Keep: duration(10 * time.Minute), MaxPerKey: 1000, MaxBytes: 512 << 20, MaxBytesPerKey: 64 << 20},
 		Webhooks:   webhooksConfig{Allow: []string{}, Attempts: 6, Backoff: duration(time.Second), Timeout: duration(15 * time.Second), PerKey: 4},
 		Repeat:     repeatConfig{MaxRuns: 100, MaxTime: duration(5 * time.Minute)},
 		Artifacts:  artifactsConfig{MaxFiles: 100, MaxBytes: 8 << 20},
@@ -252,6 +253,7 @@ func (c *config) checkFigures() error {
 		{"cache.max_bytes_per_key", c.Cache.MaxBytesPerKey, 0},
 		{"cache.max_entries", int64(c.Cache.MaxEntries), 1},
 		{"executions.max_per_key", int64(c.Executions.MaxPerKey), 1},
+		{"executions.max_bytes", c.Executions.MaxBytes, c.Executions.MaxBytesPerKey},
 		{"executions.max_bytes_per_key", c.Executions.MaxBytesPerKey, 1},
 		{"webhooks.attempts", int64(c.Webhooks.Attempts), 1},
 		{"webhooks.per_key", int64(c.Webhooks.PerKey), 1},

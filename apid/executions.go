@@ -31,6 +31,7 @@ type executions struct {
 	mu     sync.Mutex
 	byID   map[executionKey]*asyncExecution
 	owners map[string]*executionOwner // by key id: those with any
+	bytes  int64                      // of all results
 }
 
 type executionKey struct{ keyID, id string }
@@ -106,9 +107,28 @@ func (e *executions) end(a *asyncExecution, status string, body []byte) {
 	o := e.owners[a.keyID]
 	o.ended = append(o.ended, a)
 	o.bytes += int64(len(a.body))
+	e.bytes += int64(len(a.body))
 	for o.bytes > e.cfg.MaxBytesPerKey && o.ended[0] != a {
 		e.dropLocked(o.ended[0])
 	}
+	for e.bytes > e.cfg.MaxBytes {
+		most := e.greediestLocked(a)
+		if most == nil {
+			return
+		}
+		e.dropLocked(most.ended[0])
+	}
+}
+
+// greediestLocked is whose oldest result goes where those of all keys are too many: the key's that has most, so that nobody's go because another keeps
+// much. The result that has just come stays. nil: there is no other.
+func (e *executions) greediestLocked(latest *asyncExecution) (most *executionOwner) {
+	for _, o := range e.owners {
+		if len(o.ended) > 0 && o.ended[0] != latest && (most == nil || o.bytes > most.bytes) {
+			most = o
+		}
+	}
+	return most
 }
 
 // drop forgets an execution, and ends it if it runs.
@@ -128,6 +148,7 @@ func (e *executions) dropLocked(a *asyncExecution) {
 		if ended == a {
 			o.ended = append(o.ended[:i:i], o.ended[i+1:]...)
 			o.bytes -= int64(len(a.body))
+			e.bytes -= int64(len(a.body))
 			break
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,50 @@ func TestExecutionsShareAResult(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; took > 50*2*unreadSmall {
 		t.Errorf("100 answers took %d bytes, the result has %d", took, len(a.body))
+	}
+}
+
+// Results of all keys have a bound too, and it is the key that has most whose oldest go.
+func TestExecutionsOfAllKeys(t *testing.T) {
+	const size, head = 9000, 400
+	e := newExecutions(executionsConfig{Keep: duration(time.Hour), MaxPerKey: 10, MaxBytes: 3 * (size + head), MaxBytesPerKey: 2 * (size + head)}, 1)
+	var all []*asyncExecution
+	for i, step := range []struct{ key, left string }{
+		{"a", "a0"}, {"a", "a0 a1"}, {"b", "a0 a1 b2"}, {"c", "a1 b2 c3"}, {"a", "a4 b2 c3"}, {"b", "a4 b5 c3"}, {"c", "a4 b5 c6"}, {"c", "a4 b5 c7"},
+	} {
+		a := &asyncExecution{executionKey: executionKey{step.key, step.key + strconv.Itoa(i)}, cancel: func(error) {}, done: make(chan struct{})}
+		if err := e.add(a); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, a)
+		e.end(a, "done", []byte(`{"x":"`+strings.Repeat("x", size)+`"}`))
+		var left []string
+		var held int64
+		for _, a := range all {
+			if e.find(a.executionKey) != nil {
+				left = append(left, a.id)
+				held += int64(len(a.body))
+			}
+		}
+		slices.Sort(left)
+		if got := strings.Join(left, " "); got != step.left || held != e.bytes || held > e.cfg.MaxBytes {
+			t.Errorf("step %d: %s, want %s; %d bytes, counted %d", i, got, step.left, held, e.bytes)
+		}
+	}
+	e.cfg.MaxBytes = size // a result is larger than its body, which is what was compared with the key's bound
+	last := &asyncExecution{executionKey: executionKey{"d", "d8"}, cancel: func(error) {}, done: make(chan struct{})}
+	if err := e.add(last); err != nil {
+		t.Fatal(err)
+	}
+	e.end(last, "done", []byte(`{"x":"`+strings.Repeat("x", size)+`"}`))
+	if e.find(last.executionKey) != last || len(e.byID) != 1 {
+		t.Errorf("%d executions beside one that is too large alone", len(e.byID))
+	}
+	for _, a := range append(all, last) {
+		e.drop(a.executionKey)
+	}
+	if e.bytes != 0 || e.count() != 0 {
+		t.Errorf("%d bytes, %d executions are left", e.bytes, e.count())
 	}
 }
 
