@@ -246,6 +246,7 @@ func (s *server) shutdown() {
 	s.log.Info("shutting down", "drain", time.Duration(s.cfg.HTTP.Drain))
 	s.draining.Store(true)
 	s.queue.close()
+	s.endArrivals()
 	drain, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.HTTP.Drain))
 	defer cancel()
 	if err := s.finishAll(drain); err != nil {

@@ -35,7 +35,7 @@ func pistonEnding(err *apiError) (code int, reason string, alone bool) {
 	case err.cause == errSilence:
 		return 4001, "Initialization Timeout", true
 	case err == errShuttingDown:
-		return websocket.CloseTryAgainLater, "", false
+		return websocket.CloseTryAgainLater, err.message, false
 	}
 	return 4002, "Notified Error", false
 }

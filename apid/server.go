@@ -47,10 +47,12 @@ type server struct {
 	mcpCalls mcpCalls
 	draining atomic.Bool
 
-	conversations atomic.Int64 // WebSockets that carry a request
+	conversations atomic.Int64 // WebSockets, and executions that nobody waits for: a shutdown does
 
-	jobs    context.Context // ends when running jobs must
-	endJobs context.CancelCauseFunc
+	jobs        context.Context // ends when running jobs must
+	endJobs     context.CancelCauseFunc
+	arrivals    context.Context // ends before: when WebSockets need not wait for a request any more
+	endArrivals context.CancelFunc
 }
 
 // sandboxdRestart is longer than a restart of sandboxd takes that has no jobs to wait for: requests that come meanwhile are only late.
@@ -70,6 +72,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	s.bodies = newBodyBudget(cfg.HTTP.MaxBodiesBytes, cfg.HTTP.MaxBodyBytes+1)
 	s.unread = newUnread(cfg.HTTP.MaxUnreadBytes)
 	s.jobs, s.endJobs = context.WithCancelCause(context.Background())
+	s.arrivals, s.endArrivals = context.WithCancel(s.jobs)
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
 	s.artifacts = newArtifacts(cfg.Cache, s.forgetter.add)

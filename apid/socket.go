@@ -95,15 +95,21 @@ type conversation struct {
 func (s *server) converse(c *call, ws *websocket.Conn, d *dialect) {
 	events := newStream(d.shape, mostUnsent)
 	x := &conversation{execution: &execution{server: s, call: c, events: events, onOutput: events.output}, dialect: d, ws: ws}
+	s.conversations.Add(1)
 	release, err := x.readRequest()
 	if err != nil {
 		x.conclude(err)
-		if err.code != errGone {
+		s.conversations.Add(-1) // no shutdown waits for what it still sends
+		switch {
+		case err == errShuttingDown: // which broke off a message, so that no other can be found
+			conn := x.conn()
+			conn.SetReadDeadline(time.Now().Add(closeWait))
+			io.Copy(io.Discard, conn)
+		case err.code != errGone:
 			x.drain()
 		}
 		return
 	}
-	s.conversations.Add(1)
 	defer s.conversations.Add(-1)
 	ctx, cancel := context.WithCancelCause(s.jobs)
 	defer cancel(nil)
@@ -150,11 +156,15 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 	x.visitors.changed(x.conn(), fasthttp.StateActive) // until it is here, the connection gives way like any other
 	x.ws.SetReadDeadline(time.Now().Add(time.Duration(x.cfg.HTTP.ReadTimeout)))
 	conn := x.conn() // not x.ws, whose connection is another's when this one has ended
-	defer context.AfterFunc(x.server.jobs, func() { conn.SetReadDeadline(time.Now()) })()
+	defer context.AfterFunc(x.arrivals, func() { conn.SetReadDeadline(time.Now()) })()
 	kind, stream, wsErr := x.ws.NextReader()
 	if wsErr != nil {
 		var netErr net.Error
-		if errors.As(wsErr, &netErr) && netErr.Timeout() && x.server.jobs.Err() == nil {
+		timeout := errors.As(wsErr, &netErr) && netErr.Timeout()
+		if timeout && x.arrivals.Err() != nil {
+			return nil, errShuttingDown
+		}
+		if timeout {
 			refused := refuse(errInvalidJSON, "the first message did not arrive within %v", time.Duration(x.cfg.HTTP.ReadTimeout))
 			refused.cause = errSilence
 			return nil, refused
@@ -169,6 +179,9 @@ func (x *conversation) readRequest() (release func(), err *apiError) {
 	release = func() { x.bodies.giveBack(r.keyID, r.held) }
 	if err := r.read(stream); err != nil {
 		release()
+		if x.arrivals.Err() != nil {
+			return nil, errShuttingDown
+		}
 		return nil, err.describe(time.Duration(x.cfg.HTTP.ReadTimeout))
 	}
 	if v, ok := x.conn().(*visitor); ok {
@@ -316,6 +329,9 @@ func appendMessage(b []byte, name string, data []byte) []byte {
 	return append(b, "}\n"...)
 }
 
-func normalEnding(*apiError) (code int, reason string, alone bool) {
+func normalEnding(err *apiError) (code int, reason string, alone bool) {
+	if err == errShuttingDown || err == errCutOff {
+		return websocket.CloseServiceRestart, err.message, false
+	}
 	return websocket.CloseNormalClosure, "", false
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
@@ -55,5 +58,51 @@ func TestSocketPanics(t *testing.T) {
 				t.Errorf("afterwards: %s", r.Raw)
 			}
 		})
+	}
+}
+
+// A server that goes down says so to those who have not sent a request yet, and waits until it has.
+func TestSocketIsToldOfShutdown(t *testing.T) {
+	for path, code := range map[string]int{"/v1/execute/ws": websocket.CloseServiceRestart, "/api/v2/connect": websocket.CloseTryAgainLater} {
+		for name, begin := range map[string]func(*websocket.Conn){
+			"nothing came": func(*websocket.Conn) {},
+			"a part came": func(ws *websocket.Conn) {
+				w, err := ws.NextWriter(websocket.TextMessage)
+				if err == nil {
+					_, err = w.Write(make([]byte, 64<<10)) // more than is kept back: a frame that is not the last
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			},
+		} {
+			t.Run(path+" "+name, func(t *testing.T) {
+				ts := newTestServer(t, nil)
+				ws, _, err := websocket.DefaultDialer.Dial("ws://"+ts.addr+path, http.Header{"Authorization": {"Bearer " + ts.key}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ws.Close()
+				eventually(t, "a shutdown would wait", func() bool { return ts.conversations.Load() == 1 })
+				begin(ws)
+				ts.endArrivals()
+				ws.SetReadDeadline(time.Now().Add(hang))
+				for last := ""; ; {
+					_, text, err := ws.ReadMessage()
+					var end *websocket.CloseError
+					if errors.As(err, &end) {
+						if end.Code != code || end.Text != errShuttingDown.message || !strings.Contains(last, errShuttingDown.message) {
+							t.Errorf("%v after %s", err, last)
+						}
+						break
+					}
+					if err != nil {
+						t.Fatalf("%v after %s", err, last)
+					}
+					last = string(text)
+				}
+				eventually(t, "it waits no longer", func() bool { return ts.conversations.Load() == 0 })
+			})
+		}
 	}
 }
