@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,11 +43,13 @@ func Start(nets int) (*Spawner, error) {
 		return nil, errors.Join(err, hostNet.Close())
 	}
 	defer null.Close()
-	// A jail inherits these descriptors until a job brings its own: they must lead nowhere.
+	// A jail inherits these descriptors until a job brings its own: they must lead nowhere. A session of its own: Ctrl-C and whoever else ends our process group mean
+	// us, who let the jobs end first. It ends with its control socket.
 	process, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(int(binary.Fd())), []string{"runtools-spawner"}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{zygoteEnv + "=3"},
 		Files: []*os.File{null, null, null, theirs},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		ours.close()
