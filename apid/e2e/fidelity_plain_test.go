@@ -13,8 +13,9 @@ type plainCommand struct {
 }
 
 var plainCompile = map[string]plainCommand{
-	"c":    {argv: []string{"/usr/bin/gcc-13", "-pipe", "-O2", "-std=gnu17", "-o", "/build/main", "{sources}", "-lm", "-pthread"}},
-	"cpp":  {argv: []string{"/usr/bin/g++-13", "-pipe", "-O2", "-std=gnu++20", "-pthread", "-o", "/build/main", "{sources}"}},
+	"c": {argv: []string{"/usr/bin/gcc-13", "-pipe", "-O2", "-std=gnu17", "-o", "/build/main", "{sources}", "-lm", "-pthread"}},
+	// GCC takes a precompiled header for the first include only: with an empty one before, it parses what a plain machine's would.
+	"cpp":  {argv: []string{"/usr/bin/g++-13", "-pipe", "-O2", "-std=gnu++20", "-pthread", "-include", "/dev/null", "-o", "/build/main", "{sources}"}},
 	"rust": {argv: []string{"/usr/bin/rustc", "--edition=2021", "-O", "-Cstrip=debuginfo", "--crate-name=main", "-o", "/build/main", "{main}"}},
 	"go": {argv: []string{"/bin/sh", "-ec", `
 		! grep -q '^import "C"' *.go || export CGO_ENABLED=1
