@@ -28,7 +28,7 @@ type readyJail struct {
 	variant   *variant
 	jail      *jail.Jail
 	leaf      cgroup.Leaf
-	oom       chan struct{} // closed when the kernel runs out of the leaf's memory
+	oom       chan struct{} // told when the leaf, or all jobs together, have no memory left
 	slot      int
 	workspace *volume  // empty, held
 	mount     *os.File // of workspace, mapped for this jail
@@ -73,7 +73,7 @@ func (b *builder) build(t *template) (*readyJail, error) {
 
 // buildUnder makes a jail of a variant in these phases. What a failed phase leaves is released.
 func (b *builder) buildUnder(t *template, p *policy, v *variant) (*readyJail, error) {
-	r := &readyJail{template: t, variant: v, slot: -1, oom: make(chan struct{})}
+	r := &readyJail{template: t, variant: v, slot: -1, oom: make(chan struct{}, 1)}
 	b.live.Add(1)
 	for _, phase := range []func(*readyJail) error{
 		b.reserveIDs, b.makeLeaf, b.spawn, b.makeWorkspace, func(r *readyJail) error { return b.park(r, p.init) },
@@ -102,7 +102,12 @@ func (b *builder) makeLeaf(r *readyJail) (err error) {
 	if r.leaf, err = b.cgroups.NewLeaf(fmt.Sprintf("job-%d", b.serial.Add(1)), limits); err != nil {
 		return err
 	}
-	return r.leaf.WatchOOM(func() { close(r.oom) })
+	return r.leaf.WatchOOM(func() {
+		select {
+		case r.oom <- struct{}{}:
+		default: // it is told already
+		}
+	})
 }
 
 func (b *builder) spawn(r *readyJail) (err error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
 )
 
 // config is sandboxd.toml. Every key is optional; sandboxd.example.toml explains each and shows the default.
@@ -21,6 +22,7 @@ type config struct {
 
 	CgroupParent string  `toml:"cgroup_parent"`
 	TotalWeight  uint64  `toml:"total_cpu_weight"`
+	TotalMemory  int64   `toml:"total_memory"`
 	CPUWeight    uint64  `toml:"cpu_weight"`
 	CPUsPerJob   float64 `toml:"cpus_per_job"`
 	PinCPUs      string  `toml:"pin_cpus"`
@@ -147,6 +149,7 @@ func (c *config) validate() error {
 		{"total_cpu_weight", int64(c.TotalWeight), 1, 10000},
 		{"cpu_weight", int64(c.CPUWeight), 1, 10000},
 		{"memory_bytes", c.MemoryBytes, 1 << 20, 1 << 50},
+		{"total_memory", c.TotalMemory, 0, 1 << 50},
 		// The ranges of all jails must end below 2^31: some programs keep uids in an int.
 		{"max_jails", int64(c.MaxJails), 1, (1<<31 - int64(c.FirstUID)) / idsPerJail},
 		{"max_volumes", int64(c.MaxVolumes), 1, 100_000_000},
@@ -175,6 +178,9 @@ func (c *config) validate() error {
 			return fmt.Errorf("%s is %v, must be %v to %v", f.key, value, f.min, f.max)
 		}
 	}
+	if m := c.TotalMemory; m != 0 && m < c.MemoryBytes {
+		return fmt.Errorf("total_memory is %d, must be 0, or memory_bytes, %d, at least", m, c.MemoryBytes)
+	}
 	if every := time.Duration(c.SelftestEvery); every != 0 && (every < time.Second || every > 1000*time.Hour) {
 		return fmt.Errorf("selftest_every is %v, must be 0 for never, or %v to %v", every, time.Second, 1000*time.Hour)
 	}
@@ -197,6 +203,18 @@ func (c *config) validate() error {
 		return fmt.Errorf("cpus_per_job is %g, must be 0 or 0.01 to 4096", q)
 	}
 	return nil
+}
+
+// totalMemory is the most that all jobs may use together, and what they leave, bytes.
+func (c *config) totalMemory() int64 {
+	if c.TotalMemory != 0 {
+		return c.TotalMemory
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		panic("sandboxd: internal error: sysinfo: " + err.Error()) // it has nothing to fail at
+	}
+	return int64(info.Totalram) * int64(info.Unit) / 8 * 7
 }
 
 // lookupUser accepts a name or a number.

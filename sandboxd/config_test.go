@@ -37,6 +37,7 @@ func TestConfigRefuses(t *testing.T) {
 		"bad duration":   {"drain = '10'", "drain"},
 		"short":          {"volume_idle = '10ms'", "volume_idle is 10ms, must be 1s to 1000h0m0s"},
 		"too often":      {"selftest_every = '1ms'", "selftest_every is 1ms, must be 0 for never, or 1s to"},
+		"too little":     {"total_memory = 1000000", "total_memory is 1000000, must be 0, or memory_bytes, 536870912, at least"},
 		"out of range":   {"cpu_weight = 0", "cpu_weight is 0, must be 1 to 10000"},
 		"too many jails": {"max_jails = 4097", "max_jails"},
 		"no mode":        {"[seccomp]\nmode = 'log'", `seccomp.mode is "log", must be "shadow" or "canary"`},

@@ -254,7 +254,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.cgroups, err = cgroup.Open(c.CgroupParent, c.TotalWeight); err != nil {
+	if d.cgroups, err = cgroup.Open(c.CgroupParent, c.TotalWeight, c.totalMemory()); err != nil {
 		return nil, err
 	}
 	d.onClose(d.cgroups.Delete)

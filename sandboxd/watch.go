@@ -34,7 +34,7 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 	var watchers sync.WaitGroup
 	watchers.Go(func() {
 		wall := time.Duration(j.req.Limits.WallMS) * time.Millisecond
-		timer, oom := newTimer(wall), j.ready.oom
+		timer := newTimer(wall)
 		defer timer.Stop()
 		for latest := monotonic() + wall + placing; ; {
 			select {
@@ -51,9 +51,8 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 					continue
 				}
 				j.kill(wire.LimitWall)
-			case <-oom:
+			case <-j.ready.oom:
 				if !j.ranOut() { // v1 tells every leaf when their parent has no memory left; the kernel kills one process of one of them
-					oom = nil
 					continue
 				}
 				j.kill(wire.LimitMemory)

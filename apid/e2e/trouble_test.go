@@ -180,7 +180,8 @@ func (s *stack) wantWell(t *testing.T) {
 
 // The cgroup around all jobs has no memory left: a program that stays within its own limit did nothing wrong, and its answer must not say so.
 func TestNoMemory(t *testing.T) {
-	s := startOwn(t, "memory", "")
+	const total = 8 << 30
+	s := startKnowing(t, []string{"bash", "c", "python"}, "memory", "", fmt.Sprint("total_memory = ", total))
 	current, err := os.ReadFile(s.control(t, "memory", "", "memory.usage_in_bytes", "memory.current"))
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +191,9 @@ func TestNoMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	limit := s.control(t, "memory", "", "memory.limit_in_bytes", "memory.max")
+	if set, err := os.ReadFile(limit); err != nil || strings.TrimSpace(string(set)) != fmt.Sprint(total) {
+		t.Errorf("all together may have %s bytes, %v; want %d", set, err, total)
+	}
 	setControl(t, limit, fmt.Sprint(used+100<<20))
 	hungry := program("python", "x = []\nfor i in range(400): x.append(bytearray(b'x' * (1 << 20)))\nprint('x')").with(request{"run_memory_limit": 1 << 30, "ephemeral": true})
 	var all sync.WaitGroup
@@ -206,8 +210,9 @@ func TestNoMemory(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// The other limit is the program's own, as ever.
-	a, err := s.try(s.key, program("python", "x = 'x' * (200 << 20)").with(request{"run_memory_limit": 32 << 20}))
+	// The other limit is the program's own, as ever, and ends all of it, in a jail that has waited while there was no memory, too.
+	a, err := s.try(s.key, program("python", "import os, time\nif os.fork() == 0: x = 'x' * (200 << 20)\ntime.sleep(1000)").with(
+		request{"run_memory_limit": 32 << 20, "run_timeout": hang.Milliseconds()}))
 	if err != nil || a.Run.Status != "ML" {
 		t.Errorf("its own limit: %v %v", a, err)
 	}

@@ -66,9 +66,9 @@ type Leaf interface {
 	Usage() (Usage, error)
 	// Details reads what Usage leaves out because few ask for it.
 	Details() (Details, error)
-	// WatchOOM calls kill once if the leaf runs out of memory where the kernel ends only one of its processes (v1), so that
-	// an OOM ends the job on both versions. It returns at once; Delete ends the watch.
-	WatchOOM(kill func()) error
+	// WatchOOM calls tell whenever the leaf, or the parent, runs out of memory where the kernel ends only one of its processes (v1), so that
+	// an OOM can end the job on both versions. It returns at once; Delete ends the watch.
+	WatchOOM(tell func()) error
 	// Delete removes the leaf, whose processes must be dead. It retries for a while: the kernel may still be busy with them.
 	Delete() error
 }
@@ -89,17 +89,18 @@ type Parent interface {
 
 // Open makes the parent cgroup at a path below the root of the hierarchies. What a crashed predecessor left there is killed and
 // removed first, so the path must be ours alone. weight, 1..10000, is the CPU share of everything in it against its siblings, which
-// are whole services under systemd, but single processes on a v1 host without one.
-func Open(parent string, weight uint64) (Parent, error) {
+// are whole services under systemd, but single processes on a v1 host without one. memory, bytes, is the most that all in it may use together:
+// beyond it the kernel kills a process of some leaf.
+func Open(parent string, weight uint64, memory int64) (Parent, error) {
 	parent = path.Clean("/" + parent)
 	if parent == "/" {
 		return nil, errors.New("cgroup: the parent must not be the root: choose a name for cgroup_parent")
 	}
 	switch cgroups.Mode() {
 	case cgroups.Unified:
-		return openV2(parent, weight)
+		return openV2(parent, weight, memory)
 	case cgroups.Legacy, cgroups.Hybrid:
-		return openV1(parent, weight)
+		return openV1(parent, weight, memory)
 	}
 	return nil, errors.New("cgroup: nothing is mounted on " + root + ": mount cgroup2 there")
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 func openTest(t *testing.T) Parent {
 	t.Helper()
 	name := fmt.Sprintf("runtools-test-%d", os.Getpid())
-	p, err := Open(name, 100)
+	p, err := Open(name, 100, 1<<40)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,8 @@ func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
 	l := newLeaf(t, p, roomy)
 	// Watched before there is anything to see. The kill is told first: after it we look.
 	group, killed := make(chan int, 1), make(chan struct{})
-	if err := l.WatchOOM(func() { close(killed); syscall.Kill(-<-group, syscall.SIGKILL) }); err != nil {
+	var once sync.Once
+	if err := l.WatchOOM(func() { once.Do(func() { close(killed); syscall.Kill(-<-group, syscall.SIGKILL) }) }); err != nil {
 		t.Fatal(err)
 	}
 	// tail buffers its whole input.
@@ -166,7 +168,7 @@ func TestOpenSweepsWhatACrashLeft(t *testing.T) {
 	go func() { // as init would reap it
 		cmd.Wait()
 	}()
-	again, err := Open(fmt.Sprintf("runtools-test-%d", os.Getpid()), 100)
+	again, err := Open(fmt.Sprintf("runtools-test-%d", os.Getpid()), 100, 1<<40)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +179,7 @@ func TestOpenSweepsWhatACrashLeft(t *testing.T) {
 
 func TestParentMustNotBeTheRoot(t *testing.T) {
 	for _, name := range []string{"", "/", "a/.."} {
-		if _, err := Open(name, 100); err == nil {
+		if _, err := Open(name, 100, 1<<40); err == nil {
 			t.Errorf("Open(%q) succeeded", name)
 		}
 	}

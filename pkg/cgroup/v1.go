@@ -40,7 +40,7 @@ type parentV1 struct {
 	swap bool           // the kernel accounts for swap
 }
 
-func openV1(parent string, weight uint64) (_ Parent, err error) {
+func openV1(parent string, weight uint64, memory int64) (_ Parent, err error) {
 	p := &parentV1{path: parent, dirs: map[string]int{}}
 	if err := p.Delete(); err != nil {
 		return nil, fmt.Errorf("cgroup: sweep %s: %w", parent, err)
@@ -51,8 +51,9 @@ func openV1(parent string, weight uint64) (_ Parent, err error) {
 	for _, group := range []struct {
 		path   string
 		weight uint64
-	}{{parent, weight}, {path.Join(parent, "init"), initWeight}} {
-		r := &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: shares(group.weight)}, Memory: &specs.LinuxMemory{}}
+		memory *int64
+	}{{parent, weight, &memory}, {path.Join(parent, "init"), initWeight, nil}} {
+		r := &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: shares(group.weight)}, Memory: &specs.LinuxMemory{Limit: group.memory}}
 		if !p.swap {
 			r.Memory.Swappiness = &never // leaves inherit it
 		}
@@ -213,7 +214,7 @@ func (l *leafV1) Usage() (u Usage, err error) {
 }
 
 // WatchOOM exists because v1 kills one process and lets the others go on. Documentation: cgroup-v1/memory.rst, section 10.
-func (l *leafV1) WatchOOM(kill func()) error {
+func (l *leafV1) WatchOOM(tell func()) error {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) // the runtime polls it, so that Delete can end the read
 	if err != nil {
 		return fmt.Errorf("cgroup: watch OOM: %w", err)
@@ -225,8 +226,11 @@ func (l *leafV1) WatchOOM(kill func()) error {
 	go func() {
 		var count [8]byte
 		// The kernel also signals when the cgroup is removed; Delete closes the file before that.
-		if _, err := l.oomEvent.Read(count[:]); err == nil {
-			kill()
+		for {
+			if _, err := l.oomEvent.Read(count[:]); err != nil {
+				return
+			}
+			tell()
 		}
 	}()
 	return nil

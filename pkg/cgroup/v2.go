@@ -16,7 +16,7 @@ type parentV2 struct {
 	path    string
 }
 
-func openV2(parent string, weight uint64) (Parent, error) {
+func openV2(parent string, weight uint64, memory int64) (Parent, error) {
 	p := &parentV2{path: path.Join(root, parent)}
 	if err := removeAll(p.path); err != nil {
 		return nil, fmt.Errorf("cgroup: sweep %s: %w", p.path, err)
@@ -27,7 +27,7 @@ func openV2(parent string, weight uint64) (Parent, error) {
 		p.manager, err = cgroup2.Load(parent)
 	}
 	if err == nil {
-		err = p.manager.Update(&cgroup2.Resources{CPU: &cgroup2.CPU{Weight: &weight}})
+		err = p.manager.Update(&cgroup2.Resources{CPU: &cgroup2.CPU{Weight: &weight}, Memory: &cgroup2.Memory{Max: &memory}})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cgroup: %s: %w (the controllers cpu, memory and pids must be delegated to this cgroup)", p.path, err)
