@@ -38,12 +38,16 @@ func runTests(m *testing.M) (code int) {
 		return broken(err)
 	}
 	defer os.RemoveAll(binaries)
+	endOnSignal()
 	var err error
 	if api, err = startStack("main", ""); err != nil {
 		return broken(err)
 	}
 	flag.Set("test.parallel", cases)
 	code = m.Run()
+	if told.Load() {
+		select {} // until endOnSignal is done
+	}
 	if err := api.stop(); err != nil {
 		return broken(fmt.Errorf("after the tests: %w", err))
 	}

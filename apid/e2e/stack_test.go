@@ -69,6 +69,7 @@ func startStackOf(languages []string, name, settings string, sandboxd ...string)
 	}
 	stacks++
 	s := &stack{dir: dir, image: image, cgroup: fmt.Sprintf("runtools-e2e-%d-%s", os.Getpid(), name)}
+	live.Store(s, nil)
 	err = errors.Join(
 		os.Chmod(dir, 0o755),
 		os.Chown(dir, 0, apidUser),
@@ -96,6 +97,7 @@ func startStackOf(languages []string, name, settings string, sandboxd ...string)
 	if err != nil {
 		s.kill()
 		s.forget()
+		live.Delete(s)
 		os.RemoveAll(dir)
 		return nil, err
 	}
@@ -231,6 +233,7 @@ func (s *stack) stop() error {
 	err := errors.Join(s.apid.terminate(), s.sandboxd.terminate(), s.forget())
 	err = errors.Join(err, s.leftovers())
 	s.kill()
+	live.Delete(s)
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
@@ -269,8 +272,8 @@ func (s *stack) startDaemon(uid uint32, name string, socket *os.File, args ...st
 	d.command.Stdout, d.command.Stderr = d.log, d.log
 	d.command.Env = append(os.Environ(), daemonSecret, "E2E_STACK="+s.cgroup)
 	d.command.Dir = "/"
-	// If the tests are killed, or panic, the daemons end as well.
-	d.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	// If the tests are killed, or panic, the daemons end as well. What is sent to the group of the tests is theirs to pass on (endStacks).
+	d.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	if uid != 0 {
 		d.command.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
 	}
