@@ -27,6 +27,7 @@ var opens = map[string]struct {
 	"sandboxd/check.go":           {9, "/sys, /proc, and what the operator named"},
 	"sandboxd/config.go":          {1, "the operator's file"},
 	"sandboxd/devices.go":         {8, "names of ours in a namespace that holds what sandboxd made alone"},
+	"sandboxd/fill.go":            {1, "the root of a volume, by a number of ours in a namespace that holds what sandboxd made alone, never a path in it"},
 	"sandboxd/main.go":            {8, "lock and socket, in the operator's folder"},
 	"sandboxd/noise.go":           {3, "/proc of a runner, by numbers"},
 	"sandboxd/overlay.go":         {7, "names of ours in a namespace that holds the image and what sandboxd made alone"},

@@ -188,6 +188,9 @@ func (vs *volumes) adoptVault(ns *os.File) error {
 		vs.count++
 		vol := &volume{id: id, vault: v, path: path, held: 1, lasting: true}
 		vs.byID[id] = vol
+		bytes, files, err := v.usage(path)
+		errs = append(errs, err)
+		vs.fillLocked(vol, bytes+files*inodeBytes) // nobody else is there yet
 		errs = append(errs, vs.release(vol, true))
 	}
 	return errors.Join(errs...)

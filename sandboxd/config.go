@@ -31,6 +31,7 @@ type config struct {
 	FirstUID       uint32 `toml:"first_uid"`
 	MaxJails       int    `toml:"max_jails"`
 	MaxVolumes     int    `toml:"max_volumes"`
+	MaxVolumeBytes int64  `toml:"max_volume_bytes"`
 	WorkspaceBytes int64  `toml:"workspace_bytes"`
 	WorkspaceFiles int64  `toml:"workspace_files"`
 	BuildBytes     int64  `toml:"build_bytes"`
@@ -153,6 +154,7 @@ func (c *config) validate() error {
 		// The ranges of all jails must end below 2^31: some programs keep uids in an int.
 		{"max_jails", int64(c.MaxJails), 1, (1<<31 - int64(c.FirstUID)) / idsPerJail},
 		{"max_volumes", int64(c.MaxVolumes), 1, 100_000_000},
+		{"max_volume_bytes", c.MaxVolumeBytes, 0, 1 << 50},
 		{"workspace_bytes", c.WorkspaceBytes, 4096, 1 << 50},
 		{"workspace_files", c.WorkspaceFiles, 2, 1 << 40},
 		{"build_bytes", c.BuildBytes, 4096, 1 << 50},

@@ -327,11 +327,11 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		r.WallNS = int64(max(0, ended-exit.Started))
 	}
 	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
-	if r.WorkspaceBytes, r.WorkspaceFiles, err = usage(j.mount); err != nil {
+	if r.WorkspaceBytes, r.WorkspaceFiles, err = j.server.volumes.measure(j.workspace, j.mount); err != nil {
 		return nil, err
 	}
 	if j.buildMnt != nil {
-		if r.BuildBytes, _, err = usage(j.buildMnt); err != nil {
+		if r.BuildBytes, _, err = j.server.volumes.measure(j.build, j.buildMnt); err != nil {
 			return nil, err
 		}
 	}
@@ -349,14 +349,9 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 // finish gives everything back, in the background: the answer does not wait for it. result is nil if there is none.
 func (j *job) finish(result *wire.Result) {
 	vs := j.server.volumes
-	for _, v := range []*volume{j.workspace, j.build} {
+	for v, mount := range map[*volume]*os.File{j.workspace: j.mount, j.build: j.buildMnt} {
 		if v != nil {
-			vs.end(v)
-		}
-	}
-	for _, f := range []*os.File{j.mount, j.buildMnt} {
-		if f != nil {
-			f.Close()
+			vs.end(v, mount, result != nil)
 		}
 	}
 	j.meters.close()

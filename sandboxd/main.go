@@ -318,7 +318,7 @@ func (d *daemon) newBuilder(c *config, profiles *policy, log *slog.Logger) (*bui
 		cgroups: d.cgroups, recorder: c.recorder, log: log,
 		slots:  newSlots(c.FirstUID, c.MaxJails),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
-		volumes: newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors),
+		volumes: c.newVolumes(anchors),
 	}
 	b.policy.Store(profiles)
 	d.onClose(b.volumes.close)

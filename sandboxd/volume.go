@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -34,6 +35,7 @@ type volume struct {
 	freed   chan struct{} // closed when held becomes 0; made by those who wait
 	idle    *list.Element // in volumes.idle, when not held
 	lastUse time.Time
+	bytes   int64 // held when its last job ended, see fill.go
 
 	lasting bool // has its name in the vault: it outlives us. Set by the one that made it, before anybody else can have it
 }
@@ -42,12 +44,14 @@ type volume struct {
 type volumes struct {
 	vaults vaults
 	max    int
+	most   int64 // bytes in all
 	quota  map[volumeKind]quota
 
-	mu    sync.Mutex
-	byID  map[string]*volume
-	count int        // all volumes, spares and unnamed ones included
-	idle  *list.List // named volumes that no job holds, longest idle first
+	mu     sync.Mutex
+	byID   map[string]*volume
+	count  int        // all volumes, spares and unnamed ones included
+	filled int64      // bytes in them
+	idle   *list.List // named volumes that no job holds, longest idle first
 }
 
 type volumeKind int
@@ -64,6 +68,7 @@ func newVolumes(max int, workspace, build quota, anchors *anchors) *volumes {
 	return &volumes{
 		vaults: vaults{anchors: anchors},
 		max:    max,
+		most:   math.MaxInt64,
 		quota:  map[volumeKind]quota{workspaceVolume: workspace, buildVolume: build},
 		byID:   map[string]*volume{},
 		idle:   list.New(),
@@ -111,6 +116,9 @@ func (vs *volumes) name(v *volume, id string) error {
 	if vs.byID[id] != nil {
 		return wire.Errorf(wire.CodeVolumeInUse, "volume %s exists", id)
 	}
+	if err := vs.mayGrowLocked(); err != nil {
+		return err
+	}
 	v.id = id
 	vs.byID[id] = v
 	return nil
@@ -140,6 +148,9 @@ func (vs *volumes) acquire(id string, shared bool) (*volume, error) {
 		case v == nil || v.doomed:
 			return nil, wire.Errorf(wire.CodeUnknownVolume, "no volume %s", id)
 		case v.held == 0:
+			if err := vs.mayGrowLocked(); err != nil && !shared {
+				return nil, err
+			}
 			v.held, v.shared = 1, shared
 			vs.idle.Remove(v.idle)
 			v.idle = nil
@@ -163,8 +174,14 @@ func (vs *volumes) acquire(id string, shared bool) (*volume, error) {
 	}
 }
 
-// end says that a job has been answered and its jail will be gone in a moment. release follows.
-func (vs *volumes) end(v *volume) {
+// end says that a job has been answered and its jail will be gone in a moment. release follows. mount is the job's, or nil, and closed.
+func (vs *volumes) end(v *volume, mount *os.File, measured bool) {
+	if mount != nil {
+		if !measured { // where it cannot be, what is known of it stands
+			vs.measure(v, mount)
+		}
+		mount.Close()
+	}
 	vs.mu.Lock()
 	v.ending++
 	vs.mu.Unlock()
@@ -269,6 +286,7 @@ func (vs *volumes) unmount(v *volume) error {
 	vs.vaults.release(v.vault)
 	vs.mu.Lock()
 	vs.count--
+	vs.fillLocked(v, 0)
 	vs.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("drop volume: %w", err)
