@@ -214,9 +214,9 @@ func (x *execution) inWorkspace(ctx context.Context, most int64, argv []string) 
 		return nil, internal(err)
 	}
 	out, failed := x.send(ctx, &preparedJob{jobInput: in})
-	if failed != nil && failed.code == errInterrupted {
-		// The program has run: it must not be taken for one that may be run again, as carryOut does where a volume is lost.
-		failed = &apiError{code: errInterrupted, message: failed.message, cause: fmt.Errorf("read the artifacts: %v", failed.cause)}
+	if failed != nil && (failed.code == errInterrupted || failed.code == errOverloaded) {
+		// The program has run: it must not be taken for one that may be run again, as carryOut does where a volume is lost, and clients where there was no room.
+		failed = &apiError{code: errInterrupted, message: "the program has run, and its artifacts could not be read: " + failed.message, cause: fmt.Errorf("read the artifacts: %v", failed.cause)}
 	}
 	return out, failed
 }

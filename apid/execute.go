@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -175,8 +176,10 @@ func (x *execution) closeSession(err *apiError) {
 			x.sessions.renew(x.session)
 		}
 	}
-	if x.unkept = x.sessions.outgrew(x.session, x.before); x.unkept != "" && x.ran.message == "" {
-		x.ran.message = x.unkept
+	if x.grows() {
+		if x.unkept = x.sessions.outgrew(x.session, x.before); x.unkept != "" {
+			x.ran.message = strings.TrimPrefix(x.ran.message+"; "+x.unkept, "; ")
+		}
 	}
 	x.sessions.release(x.session)
 }
@@ -201,7 +204,7 @@ func (x *execution) drop(volume string, err *apiError) {
 // carryOut runs the jobs. What was compiled and sandboxd has lost, most likely because it was restarted, is made again; a session whose
 // workspace it has lost begins again, empty.
 func (x *execution) carryOut(ctx context.Context) *apiError {
-	if x.forking == nil { // a fork needs neither: the copies share what is there
+	if x.forking == nil { // a fork needs none of these: the copies share what is there
 		if err := x.unpack(ctx); err != nil {
 			return err
 		}

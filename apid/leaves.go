@@ -28,9 +28,9 @@ func (s *session) leavesWith(left *remains) int {
 	return s.leaves + 1
 }
 
-// worn says that a copy costs less than it gains: the cgroups are a quarter of all. It is tried now and then, for some workspaces cannot be copied.
+// worn says that a copy costs less than it gains: the cgroups are a quarter of all.
 func (s *session) worn() bool {
-	return s.form == formMounted && s.leaves >= mostLeaves && s.leaves%mostLeaves == 0 && int64(s.leaves)*leafCost*4 >= s.size
+	return s.form == formMounted && s.leaves >= max(mostLeaves, s.copyAt) && int64(s.leaves)*leafCost*4 >= s.size
 }
 
 // recopy moves a worn workspace to a new volume, in the way of a fork (loan.go). What cannot be copied stays where it is, and counts.
@@ -48,6 +48,7 @@ func (x *execution) recopy(ctx context.Context) {
 		return
 	}
 	x.log.Debug("a workspace is not copied", "id", x.call.id, "err", err)
+	x.session.copyAt = x.session.leaves + mostLeaves // again, for the reason may be gone by then
 	begun := volumeName(x.session.volume)
 	x.forgetter.add(begun)
 	if ctx.Err() != nil { // its job may not have ended

@@ -28,7 +28,7 @@ import (
 // slots is not replaced, a greedy key soon runs one job less for each neighbour.
 type queue struct {
 	mu        sync.Mutex
-	slots     int // in all
+	slots     int // of all keys together, newcomers apart
 	newcomers int // running beyond slots: first jobs of their keys
 	depth     int // requests admitted beyond slots
 	perKey    int // of one key, beyond what it may run at one time

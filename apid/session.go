@@ -67,6 +67,7 @@ type session struct {
 	idle     time.Duration // since the table's epoch: when it was last used
 	size     int64         // bytes that it counts for: shares.go
 	leaves   int           // jobs whose cgroups the workspace may keep, mounted or lent: leaves.go
+	copyAt   int           // of them, when a copy is tried again
 	links    [slots]sessionLinks
 	list     *sessionList // evictable or kept, or nil
 	form     form

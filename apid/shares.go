@@ -134,8 +134,8 @@ func (t *sessions) outgrew(s *session, before int64) (problem string) {
 	switch {
 	case farAbove(s.owner.bytes, t.cfg.MaxBytesPerKey):
 		problem = fmt.Sprintf("the sessions of this key would count for %d bytes, its share is %d; delete some", s.owner.bytes, t.cfg.MaxBytesPerKey)
-	case farAbove(t.bytes, t.cfg.MaxBytes):
-		problem = fmt.Sprintf("all sessions would count for %d bytes, there is room for %d", t.bytes, t.cfg.MaxBytes)
+	case farAbove(t.claimed, t.cfg.MaxBytes), s.owner.bytes > t.cfg.MaxBytesPerKey && farAbove(t.bytes, t.cfg.MaxBytes):
+		problem = fmt.Sprintf("all sessions would count for %d bytes, there is room for %d; send \"ephemeral\": true if you need none", t.bytes, t.cfg.MaxBytes)
 	default:
 		return ""
 	}
@@ -160,6 +160,9 @@ func (x *execution) measure(failed *apiError) {
 	if failed == nil || !x.begun || x.fresh || !x.grows() || x.session.form != formMounted {
 		return
 	}
+	if failed.is(wire.CodeOverloaded) { // there was no room for the job; what those before it left is on record
+		return
+	}
 	if errors.Is(failed.cause, wire.ErrAway) || errors.Is(failed.cause, wire.ErrLost) { // as after any restart of sandboxd: the next request tells
 		return
 	}
@@ -170,18 +173,20 @@ func (x *execution) measure(failed *apiError) {
 		return
 	}
 	in.job.Workspace = wire.Volume{ID: volumeName(x.session.volume)}
-	for {
+	for patience := time.Now().Add(inUsePatience); ; {
 		out, err := x.runJob(ctx, in)
 		if err == nil {
 			x.sessions.settle(x.session, whatRemains(out.result), x.session.env)
 			return
 		}
 		var theirs *wire.Error
-		switch {
+		switch known := errors.As(err, &theirs); {
+		case known && theirs.Code == wire.CodeOverloaded && time.Now().After(patience): // no reason to lose files: the next job in here measures
+			return
 		case ctx.Err() != nil:
 			x.lose()
 			return
-		case !errors.As(err, &theirs): // sandboxd is away
+		case !known: // sandboxd is away
 			return
 		case theirs.Code == wire.CodeFile && failed.is(wire.CodeFile): // closed by a program of an earlier request: nothing could be placed
 			return

@@ -243,3 +243,51 @@ func TestOutgrown(t *testing.T) {
 		t.Errorf("%d %s", r.Status, r.Raw)
 	}
 }
+
+// Far above the share, as after a restart with a lower one: what is only read stays.
+func TestFarAboveTheShare(t *testing.T) {
+	ts := newTestServer(t, nil)
+	ts.execute(with(python("fill 1900000", "write data x"), "session_id", "s"))
+	ts.sessions.mu.Lock()
+	ts.sessions.cfg.MaxBytesPerKey, ts.sessions.cfg.MaxBytes = 1<<20, 2<<20
+	ts.sessions.claimed = 1 << 20
+	ts.sessions.mu.Unlock()
+	for range 3 {
+		if r := ts.do("GET", "/v1/sessions/s/files", ""); r.Status != 200 {
+			t.Errorf("%d %s", r.Status, r.Raw)
+		}
+	}
+	if c := ts.sessions.counts(); c.sessions != 1 || c.evicted != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A key that has too much costs another one nothing that grows within its own share.
+func TestGrowthWithinTheShare(t *testing.T) {
+	const share = 8 << 20
+	table := shared(t, share)
+	for _, key := range []string{"a", "b"} {
+		if err := use(t, table, key, "0", true, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := table.acquire(t.Context(), "c", "0", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b"} {
+		table.mu.Lock()
+		table.chargeLocked(table.owners[key], share*3/2)
+		table.mu.Unlock()
+	}
+	table.settle(s, remains{form: formMounted, bytes: 1 << 20}, nil)
+	if problem := table.outgrew(s, 0); problem != "" {
+		t.Errorf("c has a megabyte: %s", problem)
+	}
+	for _, key := range []string{"a", "b"} {
+		table.mu.Lock()
+		table.chargeLocked(table.owners[key], -share*3/2)
+		table.mu.Unlock()
+	}
+	table.release(s)
+}

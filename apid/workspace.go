@@ -153,5 +153,8 @@ func (t *sessions) holdLocked(s *session, left remains) {
 		t.forms[s.form]--
 		t.forms[left.form]++
 	}
+	if left.leaves < s.leaves {
+		s.copyAt = 0
+	}
 	s.size, s.form, s.stored, s.leaves, s.packable = size, left.form, left.stored, left.leaves, left.packable()
 }

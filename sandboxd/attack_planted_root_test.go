@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // planted is what attacks look for on the host: a secret, in a file that everybody may read and in the environment of sandboxd, and doors that stand open to
@@ -42,9 +44,19 @@ func plantSecret(t *testing.T) planted {
 			t.Fatal(err)
 		}
 	}
-	p.port = openDoor(t, "tcp4", "127.0.0.1:0").Addr().(*net.TCPAddr).Port
-	openDoor(t, "tcp6", fmt.Sprint("[::1]:", p.port))
-	return p
+	for { // one port of both: what is free on one may be taken on the other
+		v4 := openDoor(t, "tcp4", "127.0.0.1:0")
+		p.port = v4.Addr().(*net.TCPAddr).Port
+		v6, err := net.Listen("tcp6", fmt.Sprint("[::1]:", p.port))
+		if err == nil {
+			t.Cleanup(func() { v6.Close() })
+			return p
+		}
+		if !errors.Is(err, unix.EADDRINUSE) {
+			t.Fatal(err)
+		}
+		v4.Close()
+	}
 }
 
 // openDoor opens a door. Nobody needs to accept: the kernel connects who comes.

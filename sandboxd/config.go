@@ -212,11 +212,16 @@ func (c *config) totalMemory() int64 {
 	if c.TotalMemory != 0 {
 		return c.TotalMemory
 	}
+	return machineMemory() / 8 * 7
+}
+
+// machineMemory is the machine's RAM, bytes.
+func machineMemory() int64 {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		panic("sandboxd: internal error: sysinfo: " + err.Error()) // it has nothing to fail at
 	}
-	return int64(info.Totalram) * int64(info.Unit) / 8 * 7
+	return int64(info.Totalram) * int64(info.Unit)
 }
 
 // lookupUser accepts a name or a number.

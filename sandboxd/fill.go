@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,11 +21,7 @@ const inodeBytes = 1 << 10
 func (c *config) newVolumes(anchors *anchors) *volumes {
 	vs := newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors)
 	if vs.most = c.MaxVolumeBytes; vs.most == 0 {
-		vs.most = math.MaxInt64
-		var info unix.Sysinfo_t
-		if unix.Sysinfo(&info) == nil {
-			vs.most = int64(info.Totalram) * int64(info.Unit) / 2
-		}
+		vs.most = machineMemory() / 2
 	}
 	return vs
 }
@@ -39,7 +34,7 @@ func (vs *volumes) mayGrowLocked() error {
 	return nil
 }
 
-// measure is the usage of a volume that the caller has, and takes it down, unless it has no name: then it goes with its job.
+// measure is the usage of a volume that the caller has, and records it, unless it has no name: then it goes with its job.
 func (vs *volumes) measure(v *volume, mount *os.File) (bytes, files int64, err error) {
 	bytes, files, err = usage(mount)
 	if err == nil && v.id != "" {

@@ -247,8 +247,11 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 			t.spec.Parked = nil
 		}
 		if c.unpooled {
-			t.spec.Pool, t.spec.PoolMax, c.Pools = 0, 0, nil
+			t.spec.Pool, t.spec.PoolMax = 0, 0
 		}
+	}
+	if c.unpooled {
+		c.Pools = nil
 	}
 	profiles, err := loadPolicy(c, templates)
 	if err != nil {

@@ -62,18 +62,21 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 
 // startFillers has compilers, which take longest to load, wait until every other pool has had its floor, or has failed, once.
 func (ps *pools) startFillers(ctx context.Context) {
-	var others sync.WaitGroup
-	compilers := map[bool][]*pool{}
+	var compilers, others []*pool
 	for _, p := range ps.all {
-		again := p.template.spec.Parked != nil && p.template.spec.Parked.Again
-		compilers[again] = append(compilers[again], p)
+		if parked := p.template.spec.Parked; parked != nil && parked.Again {
+			compilers = append(compilers, p)
+		} else {
+			others = append(others, p)
+		}
 	}
-	others.Add(len(compilers[false]))
-	for _, p := range compilers[false] {
-		ps.workers.Go(func() { ps.fill(ctx, p, sync.OnceFunc(others.Done)) })
+	var first sync.WaitGroup
+	first.Add(len(others))
+	for _, p := range others {
+		ps.workers.Go(func() { ps.fill(ctx, p, sync.OnceFunc(first.Done)) })
 	}
-	for _, p := range compilers[true] {
-		ps.workers.Go(func() { others.Wait(); ps.fill(ctx, p, func() {}) })
+	for _, p := range compilers {
+		ps.workers.Go(func() { first.Wait(); ps.fill(ctx, p, func() {}) })
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// sentinel has the digests that files of the image had when sandboxd started. All jails map them from one page cache, and only a hole in the
+// sentinel has the digests that files of the image had when this sandboxd made its first self test. All jails map them from one page cache, and only a hole in the
 // kernel lets a program write there: those that reach the pages of a file that is open for reading are a class of their own (Dirty Pipe,
 // CVE-2022-0847; Copy Fail, CVE-2026-31431), and what they write, every later job of every key executes. This is no defence. It tells, at
 // the next run of the self test, so that the node is taken out.
@@ -30,7 +30,7 @@ var watched = []string{"/bin/sh", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-li
 
 // imageCheck is check, or in the first run what newSentinel does: the worker of the self test begins with it, so that start does not wait.
 func (st *selftest) imageCheck() wire.Check {
-	c := wire.Check{Name: "image", About: "What all jails share of the image is what it was when sandboxd started.", Template: "all"}
+	c := wire.Check{Name: "image", About: "What all jails share of the image is what it was at the first self test.", Template: "all"}
 	if st.sentinel != nil {
 		c.Problem, c.Inconclusive = st.sentinel.check()
 		return c

@@ -43,6 +43,9 @@ func TestRandomKills(t *testing.T) {
 		if err := s.killOne(victim, random); err != nil {
 			t.Fatalf("kill %d, %s: %v", i, victim, err)
 		}
+		if victim == "apid" {
+			l.apids.Add(1)
+		}
 		killed[victim]++
 		a, err := l.until200("witness", `cat f; echo "$V"`)
 		if err != nil {

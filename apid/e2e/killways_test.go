@@ -47,7 +47,7 @@ func (l *load) execution(q request) (string, error) {
 			return e, err
 		case response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") != "":
 			return e, errRefused
-		case response.StatusCode == http.StatusNotFound && method == http.MethodGet && l.apids.Load() > apids:
+		case response.StatusCode == http.StatusNotFound && method == http.MethodGet && (apids%2 == 1 || l.apids.Load() != apids):
 			return e, errClosed
 		case response.StatusCode >= 300:
 			return e, fmt.Errorf("%w: %s: %s", errWrong, response.Status, content)

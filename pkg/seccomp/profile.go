@@ -35,7 +35,7 @@ type Rule struct {
 	Why      string   `json:"why,omitempty"`
 	Names    []string `json:"names"`
 	Action   string   `json:"action"`             // SCMP_ACT_ALLOW, SCMP_ACT_ERRNO or SCMP_ACT_KILL_PROCESS
-	ErrnoRet *uint    `json:"errnoRet,omitempty"` // with SCMP_ACT_ERRNO
+	ErrnoRet *uint    `json:"errnoRet,omitempty"` // with SCMP_ACT_ERRNO, or AtMost
 	// Expected, of a denial, means that runtimes and libraries try the call as a matter of course and then do without it: it is denied
 	// without a word. Every other denial is a violation, which the answer names.
 	Expected bool `json:"expected,omitempty"`

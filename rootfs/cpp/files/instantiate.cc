@@ -1,4 +1,4 @@
-// A plug-in for the one compilation that makes the precompiled <bits/stdc++.h>: `#pragma runtools instantiate` instantiates all templates
+// A plug-in for the compilations that make the precompiled headers: `#pragma runtools instantiate` instantiates all templates
 // that the header's own inline functions use.
 //
 // GCC leaves these for the end of a translation unit, and a precompiled header ends before that: so each program that includes it

@@ -8,7 +8,7 @@
  * | `forbidden` | 403 | the key is not an operator's |
  * | `not_found`, `method_not_allowed`, `unsupported_media_type`, `upgrade_required` | 404, 405, 415, 426 | most likely `baseUrl` is not the server's |
  * | `payload_too_large` | 413 | |
- * | `rate_limited` | 429 | this key has its share of requests waiting |
+ * | `rate_limited` | 429 | this key has its share: of requests waiting, connections, memory, answers not read, or sessions |
  * | `overloaded` | 503 | the server is full, or going down |
  * | `interrupted` | 503 | the server, or a part of it, went down while the program may have run |
  * | `internal` | 500 | the operator finds why under `requestId` |
