@@ -55,8 +55,10 @@ func (c *crowd) end(i int, again bool) {
 	c.jobs = slices.Delete(c.jobs, i, i+1)
 }
 
-// weights are what the jobs of each account weigh, "a 25 25 25 25, b 100".
+// weights are what the jobs of each account weigh, "a 25 25 25 25, b 100". The timer writes them under mu.
 func (c *crowd) weights() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	by := map[string]string{}
 	for _, j := range c.jobs {
 		by[j.account] += fmt.Sprint(" ", j.leaf.weight)
@@ -74,7 +76,10 @@ func TestShares(t *testing.T) {
 		c := newCrowd(t)
 		want := func(weights string, writes int) {
 			t.Helper()
-			if got := c.weights(); got != weights || c.writes != writes {
+			got := c.weights()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if got != weights || c.writes != writes {
 				t.Errorf("%s after %d writes, want %s after %d", got, c.writes, weights, writes)
 			}
 			c.writes = 0
@@ -143,13 +148,19 @@ func TestSharesAreFair(t *testing.T) {
 func (c *crowd) wantFair(seed uint64, least uint64) {
 	c.t.Helper()
 	sums, counts, weights := map[string]uint64{}, map[string]int{}, map[string]uint64{}
+	weighs := func(j crowdJob) uint64 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return j.leaf.weight
+	}
 	for _, j := range c.jobs {
-		sums[j.account] += j.leaf.weight
+		weight := weighs(j)
+		sums[j.account] += weight
 		counts[j.account]++
-		if w := weights[j.account]; w != 0 && w != j.leaf.weight {
+		if w := weights[j.account]; w != 0 && w != weight {
 			c.t.Fatalf("seed %d: jobs of one account weigh %s", seed, c.weights())
 		}
-		weights[j.account] = j.leaf.weight
+		weights[j.account] = weight
 	}
 	if len(sums) < 2 {
 		return
