@@ -83,7 +83,7 @@ test-rootfs: rootfs
 
 # Both daemons over HTTP, every language, every sample.
 test-e2e: all test-deps
-	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./apid/e2e
+	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 30m ./apid/e2e
 
 # The SDKs: against a small server of their own, then packed, installed and run against the real one.
 test-sdk: all sdk sdk/mcp/node_modules/.package-lock.json

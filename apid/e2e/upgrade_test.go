@@ -182,7 +182,7 @@ func (s *stack) post(client *http.Client, accept string, q request) (*http.Respo
 		defer a.Body.Close()
 		content, err := io.ReadAll(a.Body)
 		if err == nil && a.StatusCode == http.StatusServiceUnavailable && a.Header.Get("Retry-After") != "" {
-			return nil, errRefused
+			return nil, refusedOr(content)
 		}
 		return nil, errors.Join(err, fmt.Errorf("%w: %s: %s", errWrong, a.Status, content))
 	}

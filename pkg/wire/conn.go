@@ -100,7 +100,7 @@ func (c *Conn) Recv(v any) (files []*os.File, err error) {
 		// The peer closed before it read our last packet (a Kill that crossed the Reply). The kernel tells that once, ahead of what
 		// the peer had sent, which is still there.
 		reset := err
-		if n, oobn, flags, _, err = c.uc.ReadMsgUnix(body, oob); err == nil && n == 0 {
+		if n, oobn, flags, _, err = c.uc.ReadMsgUnix(body, oob); n == 0 && (err == nil || errors.Is(err, io.EOF)) {
 			err = reset
 		}
 	}
