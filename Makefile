@@ -12,7 +12,11 @@ export CGO_CFLAGS  ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fstac
 export CGO_LDFLAGS ?= -Wl,-z,relro -Wl,-z,now
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 FUZZTIME    ?= 10s
+
+# `go test`, and once more what failed, if that is at most three tests and no data race or crash: CONTRIBUTING.md says why.
+gotest = bin/gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race --packages="$(1)" -- $(2)
 
 .PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-fuzz test-root test-rootfs test-e2e test-sdk test-runtimes test-playground test-vm record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
 
@@ -49,9 +53,12 @@ run: all
 	@exec scripts/run
 
 # All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time, but for the emulator, whose clock stands still while others compute.
-test: all test-deps
+test: all test-deps bin/gotestsum
 	@scripts/lanes 'test-e2e test-playground' 'lint test-unit test-fuzz test-root test-rootfs test-sdk'
 	@$(MAKE) --no-print-directory -o all -o deps -o test-deps -o rootfs test-vm
+
+bin/gotestsum:
+	@GOBIN=$(CURDIR)/bin scripts/retry $(GO) install $(GOTESTSUM)
 
 # Packages that only tests need.
 test-deps:
@@ -65,8 +72,8 @@ lint: deps
 	gcc -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fanalyzer -c pkg/jail/zygote.c -o /dev/null
 
 # Tests that need nothing.
-test-unit:
-	$(GO) test -race -timeout 20m $(PURE)
+test-unit: bin/gotestsum
+	$(call gotest,$(PURE),-race -timeout 20m)
 
 # Each decoder of foreign bytes for a thousand inputs; `make fuzz` takes longer. Not for a time: at its end Go's fuzzer may fail on a busy
 # machine, "context deadline exceeded", with nothing wrong (https://go.dev/issue/75804, until Go 1.27).
@@ -74,22 +81,22 @@ test-fuzz: deps
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
 
 # Tests that make real cgroups, jails and daemons.
-test-root: deps test-deps rootfs
-	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -race -timeout 15m $(ROOT)
+test-root: deps test-deps rootfs bin/gotestsum
+	RUNTOOLS_STATE=$(STATE) $(call gotest,$(ROOT),-count=1 -race -timeout 15m)
 
 # Builds of images from the caches of the real one: toy languages, broken steps, missing sources.
-test-rootfs: rootfs
-	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./rootfs
+test-rootfs: rootfs bin/gotestsum
+	RUNTOOLS_STATE=$(STATE) $(call gotest,./rootfs,-count=1 -timeout 20m)
 
 # Both daemons over HTTP, every language, every sample.
-test-e2e: all test-deps
-	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 30m ./apid/e2e
+test-e2e: all test-deps bin/gotestsum
+	RUNTOOLS_STATE=$(STATE) $(call gotest,./apid/e2e,-count=1 -timeout 30m)
 
 # The SDKs: against a small server of their own, then packed, installed and run against the real one.
-test-sdk: all sdk sdk/mcp/node_modules/.package-lock.json
+test-sdk: all bin/gotestsum sdk sdk/mcp/node_modules/.package-lock.json
 	cd sdk/typescript && npm test --silent
 	cd sdk/python && python3 -W error::ResourceWarning -m unittest
-	RUNTOOLS_STATE=$(STATE) $(GO) test -count=1 -timeout 20m ./sdk
+	RUNTOOLS_STATE=$(STATE) $(call gotest,./sdk,-count=1 -timeout 20m)
 
 # The TypeScript SDK under Deno and Bun, which npm brings: 200 MB, so that it is for whoever changes the SDK, and not a part of `make test`.
 test-runtimes: all sdk sdk/runtimes/node_modules/.package-lock.json

@@ -38,7 +38,7 @@ func TestForkBombs(t *testing.T) {
 			t.Parallel()
 			// On a busy machine it may have hardly begun when its time is over: then it gets more.
 			for timeout := 2000; ; timeout *= 4 {
-				a := execute(t, program(language, bomb).with(request{"explain": true, "ephemeral": true, "run_timeout": timeout, "run_memory_limit": 1 << 30}))
+				a := execute(t, program(language, bomb).with(request{"explain": true, "ephemeral": true, "run_timeout": timeout, "run_memory_limit": 2 << 30}))
 				if a.Run.Status != "TO" {
 					t.Errorf("%s, want TO: %s", a.Run.Status, a)
 				}
