@@ -74,7 +74,7 @@ func (r *attackRun) stages(role string) (compile, run *attackJob) {
 	}
 	in.Memory = cmp.Or(language.Compile.Memory, r.td.config.MemoryBytes)
 	compile = r.newJob(role, language.Compile, language, in)
-	compile.Limits = wire.Limits{WallMS: 60_000, MemoryBytes: in.Memory}
+	compile.Limits = wire.Limits{WallMS: hang.Milliseconds(), MemoryBytes: in.Memory}
 	if role == "main" && strings.HasPrefix(r.a.compile, "limit ") {
 		compile.Limits = r.a.limits
 	}

@@ -157,7 +157,7 @@ func (r *attackRun) compileKept(owner string, p program, want, word string) (slo
 	r.t.Helper()
 	r.a = &attack{name: "kept-" + p.language, limits: defaultLimits, programs: map[string]program{"main": p}}
 	pools := r.td.d.server.pools
-	for start := time.Now(); time.Since(start) < loadPatience; time.Sleep(5 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < 3*hang; time.Sleep(5 * time.Millisecond) {
 		job, _ := r.stages("main")
 		by := keptBy{pools.all[job.Template].template, owner}
 		if slots, _ := pools.kept.of(by); len(pools.all[job.Template].ready) == 0 && len(slots) == 0 {

@@ -376,7 +376,8 @@ func TestAttackHangUps(t *testing.T) {
 		uc := td.dial(t)
 		if i%5 == 0 {
 			rights := unix.UnixRights(int(w.Fd()), int(w.Fd()))
-			if _, _, err := uc.WriteMsgUnix(job, rights, nil); err != nil {
+			_, _, err := uc.WriteMsgUnix(job, rights, nil)
+			if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) { // a server that is behind may have closed it
 				t.Fatal(err)
 			}
 			time.Sleep(time.Duration(i%4) * time.Millisecond)

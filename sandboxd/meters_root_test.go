@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,33 +45,38 @@ func TestMetersTellWhichLimitFired(t *testing.T) {
 		"two": {many + "/tmp/$i; done; kill -STOP $$", func(j *wire.Job) { j.Limits.WallMS = 2000 }, []string{"wall_time", "tmp_files"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := td.run(c.script, func(j *wire.Job) {
-				j.Explain = true
-				if c.change != nil {
-					c.change(j)
-				}
-			})
-			if r.err != nil {
-				t.Fatal(r.err)
-			}
+			want := slices.Sorted(slices.Values(c.fired))
+			var r ran
 			var fired []string
-			for _, m := range r.Meters {
-				if m.Name == "" || m.Unit == "" {
-					t.Errorf("%+v has no name or no unit", m)
+			// On a busy machine the clock may end it before it has met its other limit: then it gets more time.
+			for more := int64(1); more == 1 || !slices.Equal(fired, want) && slices.Contains(fired, "wall_time") && more <= 16; more *= 4 {
+				r = td.run(c.script, func(j *wire.Job) {
+					j.Explain = true
+					if c.change != nil {
+						c.change(j)
+					}
+					j.Limits.WallMS *= more
+				})
+				if err := errors.Join(r.err, td.client.Forget(t.Context(), "b")); err != nil {
+					t.Fatal(err)
 				}
-				if m.Fired != nil && *m.Fired {
-					fired = append(fired, m.Name)
+				fired = nil
+				for _, m := range r.Meters {
+					if m.Name == "" || m.Unit == "" {
+						t.Errorf("%+v has no name or no unit", m)
+					}
+					if m.Fired != nil && *m.Fired {
+						fired = append(fired, m.Name)
+					}
 				}
+				// The quota of a fifth of a CPU may hold any of these back, on a machine that is busy.
+				if !slices.Contains(want, "cpu_rate") {
+					fired = slices.DeleteFunc(fired, func(name string) bool { return name == "cpu_rate" })
+				}
+				slices.Sort(fired)
 			}
-			// The quota of a fifth of a CPU may hold any of these back, on a machine that is busy.
-			if !slices.Contains(c.fired, "cpu_rate") {
-				fired = slices.DeleteFunc(fired, func(name string) bool { return name == "cpu_rate" })
-			}
-			if slices.Sort(fired); !slices.Equal(fired, slices.Sorted(slices.Values(c.fired))) {
-				t.Errorf("fired: %v, want %v; stderr %s", fired, c.fired, r.stderr)
-			}
-			if err := td.client.Forget(t.Context(), "b"); err != nil {
-				t.Error(err)
+			if !slices.Equal(fired, want) {
+				t.Errorf("fired: %v, want %v; stderr %s", fired, want, r.stderr)
 			}
 		})
 	}

@@ -67,7 +67,7 @@ func (td *testDaemon) awaitReady(want int) {
 	td.t.Helper()
 	p := td.d.server.pools.all["toy/run"]
 	for start := time.Now(); len(p.ready) != want; time.Sleep(5 * time.Millisecond) {
-		if time.Since(start) > time.Minute {
+		if time.Since(start) > hang {
 			td.t.Fatalf("%d jails ready, want %d", len(p.ready), want)
 		}
 	}

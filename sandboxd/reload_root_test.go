@@ -278,7 +278,9 @@ func TestShadow(t *testing.T) {
 		}
 	}
 	// A flood is held up, not cut off.
-	if r := td.run("i=0; while [ $i -lt 1300 ]; do umask 027; i=$((i+1)); done; umask", func(j *wire.Job) { j.Template = "toy/compile" }); r.err != nil || r.stdout != "0027\n" {
+	if r := td.run("i=0; while [ $i -lt 1300 ]; do umask 027; i=$((i+1)); done; umask", func(j *wire.Job) {
+		j.Template, j.Limits.WallMS = "toy/compile", hang.Milliseconds()
+	}); r.err != nil || r.stdout != "0027\n" {
 		t.Errorf("%v %+v %q %q", r.err, r.Result, r.stdout, r.stderr)
 	}
 	if got := td.tally("toy/compile", modeShadow).Tried; len(got) != 1 || got[0].Syscall != "umask" || got[0].Count < 1300 || got[0].Jobs != 1 {
@@ -366,7 +368,7 @@ func TestHangupReloads(t *testing.T) {
 		for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 			if status, err := td.client.Status(context.Background(), &wire.StatusRequest{}); err == nil && done(status) {
 				return
-			} else if time.Since(start) > time.Minute {
+			} else if time.Since(start) > hang {
 				t.Fatalf("%s: %+v, %v", what, status, err)
 			}
 		}
