@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -127,7 +125,7 @@ func needCgroups(*config) string {
 }
 
 func needNamespaces(*config) string {
-	for _, kind := range []string{"user", "pid", "net", "mnt", "ipc", "uts", "cgroup"} {
+	for _, kind := range []string{"user", "pid", "net", "mnt", "ipc", "uts", "cgroup", "time"} {
 		if _, err := os.Stat("/proc/self/ns/" + kind); err != nil {
 			return kind + " namespaces are not in this kernel: enable CONFIG_NAMESPACES and its parts"
 		}
@@ -215,31 +213,6 @@ func needDescriptors(c *config) string {
 		return fmt.Sprintf("hard limit %d is too low for max_jails %d: ulimit -Hn %d (systemd: LimitNOFILE), or lower max_jails", limit.Max, c.MaxJails, need)
 	}
 	return ""
-}
-
-// tstampSetting decides whether a message may ask for a copy of itself, in memory that no cgroup counts.
-const tstampSetting = "/proc/sys/net/core/tstamp_allow_data"
-
-// adviseHost is what sandboxd runs without, but holds less for it, with the remedy; or "". pkg/jail turns the setting off in each jail's network
-// namespace where it is the namespace's own; where it is the host's, it is the operator's to decide.
-func adviseHost() string {
-	content, err := os.ReadFile(tstampSetting)
-	if err != nil || strings.TrimSpace(string(content)) == "0" {
-		return ""
-	}
-	own := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread, in a namespace of its own, ends here
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			_, err = os.Stat(tstampSetting)
-		}
-		own <- err
-	}()
-	if err := <-own; !errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	return "this kernel has net.core.tstamp_allow_data for all namespaces at once, and a jail can hold some 800 MiB of network buffers beside its limit: sysctl -w net.core.tstamp_allow_data=0"
 }
 
 // errHost is what checkHost found, in one error.

@@ -14,8 +14,13 @@ func TestAdvice(t *testing.T) {
 		t.Fatal(err)
 	}
 	jails := exec.Command("unshare", "--net", "test", "-e", tstampSetting).Run() == nil
-	advice := adviseHost()
+	advice := adviseTimestamps()
 	if want := !jails && strings.TrimSpace(string(host)) != "0"; (advice != "") != want {
 		t.Errorf("%q; a namespace has its own: %v; the host's is %s", advice, jails, host)
+	}
+	c := defaultConfig()
+	c.TotalMemory = 1 << 50
+	if all := strings.Join(adviseHost(&c), "\n"); !strings.Contains(all, advice) || !strings.Contains(all, "net.ipv4.tcp_mem=") || !strings.Contains(all, "net.ipv4.udp_mem=") {
+		t.Errorf("of a host with more than it can have: %q", all)
 	}
 }

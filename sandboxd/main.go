@@ -133,7 +133,7 @@ func run(args []string) error {
 			return errHost(problems)
 		}
 		fmt.Println("sandboxd: this host has everything")
-		if advice := adviseHost(); advice != "" {
+		for _, advice := range adviseHost(&c) {
 			fmt.Println("but " + advice)
 		}
 		return nil
@@ -177,7 +177,7 @@ func serve(c *config, read func() (config, error), log *slog.Logger) error {
 	if problems := checkHost(c); len(problems) > 0 {
 		return errHost(problems)
 	}
-	if advice := adviseHost(); advice != "" {
+	for _, advice := range adviseHost(c) {
 		log.Warn("the host could be set up better", "advice", advice)
 	}
 	d, err := start(c, log)

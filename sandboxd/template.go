@@ -184,7 +184,7 @@ func (t *template) rlimits() []jail.Rlimit {
 	return []jail.Rlimit{
 		same(unix.RLIMIT_NOFILE, t.spec.OpenFiles),
 		same(unix.RLIMIT_FSIZE, t.spec.FileBytes),
-		same(unix.RLIMIT_CORE, 1),                                              // below a page no core file is made, and, other than with 0, no helper of the host's core_pattern is started: core(5), do_coredump
+		same(unix.RLIMIT_CORE, 1),                                              // below a page no core file is made, and, other than with 0, no helper of the host's core_pattern is started: core(5), do_coredump. A socket (@) is adviseCores' to name
 		{Resource: unix.RLIMIT_STACK, Soft: 8 << 20, Hard: unix.RLIM_INFINITY}, // what a login shell gets, whatever we were started with
 		same(unix.RLIMIT_MEMLOCK, 8<<20),                                       // the kernel's default
 		same(unix.RLIMIT_RTPRIO, 0),                                            // real-time priority would take a CPU from everyone, and sandboxd's own limit may allow it

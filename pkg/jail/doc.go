@@ -5,8 +5,8 @@
 // A jail is built by steps (zygote.h) that this package writes down and zygote.c carries out. [Start] starts the spawner, a process
 // made of zygote.c alone. Then, for each jail:
 //
-//	Spawn   the spawner joins a network namespace made ahead and clones PID 1 into new user, pid, mount, ipc and uts
-//	        namespaces; we write its id maps. The jail exists, nothing in it is set up.
+//	Spawn   the spawner joins a network namespace made ahead and clones PID 1 into new user, pid, mount, ipc, uts and
+//	        time namespaces; we write its id maps. The jail exists, nothing in it is set up.
 //	Build   PID 1 attaches the image, /dev, /proc, /tmp and /dev/shm, pivots, and keeps three capabilities of its own
 //	        user namespace to attach the workspace later. It spawns the runner, which joins the job's cgroup, loses
 //	        every privilege and loads the filter. The jail is parked: it waits for a job.

@@ -99,7 +99,10 @@ func (s *Spawner) Close() error {
 
 // namespaces of PID 1. The network namespace is joined before, so that the host's user namespace owns it; the runner makes the
 // cgroup namespace once it is in its cgroup, so that it sees itself at the root.
-const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+//
+// The clocks of the time namespace are the host's. It is a jail's own because it is a file as well, /proc/self/ns/time, on which jails that shared it could
+// meet each other's locks.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWTIME
 
 // IDs is the range of host ids that a jail's ids 0..Count-1 are mapped to. No two live jails may share any.
 type IDs struct {

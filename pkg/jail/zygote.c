@@ -7,7 +7,7 @@
  *      | exec of a copy of its own binary (binary.go) with ZYGOTE_ENV set; the constructor at the end of this file takes over
  *      v
  *   spawner      root, host namespaces but its own small mount tree. Waits for packets; each clones one jail.
- *      | clone(new user, pid, mount, ipc, uts namespaces; net was joined before)
+ *      | clone(new user, pid, mount, ipc, uts, time namespaces; net was joined before)
  *      v
  *   PID 1        root of the jail's user namespace only. Builds the mounts, spawns the runner; when a job comes it attaches the
  *      |         volumes, drops everything, places files, reaps, reports.
