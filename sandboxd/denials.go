@@ -43,7 +43,7 @@ const (
 	tryDelay    = time.Millisecond
 )
 
-// Counted calls are those of which a job may make a number: to lock parts of files, to join groups of multicast. What sandboxd spends on one, 15 us, no limit of the job knows.
+// Counted calls are those of which a job may make a number: to lock files and parts of them, to join groups of multicast. What sandboxd spends on one, 15 us, no limit of the job knows.
 // A program with a database in a file loses nothing to speak of: its first 5,000 go on at once. From there on every 32nd waits a millisecond,
 // so that a flood takes a third of one CPU, for the seconds until it has had its number.
 const (
