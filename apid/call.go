@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -196,6 +197,8 @@ func (s *server) finish(c *call) {
 		level = slog.LevelError
 	case c.route == "/healthz" || c.route == "/readyz":
 		level = slog.LevelDebug // a line for every probe would drown the rest
+	case c.failure != nil && errors.Is(c.failure.cause, wire.ErrVersion):
+		level = slog.LevelError // the caller may try again, but nothing will change until the operator does something
 	}
 	if !s.log.Enabled(context.Background(), level) {
 		return

@@ -20,6 +20,7 @@ type metrics struct {
 	phases   *prometheus.HistogramVec
 	whole    prometheus.Histogram
 	denied   *prometheus.CounterVec
+	misfits  prometheus.Counter
 }
 
 // Labels are bounded: language is a name that the image has, outcome one of our statuses and codes, syscall a name that the kernel has, or
@@ -41,8 +42,11 @@ func newMetrics(s *server) *metrics {
 		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "runtools_denied_syscalls_total", Help: "Calls that the seccomp profile denied and does not expect, by language and name; * is what did not fit an answer.",
 		}, []string{"language", "syscall"}),
+		misfits: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "runtools_version_refusals_total", Help: "Jobs that sandboxd did not understand: it is of another version than apid.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.phases, m.whole, m.denied, &sandboxdCollector{server: s},
+	m.registry.MustRegister(m.requests, m.phases, m.whole, m.denied, m.misfits, &sandboxdCollector{server: s},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, g := range []struct {
 		name, help string

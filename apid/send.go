@@ -127,6 +127,10 @@ func (x *execution) explain(ctx context.Context, err error) *apiError {
 	if !errors.As(err, &theirs) {
 		return internal(err)
 	}
+	if errors.Is(err, wire.ErrVersion) {
+		x.metrics.misfits.Inc()
+		return &apiError{code: errOverloaded, message: "the sandbox service is being upgraded", cause: err}
+	}
 	switch theirs.Code {
 	case wire.CodeFile:
 		return x.explainFile(theirs)

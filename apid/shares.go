@@ -160,7 +160,7 @@ func (x *execution) measure(failed *apiError) {
 	if failed == nil || !x.begun || x.fresh || !x.grows() || x.session.form != formMounted {
 		return
 	}
-	if failed.is(wire.CodeOverloaded) { // there was no room for the job; what those before it left is on record
+	if failed.is(wire.CodeOverloaded) || failed.is(wire.CodeInvalid) { // the job was not begun; what those before it left is on record
 		return
 	}
 	if errors.Is(failed.cause, wire.ErrAway) || errors.Is(failed.cause, wire.ErrLost) { // as after any restart of sandboxd: the next request tells

@@ -112,6 +112,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	if refused > good {
 		t.Error("most requests were refused")
 	}
+	s.betweenVersions(t, all)
 }
 
 // counter is a caller whose program counts in its session: a request that was not begun leaves no trace there.

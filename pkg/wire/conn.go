@@ -86,7 +86,9 @@ var packets = sync.Pool{New: func() any { return new([MaxPacket]byte) }}
 // Recv receives one object into v and the descriptors beside it, which the caller owns. It returns io.EOF when the peer hung up, and
 // ECONNRESET when it did so without having read all that we sent.
 // On any error every received descriptor is closed: a peer cannot fill our table with a malformed packet.
-func (c *Conn) Recv(v any) (files []*os.File, err error) {
+func (c *Conn) Recv(v any) ([]*os.File, error) { return c.receive(v, Decode) }
+
+func (c *Conn) receive(v any, decode func([]byte, any) error) (files []*os.File, err error) {
 	buf := packets.Get().(*[MaxPacket]byte)
 	used := 0
 	defer func() {
@@ -122,7 +124,7 @@ func (c *Conn) Recv(v any) (files []*os.File, err error) {
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(files) > MaxFds {
 		return files, errTruncated
 	}
-	return files, Decode(body[:n], v)
+	return files, decode(body[:n], v)
 }
 
 // Decode reads exactly one JSON object and refuses unknown fields and trailing data.
@@ -134,6 +136,15 @@ func Decode(body []byte, v any) error {
 	}
 	if dec.InputOffset() != int64(len(body)) {
 		return fmt.Errorf("wire: decode: %d bytes after the object", int64(len(body))-dec.InputOffset())
+	}
+	return nil
+}
+
+// decodeReply is Decode for a client, which passes over fields that it does not know: a newer server tells more of a job, and to lose the answer of one
+// that ran would be worse than to miss that. A server never reads a request so: what it does not know may be a limit of the job.
+func decodeReply(body []byte, v any) error {
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("wire: decode: %w", err)
 	}
 	return nil
 }
@@ -177,6 +188,9 @@ var ErrAway = errors.New("sandboxd: is not there")
 // ErrLost means that sandboxd ended before it answered: a job may have run, in part or as a whole.
 var ErrLost = errors.New("sandboxd: ended before it answered")
 
+// ErrVersion means that sandboxd refused, as against the contract, a job that is valid by ours: it is of another version. Nothing of it was begun.
+var ErrVersion = errors.New("sandboxd: is of another version")
+
 // Times between two tries of Run: the first, and the longest.
 const (
 	retryPause = 20 * time.Millisecond
@@ -184,8 +198,8 @@ const (
 )
 
 // Run carries out one job. Descriptors stay the caller's. When ctx ends the connection is hung up, which kills the job. A value from
-// kill asks sandboxd to end the job and still report what it did; kill may be nil. Errors are ErrAway, ErrLost, ctx's, an *Error, or of
-// the system.
+// kill asks sandboxd to end the job and still report what it did; kill may be nil. Errors are ErrAway, ErrLost, ErrVersion, ctx's, an *Error,
+// or of the system.
 func (c *Client) Run(ctx context.Context, job *Job, kill <-chan Kill, files ...*os.File) (*Result, error) {
 	return c.RunLive(ctx, job, &Live{Kill: kill}, files...)
 }
@@ -214,12 +228,20 @@ func (c *Client) RunLive(ctx context.Context, job *Job, live *Live, files ...*os
 		reply, err = c.exchange(ctx, &Request{Job: job}, live, files...)
 	}
 	if err != nil {
-		return nil, err
+		return nil, otherVersion(job, err)
 	}
 	if reply.Result == nil {
 		return nil, errors.New("sandboxd: answered a job without a result")
 	}
 	return reply.Result, nil
+}
+
+// otherVersion tells a sandboxd that does not know what we ask for from a mistake of ours, which another try would repeat.
+func otherVersion(job *Job, err error) error {
+	if refused := (*Error)(nil); errors.As(err, &refused) && refused.Code == CodeInvalid && (&Request{Job: job}).Validate() == nil {
+		return fmt.Errorf("%w: %w", ErrVersion, err)
+	}
+	return err
 }
 
 // Forget drops volumes.
@@ -303,11 +325,11 @@ func (c *Client) exchange(ctx context.Context, req *Request, live *Live, files .
 		}
 	}()
 	var reply Reply
-	extra, err := conn.Recv(&reply)
+	extra, err := conn.receive(&reply, decodeReply)
 	for err == nil && reply.Terminal != nil && len(extra) == 1 && live.Terminal != nil {
 		live.Terminal(extra[0])
 		reply, begun = Reply{}, true
-		extra, err = conn.Recv(&reply)
+		extra, err = conn.receive(&reply, decodeReply)
 	}
 	close(done)
 	if err != nil {
