@@ -73,10 +73,16 @@ func (s *server) whyNotReady(c *call) string {
 }
 
 // untrustedError is why programs could be run, but should not. It names the checks, and not what they saw.
-type untrustedError struct{ checks []string }
+type untrustedError struct {
+	checks []string
+	stuck  string // or why no check told anything, for too long
+}
 
 func (e *untrustedError) Error() string {
-	if len(e.checks) == 0 {
+	switch {
+	case e.stuck != "":
+		return "the sandbox cannot test itself, see the log of sandboxd: " + e.stuck
+	case len(e.checks) == 0:
 		return "the sandbox has not yet passed the test of itself"
 	}
 	return "the sandbox did not pass the test of itself, see the log of sandboxd: " + strings.Join(e.checks, ", ")
@@ -111,7 +117,7 @@ func (s *server) probe() error {
 		return err
 	}
 	if t := status.Selftest; t != nil && !t.Passed {
-		return &untrustedError{failedChecks(t)}
+		return &untrustedError{failedChecks(t), t.Stuck}
 	}
 	return nil
 }

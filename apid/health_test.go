@@ -30,7 +30,9 @@ func TestReadinessFollowsTheSelfTest(t *testing.T) {
 		{&wire.Selftest{Passed: true, Runs: 1}, 200, "ready", "runtools_selftest_passed 1"},
 		{&wire.Selftest{Runs: 1, Failed: []string{`memory in toy/run: got "secret"`, "forks in toy/run: x"}}, 503, "memory in toy/run, forks in toy/run",
 			`runtools_selftest_failed{check="memory in toy/run"} 1`},
-		{&wire.Selftest{Passed: true, Runs: 2}, 200, "ready", "runtools_selftest_passed 1"},
+		{&wire.Selftest{Passed: true, Runs: 2, AgoMS: 1500}, 200, "ready", "runtools_selftest_passed 1"},
+		{&wire.Selftest{Passed: true, Runs: 2, AgoMS: 1500}, 200, "ready", "runtools_selftest_age_seconds 1.5"},
+		{&wire.Selftest{Runs: 2, Stuck: "no run for 3h: forks in toy/run: no room"}, 503, "cannot test itself, see the log of sandboxd: no run for 3h", "runtools_selftest_passed 0"},
 	} {
 		ts.fake.mu.Lock()
 		ts.fake.selftest = c.state

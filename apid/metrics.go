@@ -128,13 +128,14 @@ var (
 	builtDesc  = prometheus.NewDesc("runtools_jails_built_total", "Jails built.", nil, nil)
 	failedDesc = prometheus.NewDesc("runtools_jails_failed_total", "Jails that could not be built.", nil, nil)
 	readyDesc  = prometheus.NewDesc("runtools_pool_ready", "Jails ready in a pool.", []string{"template"}, nil)
-	selfDesc   = prometheus.NewDesc("runtools_selftest_passed", "1 if sandboxd's last attacks on its own jails were held; 0 before the first, and after one that was not. Absent if it makes none.", nil, nil)
+	selfDesc   = prometheus.NewDesc("runtools_selftest_passed", "1 if sandboxd's last attacks on its own jails were held; 0 before the first, after one that was not, and when none has told anything for three times selftest_every. Absent if it makes none.", nil, nil)
+	ageDesc    = prometheus.NewDesc("runtools_selftest_age_seconds", "Time since the last of these attacks that told anything. Absent before the first.", nil, nil)
 	unheldDesc = prometheus.NewDesc("runtools_selftest_failed", "1 for each attack of that test that was not held.", []string{"check"}, nil)
 	sizeDesc   = prometheus.NewDesc("runtools_pool_size", "Jails that a pool is to hold.", []string{"template"}, nil)
 )
 
 func (k *sandboxdCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, parkedDesc, reusedDesc, builtDesc, failedDesc, readyDesc, sizeDesc, selfDesc, unheldDesc} {
+	for _, d := range []*prometheus.Desc{upDesc, jailsDesc, volumeDesc, hitsDesc, missesDesc, parkedDesc, reusedDesc, builtDesc, failedDesc, readyDesc, sizeDesc, selfDesc, ageDesc, unheldDesc} {
 		ch <- d
 	}
 	describeProfiles(ch)
@@ -172,6 +173,9 @@ func (k *sandboxdCollector) Collect(ch chan<- prometheus.Metric) {
 			passed = 1
 		}
 		gauge(selfDesc, passed)
+		if t.Runs > 0 {
+			ch <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, float64(t.AgoMS)/1000)
+		}
 		for _, check := range failedChecks(t) {
 			gauge(unheldDesc, 1, check)
 		}

@@ -30,7 +30,10 @@ const filterCheck = "seccomp"
 // selftest attacks jails from inside, to find what a test on another machine cannot: a kernel, a configuration or an image that takes a layer
 // away. It builds jails beside the pools, one after the other, at the lowest CPU weight.
 //
-//	pending --run--> passed <--run--> failed        (a run that tells nothing changes nothing)
+//	pending --run--> passed <--run--> failed        (a run that tells nothing changes nothing: the machine may be busy)
+//	                   |  ^
+//	       stuckAfter  v  | run
+//	                  stuck                         (but not for ever: what was seen so long ago says nothing of the node as it is)
 //
 // While it is not passed the node is not ready: apid's /readyz says so, and a balancer sends nothing here. That holds from the start to the
 // end of the first run, a second at most on an idle machine: nobody has seen yet that this node holds. Jobs that come all the same are
@@ -54,10 +57,26 @@ type selftest struct {
 	failed []string  // of the last run that told anything
 	at     time.Time // of its end
 	told   int       // runs that told anything
+	untold string    // why the last run told nothing; "" if it did
+	warned bool      // that it is stuck
 }
 
 // selftestRetry is how soon a run is repeated that failed or told nothing.
 const selftestRetry = 10 * time.Second
+
+// stuckAfter is how old a word on the jails may be. A run of a starving machine takes a minute.
+func (st *selftest) stuckAfter() time.Duration { return max(3*st.every, 5*time.Minute) }
+
+// weight is how much CPU a check gets: less than any job, until nothing was told for so long that the node would soon not be ready. Then as much as a job
+// does: a node that is busy for hours must not be taken for one of which nobody knows whether it holds.
+func (st *selftest) weight() uint64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.told > 0 && st.untold != "" && time.Since(st.at) > st.stuckAfter()/2 {
+		return st.server.builder.limits.CPUWeight
+	}
+	return loadWeight
+}
 
 // newSelftest reads the attacks and begins the schedule.
 func newSelftest(s *server, image string, every time.Duration) (*selftest, error) {
@@ -152,24 +171,29 @@ func (st *selftest) whenParked(templates []string) (*attack, string) {
 // conclude takes a run over into the state, and tells of a change.
 func (st *selftest) conclude(checks []wire.Check) {
 	var failed []string
-	known := true
+	untold := ""
 	for _, c := range checks {
 		switch {
 		case c.Inconclusive:
-			known = false
+			untold = fmt.Sprintf("%.300s", c.Name+" in "+c.Template+": "+c.Problem)
 			st.server.log.Warn("self test: a check could not be made", "check", c.Name, "template", c.Template, "why", c.Problem)
 		case c.Problem != "":
 			failed = append(failed, fmt.Sprintf("%.300s", c.Name+" in "+c.Template+": "+c.Problem))
 		}
 	}
-	if failed == nil && !known {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if failed == nil && untold != "" {
+		st.untold = untold
+		if stuck := st.stuckLocked(); stuck != "" && st.told > 0 && !st.warned {
+			st.warned = true
+			st.server.log.Error("the self test tells nothing: this node is not ready", "why", stuck)
+		}
 		return
 	}
-	st.mu.Lock()
-	before, first := st.failed, st.told == 0
-	st.failed, st.at = failed[:min(len(failed), wire.MaxFailed)], time.Now()
+	before, first := st.failed, st.told == 0 || st.warned
+	st.failed, st.at, st.untold, st.warned = failed[:min(len(failed), wire.MaxFailed)], time.Now(), "", false
 	st.told++
-	st.mu.Unlock()
 	switch {
 	case len(failed) > 0 && !slices.Equal(failed, before):
 		st.server.log.Error("the self test failed: this node is not ready", "attacks that were not held", strings.Join(failed, "; "))
@@ -185,21 +209,35 @@ func (st *selftest) status() *wire.Selftest {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.told == 0 {
-		return &wire.Selftest{}
+	s := &wire.Selftest{Runs: st.told, Failed: st.failed, Stuck: st.stuckLocked()}
+	if st.told > 0 {
+		s.Passed, s.AgoMS = len(st.failed) == 0 && s.Stuck == "", time.Since(st.at).Milliseconds()
 	}
-	return &wire.Selftest{Passed: len(st.failed) == 0, Runs: st.told, AgoMS: time.Since(st.at).Milliseconds(), Failed: st.failed}
+	return s
+}
+
+// stuckLocked is why it is not known, or not any more, that the jails hold, or "". It looks at the clock: a run that never ends tells nothing either.
+func (st *selftest) stuckLocked() string {
+	switch {
+	case st.told == 0 && st.untold != "":
+		return "no run could be completed yet: " + st.untold
+	case st.told == 0 || len(st.failed) > 0 || time.Since(st.at) <= st.stuckAfter():
+		return ""
+	case st.untold != "":
+		return fmt.Sprintf("no run could be completed for more than %v: %s", st.stuckAfter(), st.untold)
+	}
+	return fmt.Sprintf("no run has ended for more than %v", st.stuckAfter())
 }
 
 // check runs one attack.
-func (st *selftest) check(a *attack, template string, parked bool) wire.Check {
-	c := wire.Check{Name: a.name, About: a.about, Template: template}
+func (st *selftest) check(a *attack, in string, parked bool) wire.Check {
+	c := wire.Check{Name: a.name, About: a.about, Template: in}
 	build, limits := st.server.pools.buildApart, a.limits
 	if parked {
 		c.Template += " (parked)"
 		build, limits.MemoryBytes = st.server.pools.parkApart, 0 // as for a job that says nothing: the runtime is in it
 	}
-	got, err := st.attack(a, template, limits, build)
+	got, err := st.attack(a, in, limits, func(t *template) (*readyJail, error) { return build(t, st.weight()) })
 	want := a.want["main"]
 	switch {
 	case err != nil:
@@ -278,7 +316,7 @@ func readCapped(r *os.File, kills chan<- string) []byte {
 
 // buildApart makes a jail that no pool counts, for a job that waits for everybody else's. It has the profile in force: what attacks call would
 // tell nothing of a candidate.
-func (ps *pools) buildApart(t *template) (*readyJail, error) {
+func (ps *pools) buildApart(t *template, weight uint64) (*readyJail, error) {
 	ps.turn <- struct{}{}
 	p := ps.builder.policy.Load()
 	r, err := ps.builder.buildUnder(t, p, p.inForce[t.name])
@@ -286,7 +324,7 @@ func (ps *pools) buildApart(t *template) (*readyJail, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.leaf.SetWeight(loadWeight); err != nil {
+	if err := r.leaf.SetWeight(weight); err != nil {
 		ps.builder.release(r)
 		return nil, err
 	}
@@ -294,16 +332,16 @@ func (ps *pools) buildApart(t *template) (*readyJail, error) {
 }
 
 // parkApart makes such a jail in which the template's runtime waits.
-func (ps *pools) parkApart(t *template) (*readyJail, error) {
-	r, err := ps.buildApart(t)
+func (ps *pools) parkApart(t *template, weight uint64) (*readyJail, error) {
+	r, err := ps.buildApart(t, weight)
 	if err != nil {
 		return nil, err
 	}
 	ps.load <- struct{}{}
-	err = ps.builder.load(r, loadWeight)
+	err = ps.builder.load(r, weight)
 	<-ps.load
 	if err == nil {
-		err = r.leaf.SetWeight(loadWeight) // again, for it has a job's now
+		err = r.leaf.SetWeight(weight) // again, for it has a job's now
 	}
 	if err != nil {
 		ps.builder.release(r)

@@ -189,6 +189,8 @@ func selftestState(s *wire.Selftest) string {
 	case s.Passed:
 		return "passed " + up(s.AgoMS).String() + " ago"
 	}
+	case s.Stuck != "":
+		return "STUCK: this node is not ready: " + s.Stuck
 	return "FAILED: this node is not ready: " + strings.Join(s.Failed, "; ")
 }
 

@@ -60,6 +60,7 @@ bash                     unshare                           3      1.5
 		"test failed":        {&wire.Status{Selftest: failed}, nil, nil, "FAILED: this node is not ready: memory in c/run: x\n"},
 		"more than are told": {&wire.Status{Jobs: 3, Running: make([]wire.Running, 1)}, nil, nil, "\nand 2 more\n"},
 		"test turned off":    {&wire.Status{}, nil, nil, "self test  off\n"},
+		"test stuck":         {&wire.Status{Selftest: &wire.Selftest{Runs: 1, Stuck: "no room"}}, nil, nil, "STUCK: this node is not ready: no room\n"},
 	} {
 		if got := picture(c.now, c.before, c.err); !strings.Contains(got, c.want) {
 			t.Errorf("%s: no %q in\n%s", name, c.want, got)

@@ -6,6 +6,7 @@ type Selftest struct {
 	Runs   int      `json:"runs"`             // that told anything, since start
 	AgoMS  int64    `json:"ago_ms"`           // end of the last of them, milliseconds; 0 if there was none
 	Failed []string `json:"failed,omitempty"` // "memory in bash/run: got ...": at most MaxFailed, each at most 300 bytes
+	Stuck  string   `json:"stuck,omitempty"`  // why it is not passed though nothing failed: runs tell nothing, for too long; at most 400 bytes
 }
 
 // MaxFailed bounds Selftest.Failed.
