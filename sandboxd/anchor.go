@@ -186,7 +186,7 @@ func (vs *volumes) adoptVault(ns *os.File) error {
 		}
 		v.used++
 		vs.count++
-		vol := &volume{id: id, vault: v, path: path, held: 1, lasting: true}
+		vol := &volume{id: id, kind: workspaceVolume, vault: v, path: path, held: 1, lasting: true} // builds never last
 		vs.byID[id] = vol
 		bytes, files, err := v.usage(path)
 		errs = append(errs, err)

@@ -116,8 +116,8 @@ func TestAnchorsAfterACrash(t *testing.T) {
 	}
 	crash(vs)
 	vs = open()
-	if ids := vs.ids(); !slices.Equal(ids, []string{"whole"}) || vs.len() != 1 {
-		t.Errorf("found %q, %d in all", ids, vs.len())
+	if ids := vs.ids(); !slices.Equal(ids, []string{"whole"}) || vs.count != 1 {
+		t.Errorf("found %q, %d in all", ids, vs.count)
 	}
 	if entries, _ := os.ReadDir(folder); len(entries) != 1 {
 		t.Errorf("anchors: %v", entries)
@@ -129,8 +129,8 @@ func TestAnchorsAfterACrash(t *testing.T) {
 		t.Error(err)
 	}
 	crash(vs)
-	if vs = open(); vs.len() != 0 {
-		t.Errorf("%d volumes found after the last was dropped", vs.len())
+	if vs = open(); vs.count != 0 {
+		t.Errorf("%d volumes found after the last was dropped", vs.count)
 	}
 	if err := vs.close(); err != nil {
 		t.Error(err)

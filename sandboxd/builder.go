@@ -84,6 +84,7 @@ func (b *builder) buildUnder(t *template, p *policy, v *variant) (*readyJail, er
 			return nil, fmt.Errorf("build %s: %w", t.name, err)
 		}
 	}
+	t.built.Add(1)
 	b.built.Add(1)
 	return r, nil
 }

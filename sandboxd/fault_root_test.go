@@ -222,7 +222,8 @@ func (td *testDaemon) holding() held {
 		}
 		mounts += bytes.Count(lines, []byte("\n"))
 	}
+	volumes, _, _ := b.volumes.counts()
 	b.slots.mu.Lock()
 	defer b.slots.mu.Unlock()
-	return held{len(descriptors), len(bytes.Fields(inits)), len(leaves) + len(more), b.volumes.len(), mounts, len(b.slots.free)}
+	return held{len(descriptors), len(bytes.Fields(inits)), len(leaves) + len(more), volumes, mounts, len(b.slots.free)}
 }

@@ -244,7 +244,7 @@ func TestEachCallOfAStepFails(t *testing.T) {
 	td.failVolumes(t, s, w)
 	td.failVaults(t, s, w)
 	td.failTerminals(t, s, w)
-	if n := vs.len(); n != 0 {
+	if n, _, _ := vs.counts(); n != 0 {
 		t.Errorf("%d volumes are left", n)
 	}
 }

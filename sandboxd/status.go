@@ -48,13 +48,14 @@ func (d *denied) most() (list []wire.Denial) {
 func (s *server) status(req *wire.StatusRequest) *wire.Status {
 	ps := s.pools
 	st := &wire.Status{
-		LiveJails: int(s.builder.live.Load()), Jobs: int(ps.jobs.Load()), Volumes: s.volumes.len(),
+		LiveJails: int(s.builder.live.Load()), Jobs: int(ps.jobs.Load()),
 		PoolHits: ps.hits.Load(), PoolMisses: ps.misses.Load(), Parked: ps.parked.Load(), Reused: ps.reused.Load(),
 		Built: s.builder.built.Load(), Failed: s.builder.failed.Load(),
 		Selftest: s.selftest.status(), Seccomp: s.builder.policy.Load().status(),
-		UptimeMS: time.Since(s.started).Milliseconds(), MaxJails: s.maxJails, Named: s.volumes.named(),
+		UptimeMS: time.Since(s.started).Milliseconds(), MaxJails: s.maxJails,
 		PoolBytes: ps.held.Load(), PoolBudget: ps.budget, Denials: s.denied.most(),
 	}
+	st.Volumes, st.Workspaces, st.Builds = s.volumes.counts()
 	s.reloads.report(st.Seccomp)
 	var err error
 	if st.Memory, err = s.builder.cgroups.Memory(); err != nil {
@@ -71,7 +72,7 @@ func (s *server) status(req *wire.StatusRequest) *wire.Status {
 	}
 	for name, p := range ps.all {
 		st.Templates = append(st.Templates, wire.Template{
-			Name: name, Ready: len(p.ready), Size: int(p.target()), Jobs: jobs[name], Bytes: p.bytes.Load(),
+			Name: name, Ready: len(p.ready), Size: int(p.target()), Jobs: jobs[name], Built: p.template.built.Load(), Bytes: p.bytes.Load(),
 		})
 	}
 	return st

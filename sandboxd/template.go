@@ -82,6 +82,7 @@ type template struct {
 	name   string // "<folder>/<template>"
 	spec   templateSpec
 	picked atomic.Uint64 // jails for which policy.pick had a choice
+	built  atomic.Uint64 // jails, since start
 }
 
 // parseTemplates reads a jail.json strictly.

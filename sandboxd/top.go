@@ -114,18 +114,23 @@ func picture(now, before *wire.Status, err error) string {
 	fmt.Fprintf(&b, "rates      %s: %.1f jobs/s, %.1f jails/s built\n", since, rate(jobs, jobsBefore), rate(now.Built, before.Built))
 	fmt.Fprintf(&b, "jobs       %d since start; %s found a jail ready, %s a runtime loaded, %s a warm compiler\n", jobs,
 		share(now.PoolHits, jobs), share(now.Parked, jobs), share(now.Reused, jobs))
-	fmt.Fprintf(&b, "volumes    %d, of which %d are of sessions or compiled programs\n", now.Volumes, now.Named)
+	fmt.Fprintf(&b, "volumes    %d: %d of sessions, %d of compiled programs, %d of jails alone\n", now.Volumes, now.Workspaces, now.Builds,
+		now.Volumes-now.Workspaces-now.Builds)
 	fmt.Fprintf(&b, "jails      %d built since start, %d could not be; those that are ready take %s of %s\n", now.Built, now.Failed,
 		size(now.PoolBytes), size(now.PoolBudget))
 
-	fmt.Fprintf(&b, "\n%-24s %6s %6s %6s %10s\n", "POOL", "READY", "TARGET", "JOBS", "A JAIL")
+	builtBefore := map[string]uint64{}
+	for _, t := range before.Templates {
+		builtBefore[t.Name] = t.Built
+	}
+	fmt.Fprintf(&b, "\n%-24s %6s %6s %6s %8s %10s\n", "POOL", "READY", "TARGET", "JOBS", "BUILT/S", "A JAIL")
 	templates := slices.SortedFunc(slices.Values(now.Templates), func(a, b wire.Template) int { return strings.Compare(a.Name, b.Name) })
 	for _, t := range templates {
 		each := "-"
 		if t.Bytes > 0 {
 			each = size(t.Bytes)
 		}
-		fmt.Fprintf(&b, "%-24s %6d %6d %6d %10s\n", t.Name, t.Ready, t.Size, t.Jobs, each)
+		fmt.Fprintf(&b, "%-24s %6d %6d %6d %8.1f %10s\n", t.Name, t.Ready, t.Size, t.Jobs, rate(t.Built, builtBefore[t.Name]), each)
 	}
 	b.WriteString(jobsPanel(now))
 	if len(now.Denials) == 0 {
@@ -184,13 +189,13 @@ func selftestState(s *wire.Selftest) string {
 	switch {
 	case s == nil:
 		return "off"
+	case s.Stuck != "":
+		return "STUCK: this node is not ready: " + s.Stuck
 	case s.Runs == 0:
 		return "not yet passed: this node is not ready"
 	case s.Passed:
 		return "passed " + up(s.AgoMS).String() + " ago"
 	}
-	case s.Stuck != "":
-		return "STUCK: this node is not ready: " + s.Stuck
 	return "FAILED: this node is not ready: " + strings.Join(s.Failed, "; ")
 }
 

@@ -16,10 +16,11 @@ func TestTop(t *testing.T) {
 	td := startDaemon(t, nil)
 	td.run("chroot /tmp true", nil)
 	td.run("chroot /tmp true; exit 3", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "kept", New: true} })
+	td.run("echo x >/build/main", func(j *wire.Job) { j.Template, j.Build = "toy/compile", wire.Volume{ID: "made", New: true} })
 	text := td.top()
 	for _, want := range []string{
-		`^sandboxd, up \d+s: 0 jobs running, \d+ of 100 jails, memory \d+\.\d [KM]iB\n`, `\nself test  off\n`, `\njobs       2 since start; `,
-		`\nvolumes    \d+, of which 1 are of sessions`, `\ntoy/cold +0 +0 +0 `, `\ntoy/run +\d +2 +0 `, `\ntoy +chroot +2 `,
+		`^sandboxd, up \d+s: 0 jobs running, \d+ of 100 jails, memory \d+\.\d [KM]iB\n`, `\nself test  off\n`, `\njobs       3 since start; `,
+		`\nvolumes    \d+: 1 of sessions, 1 of compiled programs, [1-9]\d* of jails alone\n`, `\ntoy/cold +0 +0 +0 +0\.0 `, `\ntoy/run +\d +2 +0 +\d+\.\d `, `\ntoy +chroot +2 `,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("no match of %s in\n%s", want, text)
@@ -27,6 +28,17 @@ func TestTop(t *testing.T) {
 	}
 	if strings.Contains(text, "\x1b") || strings.Count(text, "POOL") != 1 {
 		t.Errorf("not one picture in plain text:\n%q", text)
+	}
+	status, err := td.client.Status(t.Context(), &wire.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := map[string]uint64{}
+	for _, pool := range status.Templates {
+		built[pool.Name] = pool.Built
+	}
+	if built["toy/cold"] != 0 || built["toy/run"] < 2 || built["toy/compile"] < 1 || built["toy/run"]+built["toy/compile"] < status.Built {
+		t.Errorf("%v of %d jails built", built, status.Built)
 	}
 	stdin, end, err := os.Pipe()
 	if err != nil {

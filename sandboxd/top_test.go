@@ -13,8 +13,8 @@ import (
 
 func TestPicture(t *testing.T) {
 	now := &wire.Status{
-		Templates: []wire.Template{{Name: "python/run", Ready: 3, Size: 4, Jobs: 2, Bytes: 9 << 20}, {Name: "c/run", Ready: 4, Size: 4}},
-		LiveJails: 9, MaxJails: 1000, Jobs: 2, Volumes: 12, Named: 5, PoolHits: 990, PoolMisses: 10, Parked: 500, Reused: 1, Built: 1020, Failed: 1,
+		Templates: []wire.Template{{Name: "python/run", Ready: 3, Size: 4, Jobs: 2, Built: 1000, Bytes: 9 << 20}, {Name: "c/run", Ready: 4, Size: 4, Built: 20}},
+		LiveJails: 9, MaxJails: 1000, Jobs: 2, Volumes: 12, Workspaces: 3, Builds: 2, PoolHits: 990, PoolMisses: 10, Parked: 500, Reused: 1, Built: 1020, Failed: 1,
 		UptimeMS: 100_400, PoolBytes: 27 << 20, PoolBudget: 2 << 30, Memory: 1536 << 10,
 		Denials:  []wire.Denial{{Language: "python", Syscall: "chroot", Count: 50}, {Language: "bash", Syscall: "unshare", Count: 3}},
 		Selftest: &wire.Selftest{Passed: true, Runs: 1, AgoMS: 90_000},
@@ -23,17 +23,18 @@ func TestPicture(t *testing.T) {
 			{Template: "python/run\x1b[2J", AgeNS: 60_000_000, CPUNS: -1, Memory: -1},
 		},
 	}
-	before := &wire.Status{PoolHits: 970, PoolMisses: 10, Built: 1000, UptimeMS: 98_400, Denials: []wire.Denial{{Language: "python", Syscall: "chroot", Count: 45}}}
+	before := &wire.Status{PoolHits: 970, PoolMisses: 10, Built: 1000, UptimeMS: 98_400, Denials: []wire.Denial{{Language: "python", Syscall: "chroot", Count: 45}},
+		Templates: []wire.Template{{Name: "c/run", Built: 20}, {Name: "python/run", Built: 980}}}
 	const whole = `sandboxd, up 1m40s: 2 jobs running, 9 of 1000 jails, memory 1.5 MiB
 self test  passed 1m30s ago
 rates      this second: 10.0 jobs/s, 10.0 jails/s built
 jobs       1000 since start; 99.0 % found a jail ready, 50.0 % a runtime loaded, 0.1 % a warm compiler
-volumes    12, of which 5 are of sessions or compiled programs
+volumes    12: 3 of sessions, 2 of compiled programs, 7 of jails alone
 jails      1020 built since start, 1 could not be; those that are ready take 27.0 MiB of 2.0 GiB
 
-POOL                      READY TARGET   JOBS     A JAIL
-c/run                         4      4      0          -
-python/run                    3      4      2    9.0 MiB
+POOL                      READY TARGET   JOBS  BUILT/S     A JAIL
+c/run                         4      4      0      0.0          -
+python/run                    3      4      2     10.0    9.0 MiB
 
 RUNNING                        AGE       CPU     MEMORY  FOR
 python/run                  12.3 s    11.9 s   84.0 MiB  k_4fze2x7abc 0b1e?[2J?
@@ -59,8 +60,8 @@ bash                     unshare                           3      1.5
 		"test pending":       {&wire.Status{Selftest: &wire.Selftest{}}, nil, nil, "not yet passed"},
 		"test failed":        {&wire.Status{Selftest: failed}, nil, nil, "FAILED: this node is not ready: memory in c/run: x\n"},
 		"more than are told": {&wire.Status{Jobs: 3, Running: make([]wire.Running, 1)}, nil, nil, "\nand 2 more\n"},
-		"test turned off":    {&wire.Status{}, nil, nil, "self test  off\n"},
 		"test stuck":         {&wire.Status{Selftest: &wire.Selftest{Runs: 1, Stuck: "no room"}}, nil, nil, "STUCK: this node is not ready: no room\n"},
+		"test turned off":    {&wire.Status{}, nil, nil, "self test  off\n"},
 	} {
 		if got := picture(c.now, c.before, c.err); !strings.Contains(got, c.want) {
 			t.Errorf("%s: no %q in\n%s", name, c.want, got)

@@ -24,6 +24,7 @@ import (
 // Nothing in sandboxd ever opens a path inside a volume.
 type volume struct {
 	id    string // "" until a client names it
+	kind  volumeKind
 	vault *vault
 	path  string // in the vault
 
@@ -86,7 +87,7 @@ func (vs *volumes) create(kind volumeKind) (*volume, error) {
 	if full {
 		return nil, wire.Errorf(wire.CodeOverloaded, "max_volumes %d reached", vs.max)
 	}
-	v, err := vs.mount(vs.quota[kind])
+	v, err := vs.mount(kind)
 	if err != nil {
 		vs.mu.Lock()
 		vs.count--
@@ -96,17 +97,18 @@ func (vs *volumes) create(kind volumeKind) (*volume, error) {
 	return v, nil
 }
 
-func (vs *volumes) mount(q quota) (*volume, error) {
+func (vs *volumes) mount(kind volumeKind) (*volume, error) {
 	vault, err := vs.vaults.pick()
 	if err != nil {
 		return nil, err
 	}
+	q := vs.quota[kind]
 	path, err := vault.add(q.bytes, q.files)
 	if err != nil {
 		vs.vaults.release(vault)
 		return nil, err
 	}
-	return &volume{vault: vault, path: path, held: 1}, nil
+	return &volume{kind: kind, vault: vault, path: path, held: 1}, nil
 }
 
 // name gives a volume that the caller holds its id.
@@ -298,17 +300,16 @@ func (vs *volumes) open(v *volume, readOnly bool, userNS *os.File) (*os.File, er
 	return v.vault.open(v.path, readOnly, userNS)
 }
 
-// named counts those that have an id.
-func (vs *volumes) named() int {
+// counts is how many there are, and of these how many of each kind have an id.
+func (vs *volumes) counts() (all, workspaces, builds int) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	return len(vs.byID)
-}
-
-func (vs *volumes) len() int {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	return vs.count
+	for _, v := range vs.byID {
+		if v.kind == buildVolume {
+			builds++
+		}
+	}
+	return vs.count, len(vs.byID) - builds, builds
 }
 
 // usage of the filesystem that a mount belongs to: bytes and inodes.

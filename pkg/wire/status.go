@@ -23,7 +23,8 @@ type Status struct {
 
 	UptimeMS   int64    `json:"uptime_ms"`
 	MaxJails   int      `json:"max_jails"`
-	Named      int      `json:"named"`             // of Volumes: those that clients can ask for again, workspaces of sessions and build results
+	Workspaces int      `json:"workspaces"`        // of Volumes: those that clients can ask for again, which are the sessions'
+	Builds     int      `json:"builds"`            // and likewise, what compile jobs made. All other volumes are empty ones of jails, or end with their job
 	PoolBytes  int64    `json:"pool_bytes"`        // memory of the jails that are ready
 	PoolBudget int64    `json:"pool_budget"`       // how much that may be
 	Memory     int64    `json:"memory"`            // bytes, of everything in our cgroup: jails and what waits in volumes that running jobs wrote
@@ -99,5 +100,6 @@ type Template struct {
 	Ready int    `json:"ready"`
 	Size  int    `json:"size"`  // jails it should hold, by recent demand
 	Jobs  int    `json:"jobs"`  // running
+	Built uint64 `json:"built"` // of its jails, since start
 	Bytes int64  `json:"bytes"` // memory of one of its ready jails; 0: not known
 }
