@@ -209,7 +209,7 @@ func (x *execution) collect(ctx context.Context) *apiError {
 
 // inWorkspace runs a tool in the workspace that the run job left.
 func (x *execution) inWorkspace(ctx context.Context, most int64, argv []string) (*jobOutput, *apiError) {
-	in, err := x.toolJob(toolWall, max(most, 1), argv...)
+	in, err := x.keyToolJob(toolWall, max(most, 1), argv...)
 	if err != nil {
 		return nil, internal(err)
 	}

@@ -100,7 +100,7 @@ func (s *server) withTool(c *call, name string, t *tool) *apiError {
 
 // runTool is jobs for a tool.
 func (x *execution) runTool(ctx context.Context) *apiError {
-	in, err := x.toolJob(toolWall, x.tool.most, x.tool.argv...)
+	in, err := x.keyToolJob(toolWall, x.tool.most, x.tool.argv...)
 	if err != nil {
 		return internal(err)
 	}

@@ -140,8 +140,8 @@ func (s *server) toolJob(label string, wall time.Duration, outputLimit int64, ar
 	}}, nil
 }
 
-// toolJob is one that a caller's request needs, and on that key's account.
-func (x *execution) toolJob(wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
+// keyToolJob is a toolJob that a caller's request needs, and on that key's account.
+func (x *execution) keyToolJob(wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
 	in, err := x.server.toolJob(x.call.label(), wall, outputLimit, argv...)
 	if err == nil {
 		in.job.Account = x.call.account()
