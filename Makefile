@@ -82,7 +82,7 @@ test-fuzz: deps
 
 # Tests that make real cgroups, jails and daemons.
 test-root: deps test-deps rootfs bin/gotestsum
-	RUNTOOLS_STATE=$(STATE) $(call gotest,$(ROOT),-count=1 -race -timeout 15m)
+	RUNTOOLS_STATE=$(STATE) $(call gotest,$(ROOT),-count=1 -race -timeout 40m)
 
 # Builds of images from the caches of the real one: toy languages, broken steps, missing sources.
 test-rootfs: rootfs bin/gotestsum
@@ -90,7 +90,7 @@ test-rootfs: rootfs bin/gotestsum
 
 # Both daemons over HTTP, every language, every sample.
 test-e2e: all test-deps bin/gotestsum
-	RUNTOOLS_STATE=$(STATE) $(call gotest,./apid/e2e,-count=1 -timeout 30m)
+	RUNTOOLS_STATE=$(STATE) $(call gotest,./apid/e2e,-count=1 -timeout 60m)
 
 # The SDKs: against a small server of their own, then packed, installed and run against the real one.
 test-sdk: all bin/gotestsum sdk sdk/mcp/node_modules/.package-lock.json
@@ -151,7 +151,7 @@ test-vm: deps test-deps
 	$(GO) run ./scripts/test-vm-attacks bin/vm/attacks
 	gcc -O2 -static -I rootfs/parked -o bin/vm/toy pkg/jail/testdata/parked.c rootfs/parked/parked.c 2>/dev/null
 	gcc -O2 -fPIC -shared -Wl,-z,relro,-z,now -o bin/vm/parked.so rootfs/parked/parked.c rootfs/parked/late.c
-	scripts/test-vm -timeout 900 -memory 2048 -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/parked.so -with bin/vm/sandboxd.test=/test/sandboxd/ \
+	scripts/test-vm -timeout 2700 -memory 2048 -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/parked.so -with bin/vm/sandboxd.test=/test/sandboxd/ \
 		-with seccomp-profiles=/test/seccomp-profiles -with /bin/bash=/bin/bash -with bin/vm/attacks -with sandboxd/testdata=/test/sandboxd/testdata -- \
 		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks PARKED_BASH=$$PWD/../parked.so ./sandboxd.test -test.run "$(VM_TESTS)" -test.skip ArePinned'
 

@@ -94,7 +94,7 @@ func TestQueueBounds(t *testing.T) {
 	occupy := func(key string, running, queued int) {
 		t.Helper()
 		waiting.Go(func() {
-			s.send(ctx, key, http.MethodPost, "/v1/execute", program("bash", "sleep 200"))
+			s.send(ctx, key, http.MethodPost, "/v1/execute", program("bash", "sleep 1000"))
 		})
 		for metric, want := range map[string]float64{"runtools_jobs_running": float64(running), "runtools_queue_length": float64(queued)} {
 			if err := s.waitMetric(metric, want); err != nil {

@@ -150,7 +150,7 @@ func TestStopWaitsForJobs(t *testing.T) {
 	marker := randomMarker()
 	answered := make(chan error, 1)
 	go func() {
-		a, err := s.try(s.key, program("bash", "sleep 1; echo ended well").with(request{"env": request{"MARKER": marker}}))
+		a, err := s.try(s.key, program("bash", "sleep 5; echo ended well").with(request{"env": request{"MARKER": marker}}))
 		if err == nil && a.Run.Stdout != "ended well\n" {
 			err = fmt.Errorf("%s", a)
 		}

@@ -124,7 +124,7 @@ func TestEphemeral(t *testing.T) {
 			t.Errorf("session_id is %q, want null", *a.SessionID)
 		}
 	}
-	if after, err := api.metric("runtools_sessions"); err != nil || after != before {
+	if after, err := api.metric("runtools_sessions"); err != nil || after > before { // fewer when older ones have expired
 		t.Errorf("%v sessions, before %v: %v", after, before, err)
 	}
 }

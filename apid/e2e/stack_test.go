@@ -23,8 +23,9 @@ import (
 // apidUser is a uid and gid that nothing else on the machine has.
 const apidUser = 65533
 
-// hang bounds every wait for something that should come at once. It is long, because the machine may be busy.
-const hang = 60 * time.Second
+// hang bounds every wait for something that should come at once. It is long, because the machine may be busy, and shorter than the five minutes
+// that programs may run: what outlives its limit or its caller does not end meanwhile.
+const hang = 4 * time.Minute
 
 // stack is a sandboxd and an apid of its own, with two keys.
 type stack struct {

@@ -59,7 +59,7 @@ var endings = map[string]ending{
 		},
 	},
 	"TO, CPU": {
-		status: "TO", message: `^CPU time .*run_cpu_time 600 ms`, signal: true,
+		status: "TO", message: `^CPU time .*run_cpu_time \d+ ms`, signal: true,
 		limits: request{"run_cpu_time": 600}, limit: "run_cpu_time",
 		programs: map[string]string{
 			"python": "print('before', flush=True)\nwhile True: pass", "bash": `echo before; while :; do :; done`,
@@ -134,8 +134,8 @@ func TestStatuses(t *testing.T) {
 				e := e
 				a := execute(t, program(language, code).with(e.limits))
 				// On a busy machine it may not have come to its first line when its time was over: then it gets more.
-				for e.limit == "run_timeout" && a.Run.Stdout == "" && e.limits["run_timeout"].(int) < 30_000 {
-					e.limits = request{"run_timeout": 4 * e.limits["run_timeout"].(int)}
+				for (e.limit == "run_timeout" || e.limit == "run_cpu_time") && a.Run.Stdout == "" && e.limits[e.limit].(int) < 30_000 {
+					e.limits = request{e.limit: 4 * e.limits[e.limit].(int)}
 					a = execute(t, program(language, code).with(e.limits))
 				}
 				e.check(t, a)

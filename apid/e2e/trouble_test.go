@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A host in trouble: what cannot be carried out is refused in words that a caller can act on, and all is well again when the trouble is
@@ -54,15 +53,17 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	if err := eventually("sessions are recorded again", func() error {
+	if err := eventually("sessions are recorded again, all of them in a new segment", func() error {
 		if !strings.Contains(s.apid.log.String(), "recorded again") {
 			return errors.New("not yet")
+		}
+		if segments, err := os.ReadDir(state); err != nil || len(segments) != 1 || segments[0].Name() == "1" {
+			return fmt.Errorf("segments %v, %v", segments, err)
 		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second) // the rewrite is done when the old segments are gone
 	s.apid.command.Process.Kill()
 	<-s.apid.done
 	if err := s.startApid(); err != nil {
