@@ -55,6 +55,7 @@ type builder struct {
 	policy   atomic.Pointer[policy]
 	recorder *recorder     // nil: denied calls alone are looked at
 	limits   cgroup.Limits // of a leaf whose job asks for nothing else; Pids is the template's
+	loaders  *pinner       // nil: runtimes load wherever the kernel puts them
 	mostJobs int           // of a compiler's jail
 	log      *slog.Logger
 
@@ -183,6 +184,12 @@ func (b *builder) load(r *readyJail, weight uint64) error {
 	if err := r.leaf.SetWeight(weight); err != nil {
 		return fail(err)
 	}
+	// A job that takes the jail has it pinned anew (takeJail).
+	release, err := b.loaders.pin(r.jail.RunnerPID())
+	if err != nil {
+		return fail(err)
+	}
+	defer release()
 	parked := r.template.spec.Parked
 	if err := r.jail.Load(expand(parked.Argv, b.limits.MemoryBytes), parked.environment(), loadPatience); err != nil {
 		return fail(err)
@@ -230,6 +237,11 @@ func (b *builder) renew(r *readyJail) error {
 	if err := r.leaf.SetMemory(b.limits.MemoryBytes); err != nil {
 		return err
 	}
+	release, err := b.loaders.pin(r.jail.RunnerPID()) // off the CPU of its last job; it runs, see clear
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := r.jail.Renew(renewPatience); err != nil {
 		return err
 	}
@@ -238,7 +250,6 @@ func (b *builder) renew(r *readyJail) error {
 			return err
 		}
 	}
-	var err error
 	if r.bytes, err = r.leaf.ResetPeak(); err != nil {
 		return err
 	}

@@ -364,10 +364,11 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	pinned, err := parseCPUs(c.PinCPUs)
+	pinned, loaders, err := newPinners(c.PinCPUs)
 	if err != nil {
 		return err
 	}
+	b.loaders = loaders
 	// We hold the lock, so whatever is there is a dead daemon's.
 	if err := os.Remove(c.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -381,7 +382,7 @@ func (d *daemon) newServer(c *config, b *builder, log *slog.Logger) error {
 		return err
 	}
 	d.server = &server{
-		started: time.Now(), maxJails: c.MaxJails, builder: b, volumes: b.volumes, log: log, cpus: runtime.NumCPU(), pinner: newPinner(pinned), shares: newShares(c.CPUWeight, log), uid: uint32(uid),
+		started: time.Now(), maxJails: c.MaxJails, builder: b, volumes: b.volumes, log: log, cpus: runtime.NumCPU(), pinner: pinned, shares: newShares(c.CPUWeight, log), uid: uint32(uid),
 		listener: listener, slots: make(chan struct{}, 2*c.MaxJails), accepted: make(chan struct{}), running: map[*job]*progress{},
 	}
 	return nil

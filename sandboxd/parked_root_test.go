@@ -179,6 +179,42 @@ func TestBurst(t *testing.T) {
 	td.awaitReady(2)
 }
 
+// All pools together stay within pool_memory, however many load at one time what nobody has seen the size of.
+func TestPoolsStayWithinTheirMemory(t *testing.T) {
+	const one = `{"pool": 0, "pool_max": 1, "pids": 32, "parked": {"argv": ["/bin/toy"]}}`
+	td := startParked(t, one+`, "second": `+one+`, "third": `+one, nil)
+	ps := td.d.server.pools
+	for range 2 { // the first of all may have file pages counted as its own
+		r, err := ps.builder.build(ps.all["toy/run"].template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = ps.builder.load(r, loadWeight)
+		ps.budget = r.bytes * 3 / 2 // room for one; no filler has looked at it, for nothing was asked for yet
+		ps.builder.release(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wanted := []*pool{ps.all["toy/run"], ps.all["toy/second"], ps.all["toy/third"]}
+	for _, p := range wanted {
+		p.demand.add(int64(monotonic() / time.Second))
+		p.poke()
+	}
+	for start, settled := time.Now(), false; !settled; time.Sleep(5 * time.Millisecond) {
+		if settled = true; time.Since(start) > time.Minute {
+			t.Fatal("not every pool has made a jail")
+		}
+		for _, p := range wanted {
+			p.demand.add(int64(monotonic() / time.Second)) // or it would be of no interest after a minute
+			settled = settled && p.bytes.Load() > 0 && p.stock.Load() == int64(len(p.ready))
+		}
+	}
+	if ready := len(wanted[0].ready) + len(wanted[1].ready) + len(wanted[2].ready); ready < 1 || ps.held.Load() > ps.budget {
+		t.Errorf("%d jails are ready, which take %d bytes of %d", ready, ps.held.Load(), ps.budget)
+	}
+}
+
 // A template that says so has no other jobs than parked ones, however empty its pool: those that find none load the runtime themselves.
 func TestLoadOnMiss(t *testing.T) {
 	td := startParked(t, `{"pool": 1, "pool_max": 1, "pids": 32, "parked": {"argv": ["/bin/toy"], "on_miss": true}}`, nil)

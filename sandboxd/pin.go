@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,37 @@ func newPinner(cpus []int) *pinner {
 	return &pinner{cpus: cpus, jobs: make([]int, len(cpus))}
 }
 
-// pin ties all threads of a process, which has not been given a job yet, to one CPU. release gives the CPU back.
+// newPinners are for jobs, and for runtimes that are loaded: each on one CPU as well, for CLR, JVM and V8 size their pools by the CPUs that they see
+// when they start, and a program would see more with a runtime that was loaded before than with its own.
+func newPinners(list string) (jobs, loads *pinner, err error) {
+	cpus, err := parseCPUs(list)
+	if err != nil {
+		return nil, nil, err
+	}
+	var own unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &own); err != nil {
+		return nil, nil, fmt.Errorf("CPUs of sandboxd: %w", err)
+	}
+	return newPinner(cpus), newPinner(loadCPUs(&own, cpus)), nil
+}
+
+// loadCPUs are those of our own that are not the jobs', so that no job shares its CPU with a filler; the jobs', at a filler's weight, if there are no others.
+func loadCPUs(own *unix.CPUSet, jobs []int) (cpus []int) {
+	if len(jobs) == 0 {
+		return nil
+	}
+	for cpu := range len(own) * strconv.IntSize {
+		if own.IsSet(cpu) && !slices.Contains(jobs, cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	if len(cpus) == 0 {
+		return jobs
+	}
+	return cpus
+}
+
+// pin ties all threads of a process, in which nothing foreign runs, to one CPU. release gives the CPU back; the process stays on it.
 func (p *pinner) pin(pid int) (release func(), err error) {
 	if p == nil {
 		return func() {}, nil
@@ -54,24 +85,33 @@ func (p *pinner) pin(pid int) (release func(), err error) {
 	return release, nil
 }
 
-// setAffinity ties a process's threads to a CPU; those that are started later inherit it.
+// setAffinity ties a process's threads to a CPU; those that are started later inherit it. A thread that is not tied yet may start another behind
+// our back, so it looks until there is none that it has not seen.
 func setAffinity(pid, cpu int) error {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // killed meanwhile; the job will say so
-	}
-	if err != nil {
-		return err
-	}
 	var set unix.CPUSet
 	set.Set(cpu)
-	for _, t := range threads {
-		tid, err := strconv.Atoi(t.Name())
+	tied := map[string]bool{}
+	for more := true; more; {
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			return nil // killed meanwhile; the job will say so
+		}
 		if err != nil {
 			return err
 		}
-		if err := unix.SchedSetaffinity(tid, &set); err != nil && err != unix.ESRCH {
-			return err
+		more = false
+		for _, t := range threads {
+			if tied[t.Name()] {
+				continue
+			}
+			tid, err := strconv.Atoi(t.Name())
+			if err != nil {
+				return err
+			}
+			if err := unix.SchedSetaffinity(tid, &set); err != nil && err != unix.ESRCH {
+				return err
+			}
+			tied[t.Name()], more = true, true
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ type pools struct {
 	turn    chan struct{} // one filler builds at a time, so that a refill never takes more than one CPU from the jobs
 	load    chan struct{} // and as many load runtimes as there are CPUs, at the lowest weight
 	budget  int64         // bytes that all ready jails may take together
-	held    atomic.Int64  // bytes that they take
+	held    atomic.Int64  // bytes that they take, and those that are being loaded will
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 	hits    atomic.Uint64
@@ -87,7 +87,8 @@ func (ps *pools) fill(ctx context.Context, p *pool, settled func()) {
 		if floor, _ := p.bounds(); made >= floor {
 			settled()
 		}
-		if p.stock.Load() >= p.target() || !ps.affords(p) {
+		reserved, ok := ps.reserve(p)
+		if !ok {
 			select {
 			case <-p.wake:
 			case <-ctx.Done():
@@ -98,8 +99,9 @@ func (ps *pools) fill(ctx context.Context, p *pool, settled func()) {
 		r, err := ps.make(ctx, p)
 		if err == nil {
 			made++
-			ps.held.Add(r.bytes)
-			p.bytes.Store(r.bytes)
+			if !ps.admit(p, r, reserved) {
+				continue
+			}
 			p.ready <- r
 			if !ps.builder.current(r) { // the profiles changed while it was made, perhaps after retire had looked
 				ps.retire(p)
@@ -107,6 +109,7 @@ func (ps *pools) fill(ctx context.Context, p *pool, settled func()) {
 			continue
 		}
 		settled()
+		ps.held.Add(-reserved)
 		p.stock.Add(-1)
 		ps.log.Error("fill pool", "error", err)
 		select {
@@ -114,12 +117,6 @@ func (ps *pools) fill(ctx context.Context, p *pool, settled func()) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// affords bounds the memory of all pools. The floor of a template is kept in any case: it is the operator's word.
-func (ps *pools) affords(p *pool) bool {
-	floor, _ := p.bounds()
-	return p.stock.Load() < floor || ps.held.Load()+p.bytes.Load() <= ps.budget
 }
 
 // make builds a jail and loads its runtime, if it has one.
@@ -250,7 +247,7 @@ func (ps *pools) giveBack(r *readyJail, after func()) {
 			after = func() {}
 			err = b.renew(r)
 		}
-		if err == nil && ps.held.Load()+r.bytes > ps.budget {
+		if err == nil && !ps.hold(r.bytes) {
 			err = errWornOut
 		}
 		if err != nil {
@@ -261,7 +258,6 @@ func (ps *pools) giveBack(r *readyJail, after func()) {
 			b.destroyLater(r, after)
 			return
 		}
-		ps.held.Add(r.bytes)
 		if surplus := ps.kept.put(r); surplus != nil {
 			ps.held.Add(-surplus.bytes)
 			b.destroyLater(surplus, func() {})

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -94,9 +96,34 @@ func TestPoolsAffordTheirFloorsAndNoMoreThanTheBudget(t *testing.T) {
 		ps.held.Store(c.held)
 		p.stock.Store(c.stock)
 		p.bytes.Store(c.bytes)
-		if got := ps.affords(p); got != c.want {
-			t.Errorf("%+v: %v", c, got)
+		for range 8 { // so many are wanted
+			p.demand.add(1_000_000)
 		}
+		bytes, got := ps.reserve(p)
+		if held := ps.held.Load() - c.held; got != c.want || got && (bytes != c.bytes || held != bytes) || !got && held != 0 {
+			t.Errorf("%+v: %v, %d bytes, held %+d", c, got, bytes, held)
+		}
+	}
+}
+
+// Fillers that look at one moment share what is left: what one has set aside is not there for the others while its runtime loads.
+func TestPoolsSetMemoryAside(t *testing.T) {
+	ps := &pools{budget: 100}
+	var got atomic.Int64
+	var fillers sync.WaitGroup
+	for range 8 {
+		fillers.Go(func() {
+			p := &pool{template: &template{spec: templateSpec{PoolMax: 4}}}
+			p.demand.add(1_000_000)
+			p.bytes.Store(30)
+			if _, ok := ps.reserve(p); ok {
+				got.Add(1)
+			}
+		})
+	}
+	fillers.Wait()
+	if got.Load() != 3 || ps.held.Load() != 90 {
+		t.Errorf("%d of 8 may load, %d bytes of 100", got.Load(), ps.held.Load())
 	}
 }
 

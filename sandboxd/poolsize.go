@@ -50,6 +50,44 @@ func (p *pool) target() int64 {
 	return min(max(int64(p.demand.peak()), floor), ceiling)
 }
 
+// reserve sets memory aside for one more jail if the pool wants one and all pools together can have it: others may be loaded at the same time. bytes
+// are what the last one took; of one that was never made they are 0, and admit sees what it takes. The floor of a template is kept in any case:
+// it is the operator's word.
+func (ps *pools) reserve(p *pool) (bytes int64, ok bool) {
+	stock, bytes := p.stock.Load(), p.bytes.Load()
+	if floor, _ := p.bounds(); stock < floor {
+		ps.held.Add(bytes)
+		return bytes, true
+	}
+	return bytes, stock < p.target() && ps.hold(bytes)
+}
+
+// hold counts bytes as taken unless they are more than there is room for.
+func (ps *pools) hold(bytes int64) bool {
+	for {
+		held := ps.held.Load()
+		if held+bytes > ps.budget {
+			return false
+		}
+		if ps.held.CompareAndSwap(held, held+bytes) {
+			return true
+		}
+	}
+}
+
+// admit puts what a jail takes in the place of what was reserved for it, and destroys one for which there is no room after all. What it would take
+// is known from then on, so it is not made again until there is.
+func (ps *pools) admit(p *pool, r *readyJail, reserved int64) (stays bool) {
+	held := ps.held.Add(r.bytes - reserved)
+	p.bytes.Store(r.bytes)
+	if floor, _ := p.bounds(); r.bytes <= reserved || held <= ps.budget || p.stock.Load() <= floor {
+		return true
+	}
+	ps.drop(p, r)
+	ps.builder.destroyLater(r, func() {})
+	return false
+}
+
 // checkPools refuses bounds of what the image does not have.
 func checkPools(pools map[string]poolBounds, templates map[string]*template) error {
 	for name := range pools {

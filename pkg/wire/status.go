@@ -25,7 +25,7 @@ type Status struct {
 	MaxJails   int      `json:"max_jails"`
 	Workspaces int      `json:"workspaces"`        // of Volumes: those that clients can ask for again, which are the sessions'
 	Builds     int      `json:"builds"`            // and likewise, what compile jobs made. All other volumes are empty ones of jails, or end with their job
-	PoolBytes  int64    `json:"pool_bytes"`        // memory of the jails that are ready
+	PoolBytes  int64    `json:"pool_bytes"`        // memory of the jails that are ready or about to be
 	PoolBudget int64    `json:"pool_budget"`       // how much that may be
 	Memory     int64    `json:"memory"`            // bytes, of everything in our cgroup: jails and what waits in volumes that running jobs wrote
 	Denials    []Denial `json:"denials,omitempty"` // since start, the most frequent first, at most MaxDenials

@@ -1,9 +1,14 @@
 // A runtime for tests: argv[1] says what the program does once it has been taken over. Linked with rootfs/parked/parked.c.
+#define _GNU_SOURCE // sched_getaffinity
 #include "parked.h"
 #include "zygote.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +46,44 @@ static void stop_for_a_moment(void)
 	printf("went on");
 }
 
+/* What a runtime with pools of threads makes of the CPUs that it sees when it starts. */
+static int cpus_at_start;
+
+static void *idle(void *nothing)
+{
+	for (;;)
+		pause();
+	return nothing;
+}
+
+static void start_threads(void)
+{
+	cpu_set_t set;
+	sched_getaffinity(0, sizeof set, &set);
+	cpus_at_start = CPU_COUNT(&set);
+	for (int i = 0; i < 3; i++) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, idle, NULL);
+	}
+}
+
+/* The CPUs of each thread, and how many there seemed to be at start. */
+static void show_cpus(void)
+{
+	printf("%d", cpus_at_start);
+	DIR *tasks = opendir("/proc/self/task");
+	for (struct dirent *t; (t = readdir(tasks));) {
+		cpu_set_t set;
+		int cpu = 0;
+		if (t->d_name[0] == '.' || sched_getaffinity(atoi(t->d_name), sizeof set, &set) < 0)
+			continue;
+		while (cpu < CPU_SETSIZE && !CPU_ISSET(cpu, &set))
+			cpu++;
+		printf(" %d of %d", cpu, CPU_COUNT(&set));
+	}
+	closedir(tasks);
+}
+
 static int program(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -54,6 +97,8 @@ static int program(int argc, char **argv)
 		for (int fd = 0; fd < 100; fd++)
 			if (fcntl(fd, F_GETFD) >= 0)
 				printf("%d ", fd);
+	} else if (strcmp(what, "cpus") == 0) {
+		show_cpus();
 	} else if (strcmp(what, "exit") == 0) {
 		atexit(handler);
 		printf("buffered ");
@@ -118,7 +163,10 @@ int main(int argc, char **argv)
 		struct zygote_reply first = { .index = 1 }; /* of before there were versions */
 		return write(ZYGOTE_PARKED_CONTROL, &first, sizeof first) < 0 || pause();
 	}
-	if (!parked_init())
+	bool parked = parked_init();
+	if (getenv("THREADS"))
+		start_threads();
+	if (!parked)
 		return program(argc, argv);
 	if (getenv("BROKEN"))
 		exit(3);
