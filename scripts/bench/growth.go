@@ -42,14 +42,23 @@ type part struct {
 	may   int
 }
 
+// notOne is the row of growthTable that adds up what may not grow at all.
+const notOne = "processes, cgroups, mounts, jails and volumes more"
+
 func growthTable(title string, before, after footprint) table {
-	t := table{Title: title, Columns: []column{{"before", "before"}, {"after", "after"}, {"may", "may grow by"}}}
+	t := table{Title: title, Columns: []column{{"before", "before"}, {"after", "after"}, {"may", "may grow by"}, {"grew", "grew by"}}}
 	afterwards := after.parts()
+	left := 0
 	for i, p := range before.parts() {
+		if p.may == 0 {
+			left += max(0, afterwards[i].value-p.value)
+		}
 		t.Rows = append(t.Rows, row{Name: p.name, Values: map[string]float64{
 			"before": float64(p.value), "after": float64(afterwards[i].value), "may": float64(p.may),
+			"grew": float64(afterwards[i].value - p.value),
 		}})
 	}
+	t.Rows = append(t.Rows, row{Name: notOne, Values: map[string]float64{"may": 0, "grew": float64(left)}})
 	return t
 }
 

@@ -48,10 +48,10 @@ func benchHarness(ctx context.Context, b *bench) ([]table, error) {
 	busy := table{
 		Title: "The same beside other jobs, whose jails are refilled all the time, and beside refills alone, against an idle machine",
 		Columns: []column{{"others", "others/s"}, {"cpu", "CPU ratio"}, {"wall", "wall ratio"}, {"bare_cpu", "bare CPU ratio"}, {"bare_wall", "bare wall ratio"},
-			{"refill_cpu", "refills: CPU ratio"}, {"refill_wall", "wall ratio"}},
+			{"refill_cpu", "refills: CPU ratio"}, {"refill_wall", "wall ratio"}, {"pinned_cpu", "refills, pinned: CPU ratio"}, {"pinned_wall", "wall ratio"}},
 		Notes: []string{
 			fmt.Sprintf("Medians of %d runs in turn: idle; beside one caller who runs hellos of bash in a closed loop; right after a burst that emptied "+
-				"the pool of JavaScript, whose runtimes are loaded while the program runs. Bare: the bare command beside the callers.", busyRuns),
+				"the pool of JavaScript, whose runtimes are loaded while the program runs. Pinned: with pin_cpus, idle and beside refills. Bare: the bare command beside the callers.", busyRuns),
 		},
 	}
 	settings := fmt.Sprintf("pin_cpus = \"%d\"\n", runtime.NumCPU()-1)
@@ -69,7 +69,7 @@ func benchHarness(ctx context.Context, b *bench) ([]table, error) {
 			return nil, err
 		}
 		t.Rows = append(t.Rows, r)
-		if r, err = disturbance(ctx, b, &cpuPrograms[i], busyRuns); err != nil {
+		if r, err = disturbance(ctx, b, pinned, &cpuPrograms[i], busyRuns); err != nil {
 			return nil, err
 		}
 		busy.Rows = append(busy.Rows, r)
@@ -124,12 +124,8 @@ func accuracy(ctx context.Context, b *bench, pinned *server, p *program, n int) 
 }
 
 // disturbance runs the program idle, beside a stream of other jobs and beside refills, in turn.
-func disturbance(ctx context.Context, b *bench, p *program, n int) (r row, err error) {
+func disturbance(ctx context.Context, b *bench, pinned *server, p *program, n int) (r row, err error) {
 	hello, err := find("bash")
-	if err != nil {
-		return r, err
-	}
-	slow, err := find("javascript")
 	if err != nil {
 		return r, err
 	}
@@ -137,24 +133,12 @@ func disturbance(ctx context.Context, b *bench, p *program, n int) (r row, err e
 	if _, err := p.runBare(b.bare, "harness", nonce); err != nil {
 		return r, err
 	}
-	var idle, busy, refilled, bareIdle, bareBusy usage
+	var idle, busy, refilled, bareIdle, bareBusy, pinnedIdle, pinnedRefilled usage
 	var others int
 	var elapsed time.Duration
 	for range n {
-		if err := cmp.Or(ctx.Err(), idle.http(b.parked, p, nonce), bareIdle.bare(b, p, nonce)); err != nil {
-			return r, err
-		}
-		_, pool, err := b.parked.missing(ctx, slow.language)
-		if err != nil {
-			return r, err
-		}
-		if _, err := atOnce(b.parked, slow, pool); err != nil {
-			return r, err
-		}
-		if err := refilled.httpNow(b.parked, p, nonce); err != nil {
-			return r, err
-		}
-		if err := b.parked.settle(5); err != nil {
+		if err := cmp.Or(ctx.Err(), idle.http(b.parked, p, nonce), bareIdle.bare(b, p, nonce), refilled.besideRefills(ctx, b.parked, p, nonce),
+			pinnedIdle.http(pinned, p, nonce), pinnedRefilled.besideRefills(ctx, pinned, p, nonce)); err != nil {
 			return r, err
 		}
 		for _, once := range []func() error{
@@ -174,7 +158,24 @@ func disturbance(ctx context.Context, b *bench, p *program, n int) (r row, err e
 		"cpu":    median(busy.cpu) / median(idle.cpu), "wall": median(busy.wall) / median(idle.wall),
 		"bare_cpu": median(bareBusy.cpu) / median(bareIdle.cpu), "bare_wall": median(bareBusy.wall) / median(bareIdle.wall),
 		"refill_cpu": median(refilled.cpu) / median(idle.cpu), "refill_wall": median(refilled.wall) / median(idle.wall),
+		"pinned_cpu": median(pinnedRefilled.cpu) / median(pinnedIdle.cpu), "pinned_wall": median(pinnedRefilled.wall) / median(pinnedIdle.wall),
 	}}, nil
+}
+
+// besideRefills runs the program right after a burst that emptied the pool of JavaScript.
+func (u *usage) besideRefills(ctx context.Context, s *server, p *program, nonce int64) error {
+	slow, err := find("javascript")
+	if err != nil {
+		return err
+	}
+	_, pool, err := s.missing(ctx, slow.language)
+	if err != nil {
+		return err
+	}
+	if _, err := atOnce(s, slow, pool); err != nil {
+		return err
+	}
+	return cmp.Or(u.httpNow(s, p, nonce), s.settle(5))
 }
 
 // beside runs once while another goroutine calls other in a loop, and tells how often that was.

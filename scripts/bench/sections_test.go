@@ -27,6 +27,10 @@ func TestGrowthIsNamed(t *testing.T) {
 	if err := before.grewFrom(after); err != nil {
 		t.Errorf("less is no growth: %v", err)
 	}
+	r := report{Sections: []measured{{Section: "growth", Tables: []table{growthTable("", before, after)}}}}
+	if grew, ok := r.cell("growth", notOne, "grew"); !ok || grew != 1 {
+		t.Errorf("the bar sees %v, %v, of one mount", grew, ok)
+	}
 }
 
 // Calls that take longer than the window are still counted: two for each caller.
@@ -140,6 +144,26 @@ func TestBarsTable(t *testing.T) {
 	}
 	if want := map[string]float64{"python, hello": 0.5, "python, 8 at a time, runs/s": 0.5}; !maps.Equal(share, want) {
 		t.Errorf("got %v, want %v", share, want)
+	}
+}
+
+func TestShareOfABarOfNothing(t *testing.T) {
+	b := bar{}
+	if none, one := b.share(0), b.share(1); none > 1 || one <= 1 {
+		t.Errorf("0: %v, 1: %v; at most 1 is met", none, one)
+	}
+}
+
+func TestBurstCountsWhatFails(t *testing.T) {
+	var calls atomic.Int64
+	times, failed := burst(t.Context(), 20, func() (time.Duration, error) {
+		if calls.Add(1)%4 == 0 {
+			return 0, errors.New("broken")
+		}
+		return time.Second, nil
+	})
+	if calls.Load() != 20 || failed != 5 || times.N != 15 || times.Max != 1000 {
+		t.Errorf("%d calls, %d failed, %+v", calls.Load(), failed, times)
 	}
 }
 

@@ -59,12 +59,7 @@ func benchSoak(ctx context.Context, b *bench) ([]table, error) {
 	for _, a := range acts {
 		load.Rows = append(load.Rows, row{Name: a.name, Values: map[string]float64{"done": float64(counts[a.name].Load())}})
 	}
-	growth := growthTable("What is left of it", before, after)
-	if err := after.grewFrom(before); err != nil {
-		fmt.Println(growth.text())
-		return nil, err
-	}
-	return []table{load, growth}, nil
+	return []table{load, growthTable("What is left of it", before, after)}, after.grewFrom(before)
 }
 
 // settledFootprint waits until the demand of the load is forgotten, which is after a minute, and pools are back at their floors.
