@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import javax.lang.model.element.Modifier;
 
 /**
@@ -61,6 +62,9 @@ public final class Compile {
      * Looked for when a file is parsed: compiling takes the trees apart.
      */
     private static final class MainClass implements TaskListener {
+        /** What the parameter of a main method is (JLS 12.1.4), as it is written; variable arity is written so, too. */
+        private static final Set<String> STRINGS = Set.of("String[]", "java.lang.String[]");
+
         private String withMain;
         private String first;
 
@@ -93,7 +97,13 @@ public final class Compile {
             return member instanceof MethodTree m
                     && m.getName().contentEquals("main")
                     && m.getModifiers().getFlags().contains(Modifier.STATIC)
-                    && m.getParameters().size() == 1;
+                    && isType(m.getReturnType(), Set.of("void"))
+                    && m.getParameters().size() == 1
+                    && isType(m.getParameters().get(0).getType(), STRINGS);
+        }
+
+        private static boolean isType(Tree type, Set<String> names) {
+            return type != null && names.contains(type.toString()); // null: javac is about to say that it is missing
         }
     }
 }
