@@ -39,6 +39,9 @@ var keptPrograms = map[string][]string{
 	},
 }
 
+// keptHeeds are variables that the compilers' runtimes read when they start.
+var keptHeeds = map[string]string{"java": "JAVA_TOOL_OPTIONS=-Xnone", "csharp": "DOTNET_STARTUP_HOOKS=/none.dll"}
+
 // A compiler that serves a key again gives the answers of one that is new, and nothing of a job is in the next.
 func TestKeptCompilers(t *testing.T) {
 	kept, err := startStackOf(slices.Collect(maps.Keys(keptPrograms)), "kept", "", "compiler_jobs = 8")
@@ -56,7 +59,8 @@ func TestKeptCompilers(t *testing.T) {
 		}
 		before := kept.reused(t)
 		for i, source := range sources {
-			got, want := kept.execute(t, kept.key, program(language, source)), execute(t, program(language, source))
+			q := program(language, source).with(request{"env": request{"A": fmt.Sprint(i)}}) // no variable of the compiler's
+			got, want := kept.execute(t, kept.key, q), execute(t, q)
 			for _, s := range []struct {
 				name      string
 				got, want *stage
@@ -70,6 +74,11 @@ func TestKeptCompilers(t *testing.T) {
 		// The first two of eight may have met a compiler that was not back yet.
 		if n := kept.reused(t) - before; n < len(sources)/2 {
 			t.Errorf("%s: %d of %d programs met a compiler that had served before", language, n, len(sources))
+		}
+		// One that the runtime reads is heeded: a new one does, and says that it cannot.
+		name, value, _ := strings.Cut(keptHeeds[language], "=")
+		if a := kept.execute(t, kept.key, program(language, sources[0]).with(request{"env": request{name: value}})); !strings.Contains(a.Compile.Stderr, value) {
+			t.Errorf("%s: %s=%s is not heeded: %s", language, name, value, a)
 		}
 		// Another key's program never meets it.
 		before = kept.reused(t)

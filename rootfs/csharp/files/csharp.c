@@ -33,8 +33,18 @@ static int is_host;         /* of a program, not the compiler */
 static char **command;      /* what the kernel executed: the job's must begin with the same words */
 static int command_words;
 
-/* All variables: coreclr copies the environment when it starts, and has no way to be told of another. */
-static const char *const prefixes[] = { "", NULL };
+/* Of a program all variables: coreclr copies the environment when it starts, and has no way to be told of another. */
+static const char *const programs[] = { "", NULL };
+
+/*
+ * The compiler shows its environment to no source and starts nothing. So for it, those that it reads itself: the names that its assemblies, the
+ * framework's and the native libraries have in them, as far as a compilation comes by. hostfxr, hostpolicy and coreclr: DOTNET_, COMPlus_,
+ * CORE(HOST, CLR)_, TMPDIR. Framework: DOTNET_, HOME and XDG_ (folders), TMPDIR, TZ and TZDIR; ICU and OpenSSL, which it loads, have theirs. Roslyn:
+ * DOTNET_, ROSLYN_, MICROSOFT_DIASYMREADER_, HELIX_; LIB and PATH are of csc.dll and the compiler server, whose Main is not run. TMP and TEMP are
+ * what other systems have for TMPDIR. The loader's and the locale's are compared anyhow.
+ */
+static const char *const compilers[] = { "DOTNET_", "COMPlus_", "CORE", "HOME", "XDG_", "TMP", "TEMP", "TZ", "ICU_", "OPENSSL_", "SSL_", "ROSLYN",
+	"MICROSOFT_", "HELIX_", NULL };
 
 /* ---- before the job, /build is looked up elsewhere ---- */
 
@@ -134,7 +144,7 @@ static int same_command(const struct parked_job *job)
 	for (int i = 0; i < command_words; i++)
 		if (strcmp(job->argv[i], command[i]) != 0)
 			return 0;
-	return parked_same_env(job, prefixes);
+	return parked_same_env(job, is_host ? programs : compilers);
 }
 
 static int copies[3]; /* coreclr's, of 0, 1 and 2; made in this order when it starts. 0: there is none */
