@@ -20,7 +20,9 @@ import (
 //   - its key is a digest of everything that the compiler could see: see digest;
 //   - it is kept, and used, only where the workspace held the request's files and nothing else, and the compiler left them as they were.
 //     Without the compile job the program then finds what it would have found with it. What a program put into a session never gets near;
-//   - only success is kept, and of one API key only: no key learns from the time of an answer what another one runs;
+//   - it is not made with packages of the operator's mirror, which changes while we serve: see mayUseMirror;
+//   - only success is kept, and only where the sandbox denied the compiler nothing: what it says of that depends on the profile in force;
+//   - it is of one API key only: no key learns from the time of an answer what another one runs;
 //   - jobs that run it have it read-only, any number of them at one time;
 //   - it is not kept for long: sources may ask for the time of day (__TIME__).
 //
@@ -231,8 +233,11 @@ func (x *execution) mayReuse(j *preparedJob) bool {
 	return !x.lostArtifact && x.artifacts.takes(j.own) && x.alone(j)
 }
 
-// alone says that a compile job would find the request's files and nothing else.
+// alone says that a compile job would read the image and the request's files, and nothing else.
 func (x *execution) alone(j *preparedJob) bool {
+	if x.mayUseMirror(j) {
+		return false
+	}
 	if x.session != nil && x.session.form == formMounted {
 		return false
 	}
@@ -252,7 +257,7 @@ func (x *execution) reuse(j *preparedJob, a *artifact) {
 
 // keep gives the volume of a compile job that went well to the artifacts.
 func (x *execution) keep(key artifactKey, out *jobOutput) {
-	if !out.result.WorkspaceDropped {
+	if !out.result.WorkspaceDropped || len(out.result.Violations) > 0 {
 		return
 	}
 	a := &artifact{

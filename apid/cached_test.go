@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,15 +96,15 @@ func (ts *testServer) metric(name string) string {
 	return "no metric " + name
 }
 
-// Nothing is kept of a compiler that failed, that was ended, or that wrote to the workspace.
+// Nothing is kept of a compiler that failed, that was ended, that wrote to the workspace, or that was denied a call.
 func TestCompileNotKept(t *testing.T) {
 	ts := newTestServer(t, nil)
-	for _, step := range []string{"exit 1", "signal 11", "limit wall", "limit memory", "spew 2000000", "write log x"} {
+	for _, step := range []string{"exit 1", "signal 11", "limit wall", "limit memory", "spew 2000000", "write log x", "deny x"} {
 		for _, ephemeral := range []bool{false, true} {
 			for range 2 {
 				before := ts.compileJobs()
 				r := ts.execute(with(cc("#compile "+step, "print x"), "ephemeral", ephemeral, "output_limit", 1000000))
-				if r.Compile.Cached != nil || ts.compileJobs() != before+1 {
+				if r.Compile.Cached != nil || ts.compileJobs() != before+1 || strings.Contains(r.Raw, `"violations"`) != (step == "deny x") {
 					t.Errorf("%s: %.500s", step, r.Raw)
 				}
 			}
@@ -120,6 +121,31 @@ func TestCompileNotKept(t *testing.T) {
 	ts.wantCached(false, with(cc("print x"), "files", files))
 	if n := ts.artifacts.counts(); n.entries != 0 || n.bytes != 0 {
 		t.Errorf("%+v", n)
+	}
+}
+
+// The operator's packages may change while we serve: what may be made with them is compiled each time, and by no compiler that has served before.
+func TestCompileWithMirrorNotKept(t *testing.T) {
+	ts := newTestServer(t, nil)
+	for name, fields := range map[string]map[string]any{
+		"names the folder":       cc("# include </packages/x.h>"),
+		"a variable names it":    with(cc("print y"), "env", map[string]string{"CPATH": "/usr:/packages/x"}),
+		"another file names it":  with(cc("print z"), "files", []any{file("x.h", "../../packages/x.h")}),
+		"a word of the language": cc("# @import x"),
+		"in UTF-16":              with(cc("print u"), "files", []any{file("x.h", "\ufeff@\x00i\x00m\x00p\x00o\x00r\x00t\x00")}),
+	} {
+		ts.t.Log(name)
+		ts.wantCached(false, fields)
+		ts.wantCached(false, fields)
+	}
+	for _, j := range ts.fake.asked() {
+		if j.Owner != "" {
+			t.Errorf("the compiler may serve again after %v", j.Files)
+		}
+	}
+	ts.wantCached(false, cc("# packages/x import"))
+	if all := ts.fake.asked(); !slices.ContainsFunc(all, func(j *wire.Job) bool { return j.Owner != "" }) {
+		t.Error("no compiler may serve again")
 	}
 }
 

@@ -243,7 +243,7 @@ func fakeImage(t testing.TB) string {
 		"languages/py311/lang.json": `{"name": "python", "aliases": ["py"], "extensions": [".py"], "main": "main.py",
 			"run": {"template": "run", "argv": ["/usr/bin/python3.11", "{main}", "{args}"]}}`,
 		"languages/cc/lang.json": `{"name": "c", "aliases": ["gcc"], "extensions": [".c"], "main": "main.c",
-			"compile": {"template": "compile", "argv": ["/usr/bin/gcc", "{sources}", "-o", "/build/main"], "memory": 268435456},
+			"compile": {"template": "compile", "argv": ["/usr/bin/gcc", "{sources}", "-o", "/build/main"], "memory": 268435456, "mirror": ["@import"]},
 			"run": {"template": "run", "argv": ["/build/main", "x", "{args}"]}}`,
 		"languages/rb/lang.json": `{"name": "ruby", "aliases": ["rb"], "extensions": [".rb"], "main": "main.rb",
 			"run": {"template": "run", "argv": ["/usr/bin/ruby", "{main}"]}}`,

@@ -26,6 +26,7 @@ type stage struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Memory   int64             `json:"memory,omitempty"`
 	KeepEnv  bool              `json:"keep_env,omitempty"`
+	Mirror   []string          `json:"mirror,omitempty"`
 }
 
 type jailFile struct {
@@ -70,6 +71,9 @@ func (l langFile) validate(j jailFile) error {
 		}
 		if s.KeepEnv && name == "compile" {
 			return fmt.Errorf("compile.keep_env: only for run")
+		}
+		if s.Mirror != nil && name == "run" {
+			return fmt.Errorf("run.mirror: only for compile")
 		}
 		for _, w := range s.Argv {
 			if (strings.Contains(w, "{args}") && w != "{args}") || (strings.Contains(w, "{sources}") && w != "{sources}") {

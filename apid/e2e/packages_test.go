@@ -198,7 +198,8 @@ func TestPackages(t *testing.T) {
 	})
 	t.Run("nuget", func(t *testing.T) {
 		t.Parallel()
-		testNuget(t, s)
+		t.Run("all", func(t *testing.T) { testNuget(t, s) }) // ends when its parallel parts have
+		testNugetChanges(t, s, mirror)
 	})
 	t.Run("not there", func(t *testing.T) {
 		t.Parallel()

@@ -50,6 +50,8 @@ type Stage struct {
 	Env      map[string]string
 	Memory   int64 // default limit, bytes; 0: the server's
 	KeepEnv  bool  // what the program leaves in its environment persists with the session
+
+	Mirror []string // of the compile stage: words of sources that may take something from the operator's packages
 }
 
 // UnknownLanguageError is a name that nothing answers to.

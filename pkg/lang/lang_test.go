@@ -169,6 +169,8 @@ func TestLoadErrors(t *testing.T) {
 		{good(py, `"keep_env": true`, `"memory": -1`), "run.memory: -1 is negative"},
 		{good(py, `"keep_env": true`, `"env": {"A=": ""}`), "run.env:"},
 		{good(py, `"keep_env": true`, `"env": {"A": "{sources}"}`), "run.env.A:"},
+		{good(py, `"keep_env": true`, `"mirror": ["x"]`), "run.mirror: belongs to compile"},
+		{good("languages/c/lang.json", `"memory": 1073741824`, `"mirror": [""]`), "compile.mirror: holds an empty word"},
 		{good(py, `true}}`, `true}} x`), "data after the object"},
 		{good(py, `true}}`, `true}`), "unexpected EOF"},
 	} {

@@ -30,6 +30,7 @@ type stageDefinition struct {
 	Env      map[string]string `json:"env"`
 	Memory   int64             `json:"memory"`
 	KeepEnv  bool              `json:"keep_env"`
+	Mirror   []string          `json:"mirror"`
 }
 
 // manifest is image.json. Base and Built are the builder's notes for people.
@@ -127,7 +128,7 @@ func parse(folder string, body []byte) (*Runtime, error) {
 }
 
 func (d *stageDefinition) stage(folder string) *Stage {
-	return &Stage{Template: folder + "/" + d.Template, Argv: d.Argv, Env: d.Env, Memory: d.Memory, KeepEnv: d.KeepEnv}
+	return &Stage{Template: folder + "/" + d.Template, Argv: d.Argv, Env: d.Env, Memory: d.Memory, KeepEnv: d.KeepEnv, Mirror: d.Mirror}
 }
 
 // check says what is wrong with a definition, naming the field.
@@ -162,6 +163,9 @@ func (d *definition) check() error {
 	if d.Run == nil {
 		return errors.New("run: is missing")
 	}
+	if d.Run.Mirror != nil {
+		return errors.New("run.mirror: belongs to compile")
+	}
 	return d.Run.check("run")
 }
 
@@ -179,6 +183,9 @@ func (d *stageDefinition) check(field string) error {
 		if err := checkWord(w); err != nil {
 			return fmt.Errorf("%s.argv[%d]: %w", field, i, err)
 		}
+	}
+	if slices.Contains(d.Mirror, "") {
+		return fmt.Errorf("%s.mirror: holds an empty word, which every source holds", field)
 	}
 	if d.Memory < 0 {
 		return fmt.Errorf("%s.memory: %d is negative", field, d.Memory)
