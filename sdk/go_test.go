@@ -55,7 +55,7 @@ func TestGoCancel(t *testing.T) {
 		if out, err := bash(ctx, "echo yes > began; sleep 250; echo lived > late"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("cancelled after %v: %q, %v", wait, out, err)
 		}
-		look, cancelLook := context.WithTimeout(all, time.Minute) // less than the sleep
+		look, cancelLook := context.WithTimeout(all, 4*time.Minute) // less than the sleep
 		defer cancelLook()
 		if seen, err = bash(look, "cat began; ls late 2>/dev/null; true"); err != nil {
 			t.Fatalf("the program lives on: %v", err)
@@ -111,7 +111,7 @@ func TestGoInteractiveSession(t *testing.T) {
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
-	look, cancelLook := context.WithTimeout(ctx, time.Minute) // less than the sleep
+	look, cancelLook := context.WithTimeout(ctx, 4*time.Minute) // less than the sleep
 	defer cancelLook()
 	res, err := session.Execute(look, &client.Request{Language: "bash", Code: "ls late 2>/dev/null; echo $X"})
 	if err != nil || res.Run.Stdout != "kept\n" || res.SessionID != id {

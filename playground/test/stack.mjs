@@ -1,5 +1,6 @@
 // A server of our own, as `make run` starts it, and a browser: Debian's Chromium, for Playwright's own downloads are no packages.
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { mkdir, realpath, rm, symlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
@@ -8,8 +9,8 @@ import { chromium } from "playwright-core";
 
 const repository = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../..");
 export const key = "rt_live_of_the_playground_tests";
-/** Bounds every wait, milliseconds. It is long, because the machine may be busy. */
-export const hang = 120_000;
+/** Bounds every wait, milliseconds. It is long, because the machine may be busy, and shorter than what must be killed would go on. */
+export const hang = 240_000;
 
 /** Serves beside whatever else runs on this machine: a server's names are those of its state folder. */
 export async function serve() {
@@ -45,12 +46,20 @@ export async function serve() {
   };
 }
 
+/** A port that the kernel gives to no outgoing connection meanwhile (ip_local_port_range). */
 async function freePort() {
-  const probe = createServer();
-  await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
+  for (;;) {
+    const port = randomInt(10_000, 30_000);
+    const probe = createServer();
+    const error = await new Promise((resolve) => probe.once("error", resolve).listen(port, "127.0.0.1", resolve));
+    if (!error) {
+      await new Promise((resolve) => probe.close(resolve));
+      return port;
+    }
+    if (error.code !== "EADDRINUSE") {
+      throw error;
+    }
+  }
 }
 
 /** As root Chromium wants its own sandbox off; it opens nothing but the pages under test. */

@@ -57,6 +57,7 @@ test("the status page shows what the server does while it does it, to an operato
   }
   await moved("Requests", "Running", "Waiting", "Jails", "Pool misses", "Sessions", "Session memory", "Memory of apid");
   await page.locator("#latency .dot").nth(4 * 5).waitFor();
+  assert.equal((await execute({ language: "ruby", code: "p 1" })).status, 200); // within the minute
   await page.selectOption("#window", "minute");
   await page.locator("#latency", { hasText: /Ruby/ }).waitFor();
   await page.locator(".spark .curve").first().waitFor({ state: "attached" });
