@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -29,6 +30,7 @@ import (
 //	                           if there is none it says nothing. With a limit, which is one of the section limits, it may say what it likes. Without "code 0" nothing runs. Main is compiled as its lang.json says then;
 //	                           programs in C without this section have the options that the attack leaves them
 //	parked                     why a runtime must have been loaded before: made in no other jail
+//	lent LANGUAGE...           why what is compiled is lent only the jails of these languages, whose runtime executes it: see findLender. "lent none": of none
 //	alone                      why nothing else may run beside it
 //	processes                  why main must have had as many processes at one time as its template allows, by the kernel's count, and no more. As long as the
 //	                           clock ends it before that it gets more time
@@ -36,7 +38,8 @@ import (
 //	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
 //	                           is what was written until then
 //	want peer, want next       likewise
-//	violations                 what the result of main names: "syscall(args): count" a line
+//	want lent, want lent peer  what comes of it in the jails that other languages lend it, where that differs, as their profiles do
+//	violations                 what the result of main names: "syscall(args): count" a line. Not where want lent holds
 //	open                       instead of what `want` says this is what happens today: a hole that is known. When it is closed the test
 //	                           fails until the section is removed. "open peer", "open next" likewise
 //
@@ -59,7 +62,9 @@ type attack struct {
 	env     []string
 	compile string // "": whatever there is
 	parked  bool
-	made    string // by the program "output": the language of what runs then
+	lent    []string
+	inLent  map[string]string // want lent
+	made    string            // by the program "output": the language of what runs then
 
 	violations *string // nil: whatever there is
 }
@@ -84,7 +89,7 @@ func parseAttack(path string, data []byte) (*attack, error) {
 	a := &attack{
 		name: strings.TrimSuffix(filepath.Base(path), ".txtar"), title: title, limits: defaultLimits,
 		about:    strings.Join(strings.Fields(about), " "),
-		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{}, files: map[string]string{},
+		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{}, files: map[string]string{}, inLent: map[string]string{},
 	}
 	if title == "" || strings.TrimSpace(about) == "" {
 		return nil, fmt.Errorf("%s: a line that names the attack and a sentence about it come first", path)
@@ -96,6 +101,9 @@ func parseAttack(path string, data []byte) (*attack, error) {
 		}
 		data, err := string(f.Data), error(nil)
 		switch {
+		case kind == "want" && (role == "lent" || strings.HasPrefix(role, "lent ")):
+			_, role, _ = strings.Cut(role, " ")
+			a.inLent[cmp.Or(role, "main")] = data
 		case kind == "want":
 			a.want[role] = data
 		case kind == "open":
@@ -108,6 +116,8 @@ func parseAttack(path string, data []byte) (*attack, error) {
 			a.full = true
 		case kind == "parked":
 			a.parked = true
+		case kind == "lent":
+			a.lent = strings.Fields(role)
 		case kind == "file":
 			a.files[role] = data
 		case kind == "env":
@@ -151,6 +161,11 @@ func (a *attack) check(path string) error {
 		wants++ // what it makes runs as well
 	} else if a.programs["main"].source == "" {
 		return fmt.Errorf("%s: want main", path)
+	}
+	for role := range a.inLent {
+		if a.want[role] == "" {
+			return fmt.Errorf("%s: want lent %s: no program of that role runs", path, role)
+		}
 	}
 	if len(a.want) != wants {
 		return fmt.Errorf("%s: want as many programs as expectations", path)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/runtools/runtools/pkg/lang"
 	"github.com/runtools/runtools/pkg/wire"
@@ -17,6 +18,17 @@ import (
 type attackJob struct {
 	wire.Job
 	contents string
+
+	sources *attackJob // what compiled it, in the workspace that it has; nil: it has a new one
+}
+
+// afresh is the job for another try, without what the last one left in the workspace.
+func (j *attackJob) afresh() *attackJob {
+	again := *j
+	if j.sources != nil {
+		again.Workspace, again.Files, again.HasFiles, again.contents = wire.Volume{}, j.sources.Files, true, j.sources.contents
+	}
+	return &again
 }
 
 func (j *attackJob) addFiles(names []string, contents map[string]string) {
@@ -91,18 +103,25 @@ func (r *attackRun) compile(role string, compile, run *attackJob) *attackJob {
 	r.t.Helper()
 	id := "attack-" + r.a.name + "-" + role
 	compile.Build, compile.Workspace = wire.Volume{ID: id, New: true}, wire.Volume{ID: id + "-home", New: true}
-	run.Build, run.Workspace = wire.Volume{ID: id}, wire.Volume{ID: id + "-home"}
-	contents := memfile(r.t, compile.contents)
-	defer contents.Close()
-	res := r.td.runJob(context.Background(), &compile.Job, nil, contents)
-	messages := res.stdout + res.stderr
-	r.wantNoSecret(messages)
-	r.t.Cleanup(func() {
+	run.Build, run.Workspace, run.sources = wire.Volume{ID: id}, wire.Volume{ID: id + "-home"}, compile
+	forget := func() {
 		if err := r.td.client.Forget(context.Background(), id, id+"-home"); err != nil {
 			r.t.Error(err)
 		}
-	})
-	got := outcome(res.Result, res.err)
+	}
+	r.t.Cleanup(forget)
+	var got, messages string
+	for start := time.Now(); ; forget() {
+		r.awaitRuntime(compile)
+		contents := memfile(r.t, compile.contents)
+		res := r.td.runJob(context.Background(), &compile.Job, nil, contents)
+		contents.Close()
+		got, messages = outcome(res.Result, res.err), res.stdout+res.stderr
+		r.wantNoSecret(messages)
+		if !r.again("compile", compile, got, res.Result, time.Since(start)) {
+			break
+		}
+	}
 	if role == "main" && r.a.compile != "" {
 		r.judgeCompile(got, messages)
 	} else if got != "code 0\n" {
@@ -127,7 +146,7 @@ func (r *attackRun) judgeCompile(got, messages string) {
 }
 
 // makeOutput runs the program that stands for a compiler, and returns the job that runs what it left.
-func (r *attackRun) makeOutput(got map[string]string) *attackJob {
+func (r *attackRun) makeOutput() *attackJob {
 	r.t.Helper()
 	language, err := r.languages.Resolve(r.a.made, "")
 	if err != nil {
@@ -143,7 +162,7 @@ func (r *attackRun) makeOutput(got map[string]string) *attackJob {
 			r.t.Error(err)
 		}
 	})
-	got["output"] = r.job(compiler, nil, nil)
+	r.output, _ = r.do(compiler, nil, nil)
 	return run
 }
 

@@ -1,9 +1,11 @@
 package main
 
-// wasFull tells whether the last job had as many processes at one time as it may have.
-func (r *attackRun) wasFull() bool {
+import "github.com/runtools/runtools/pkg/wire"
+
+// wasFull tells whether a job had as many processes at one time as it may have.
+func (r *attackRun) wasFull(res *wire.Result) bool {
 	r.t.Helper()
-	if res := r.result.Load(); res != nil {
+	if res != nil {
 		for _, m := range res.Meters {
 			if m.Name == "processes" && m.Peak != nil {
 				r.t.Logf("%d of %d processes within %d ms", *m.Peak, *m.Limit, res.WallNS/1e6)
