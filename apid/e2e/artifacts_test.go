@@ -57,15 +57,16 @@ func TestArtifacts(t *testing.T) {
 // What is no plain file of the workspace is not followed, waited for, or returned; what is too large is counted.
 func TestArtifactsThatAreTraps(t *testing.T) {
 	a := execute(t, program("python", `
-import os, socket
+import os, socket, stat
 os.symlink("/etc/passwd", "link.png"); os.symlink("/etc", "etc"); os.symlink("/", "root"); os.symlink(".", "loop")
 os.mkfifo("fifo.png"); os.mkdir("folder.png")
 socket.socket(socket.AF_UNIX).bind("socket.png")
+os.mknod("device.png", stat.S_IFCHR | 0o666, os.makedev(0, 0))
 open("huge.png", "w").truncate(1 << 26)
 open("secret.png", "w").write("x"); os.chmod("secret.png", 0)
-open("z.png", "w").write("z")
+open("y.png", "w").write("y"); os.link("y.png", "z.png")
 `).with(request{"artifacts": []string{"*.png", "etc/*", "root/**", "**/passwd", "loop/*"}}))
-	if got := a.artifacts(t); got != "z.png z\n" {
+	if got := a.artifacts(t); got != "y.png y\nz.png y\n" {
 		t.Errorf("got %.300q: %s", got, a)
 	}
 	if o := a.ArtifactsOmitted; o == nil || o.Count != 1 || o.Bytes != 1<<26 || !strings.Contains(o.Message, "8388608") {

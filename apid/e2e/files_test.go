@@ -203,7 +203,7 @@ func (s *stack) fork(t *testing.T, session string, count int) []string {
 func TestForkOfLargeSession(t *testing.T) {
 	const describe = `find . -mindepth 1 ! -name main.sh -printf '%p %y %m %T@ %n %s %b %l\n' | sort; md5sum large | cut -c 1-32; echo $KEPT`
 	first := execute(t, program("bash", `head -c 34000000 /dev/zero >large; head -c 100000 /dev/urandom >>large
-mkdir -p d/e; echo 1 >d/a; ln d/a d/b; ln -s d/a link; ln -s /nowhere dangling; mkfifo fifo; truncate -s 300M hole; mkdir $'bad\xff'; chmod 6755 d/a; touch -d @12345.678901234 d/a
+mkdir -p d/e; echo 1 >d/a; ln d/a d/b; ln -s d/a link; ln -s /nowhere dangling; mkfifo fifo; mknod device c 0 0; truncate -s 300M hole; mkdir $'bad\xff'; chmod 6755 d/a; touch -d @12345.678901234 d/a
 python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('sock')"; chmod 555 d/e; export KEPT=1; `+describe))
 	wantStatus(t, first, "OK")
 	name := *first.SessionID
