@@ -81,7 +81,7 @@ const injected = unix.EXFULL
 type saboteur struct {
 	mu     sync.Mutex
 	seen   map[string]int // since begin
-	calls  []string       // in their order: "name(arguments) number"; of threads of ours "name number\tname(arguments)", for their descriptors differ from run to run
+	calls  []string       // in their order: "name(arguments) number"; of threads of ours "name number\tname(arguments) file of a cgroup", for their descriptors differ from run to run
 	target string         // fails; "": none
 }
 
@@ -159,6 +159,12 @@ func (s *saboteur) answer(t *testing.T, fd int, ours bool) {
 		call, more := c.Name()+"("+text+")", ""
 		if ours {
 			call, more = c.Name(), "\t"+call
+			if call == "pwrite64" || call == "mkdirat" {
+				fd, _, _ := strings.Cut(text, ",")
+				if path, _ := os.Readlink("/proc/self/fd/" + fd); strings.HasPrefix(path, "/sys/fs/cgroup/") {
+					more += " " + path
+				}
+			}
 		}
 		s.mu.Lock()
 		s.seen[call]++

@@ -18,7 +18,7 @@ import (
 	"github.com/runtools/runtools/pkg/jail"
 )
 
-// ourCalls are the system calls by which sandboxd itself makes volumes, vaults, anchors and terminals, loads runtimes and renews compilers. None is one that
+// ourCalls are the system calls by which sandboxd itself makes leaves, volumes, vaults, anchors and terminals, loads runtimes and renews compilers. None is one that
 // Go's runtime makes, and none keeps the garbage collector waiting, as socketpair does.
 var ourCalls = []uint32{
 	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_MOUNT_SETATTR, unix.SYS_MOUNT, unix.SYS_UMOUNT2,
@@ -26,6 +26,7 @@ var ourCalls = []uint32{
 	unix.SYS_FSTATFS, unix.SYS_LSTAT, unix.SYS_STAT, unix.SYS_NEWFSTATAT, unix.SYS_OPEN, unix.SYS_OPENAT, unix.SYS_IOCTL,
 	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_CHDIR, unix.SYS_PIVOT_ROOT,
 	unix.SYS_MEMFD_CREATE, unix.SYS_FTRUNCATE, unix.SYS_FCNTL, unix.SYS_SENDMSG, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_SEND_SIGNAL,
+	unix.SYS_EVENTFD2,
 }
 
 // said is a log that is read while it is written.
@@ -194,7 +195,7 @@ func (td *testDaemon) buildToy() *readyJail {
 
 // loadCalls are those of sandboxd, of the runner and of the toy while a runtime is loaded.
 var loadCalls = []failure{
-	{`openat\(\d+, "job-\d+/cpu.shares"`, "load toy/run: cgroup: set weight"},
+	{`openat\(\d+, "job-\d+/cpu.shares"`, "load toy/run: cgroup: set weight: open"}, {`pwrite64\(.*/cpu.shares$`, "load toy/run: cgroup: set weight: write"},
 	{`memfd_create\(`, "load toy/run: jail: memfd"}, {`ftruncate\(`, "jail: memfd"}, {`fcntl\(\d+, 1033, 0x7\)$`, "jail: seal memfd"},
 	{`sendmsg\(.*\)$`, "jail: send steps"},
 	{`sendmsg\(.*\) \d+$`, ""}, // replies: who cannot answer ends
@@ -213,7 +214,7 @@ var renewCalls = []failure{
 	{`capset\(`, "set capabilities"},
 	{`setfsgid\(`, "take our own file access: operation not permitted"}, {`setfsuid\(`, "take our own file access: operation not permitted"}, // they give no reasons
 	{`prctl\(4, `, "take our own file access"}, {`chdir\("/"\)`, "chdir /"}, {`umount2\("/home/user"`, "unmount /home/user"}, {`umount2\("/build"`, "unmount /build"},
-	{`openat\(\d+, "job-\d+/memory.`, "cgroup: set memory"},
+	{`openat\(\d+, "job-\d+/memory.`, "cgroup: set memory: open"}, {`pwrite64\(.*limit_in_bytes$`, "cgroup: set memory: write"},
 	{`pwrite64\(\d+, &, 4, `, "jail: clear the end page"}, {`pidfd_send_signal\(`, "jail: wake the runtime"},
 	{`fsopen\(`, "fsopen tmpfs"}, {`fsconfig\(.*, "`, ""}, {`fsconfig\(`, "fsconfig tmpfs"}, {`fsmount\(`, "fsmount tmpfs"},
 	{`pwrite64\(\d+, &, 1, `, "cgroup: reset peak"}, {`pread64\(.*, 0\)`, "/sys/fs/cgroup/"}, {`pread64\(`, ""},

@@ -140,9 +140,20 @@ var terminalCalls = []failure{
 }
 
 // jobCalls are those for a job with a new session, a build volume and a terminal, whose jail is not there yet. Before the program has begun, the client is told to come
-// again, and the log says why; afterwards it is not. What is cgroup's, fault_root_test.go has fail; what the jail does for any job, fault_calls_root_test.go.
+// again, and the log says why; afterwards it is not. What the jail does for any job, fault_calls_root_test.go has fail.
 var jobCalls = []failure{
-	{`.*("/sys/fs/cgroup/|"job-)`, ""}, {`pread64\(`, ""}, {`fsconfig\(.*, "`, ""},
+	{`mkdirat\(.*/memory/`, "cgroup: new leaf: mkdir in memory: exchange full"}, {`mkdirat\(.*/pids/`, "cgroup: new leaf: mkdir in pids: exchange full"},
+	{`mkdirat\(.*/cpu[,/]`, "cgroup: new leaf: mkdir in cpu: exchange full"}, {`mkdirat\(.*/cpuacct/`, "cgroup: new leaf: mkdir in cpuacct: exchange full"},
+	{`openat\(\d+, "job-\d+/pids.max"`, "cgroup: new leaf: open pids.max: exchange full"}, {`pwrite64\(.*/pids.max$`, "cgroup: new leaf: write 32 to pids.max: exchange full"},
+	{`openat\(\d+, "job-\d+/memory.`, "cgroup: set memory: open memory."}, {`pwrite64\(.*limit_in_bytes$`, "cgroup: set memory: write "},
+	{`openat\(\d+, "job-\d+/cpu.shares"`, "cgroup: set weight: open cpu.shares: exchange full"}, {`pwrite64\(.*/cpu.shares$`, "cgroup: set weight: write "},
+	{`openat\(AT_FDCWD, "/sys/fs/cgroup/cpuacct/`, "cgroup: new leaf: open /sys/fs/cgroup/cpuacct/"},
+	{`openat\(AT_FDCWD, "/sys/fs/cgroup/memory/.*, 0x80002, `, ""}, // then it is opened to be read
+	{`openat\(AT_FDCWD, "/sys/fs/cgroup/memory/`, "cgroup: new leaf: open /sys/fs/cgroup/memory/"},
+	{`eventfd2\(`, "cgroup: watch OOM: exchange full"}, {`openat\(\d+, "job-\d+/cgroup.event_control"`, "cgroup: watch OOM: open"}, {`pwrite64\(.*/cgroup.event_control$`, "cgroup: watch OOM: write"},
+	{`openat\(\d+, "job-\d+/cgroup.procs"`, "join cgroup: cgroup: join "}, {`pwrite64\(.*/cgroup.procs$`, "join cgroup: cgroup: join "},
+	{`.*"/sys/fs/cgroup/`, ""}, // v2's are the library's
+	{`pread64\(`, ""}, {`fsconfig\(.*, "`, ""},
 	// The session will not outlive us, which is logged; the client is gone.
 	{`symlinkat\(`, ""}, {`sendmsg\(\d+, &, 0x0\)$`, ""},
 	// The jail's.

@@ -2,71 +2,89 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// While the kernel makes no cgroup no jail can be built: jobs are refused as not begun, nothing is left of them, and the next ones run when the
-// trouble is over. apid/e2e/trouble_test.go has other troubles.
+// While the kernel makes no cgroup no jail can be built: one job has the jail that was ready, others are refused as not begun, and the filler tries again
+// once a second. When the trouble is over the pool is full again, and of what was half made nothing is left. apid/e2e/trouble_test.go has other troubles.
 func TestNoMoreCgroups(t *testing.T) {
 	td := startDaemon(t, func(c *config) {
 		c.Networks = 1
-		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(`{"templates": {"cold": {"pool": 0}}}`), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(`{"templates": {"run": {"pool": 1, "pool_max": 1}}}`), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	})
-	cold := func(j *wire.Job) { j.Template = "toy/cold" }
-	if r := td.run("echo x", cold); r.err != nil || r.stdout != "x\n" {
-		t.Fatalf("before: %+v", r)
+	td.awaitReady(1)
+	before, start := td.holding(), time.Now()
+	before.mounts = 1 << 20 // the first jail of a slot makes some that stay
+	over := td.refuseCgroups()
+	if r := td.run("echo x", nil); r.err != nil || r.stdout != "x\n" || !r.PoolHit {
+		t.Errorf("in the jail that is ready: %+v", r)
 	}
-	for td.d.server.builder.live.Load() != 0 { // its jail is being destroyed
-		time.Sleep(time.Millisecond)
-	}
-	before := td.holding()
-	folders, _ := filepath.Glob("/sys/fs/cgroup/*/" + td.config.CgroupParent)
-	if len(folders) == 0 { // v2
-		folders = []string{filepath.Join("/sys/fs/cgroup", td.config.CgroupParent)}
-	}
-	for _, folder := range folders {
-		readOnly(t, folder)
-	}
-	for range 3 {
-		if r := td.run("echo x", cold); !errors.Is(r.err, wire.ErrAway) {
+	for range 5 {
+		if r := td.run("echo x", nil); !errors.Is(r.err, wire.ErrAway) {
 			t.Errorf("without cgroups: %+v", r)
 		}
 	}
-	b := td.d.server.builder
-	if _, err := b.build(td.d.server.pools.all["toy/cold"].template); err == nil || !strings.Contains(err.Error(), "read-only") {
-		t.Errorf("the error does not tell: %v", err)
+	log := ""
+	for ; !strings.Contains(log, "fill pool") && time.Since(start) < hang; time.Sleep(10 * time.Millisecond) {
+		log += td.log.take()
 	}
-	if after := td.holding(); after.exceeds(before) || b.live.Load() != 0 {
-		t.Errorf("%+v are left, %+v before, %d jails are live", after, before, b.live.Load())
+	if !strings.Contains(log, "build toy/run: cgroup: new leaf: mkdir ") {
+		t.Errorf("the log does not tell:\n%s", log)
 	}
-	for _, folder := range folders {
-		if err := unix.Unmount(folder, unix.MNT_DETACH); err != nil {
-			t.Fatal(err)
-		}
+	over()
+	td.awaitReady(1)
+	log += td.log.take()
+	if tries, most := strings.Count(log, "fill pool"), 1+int(time.Since(start)/retryBuild); tries < 1 || tries > most {
+		t.Errorf("the filler failed %d times, want 1 to %d", tries, most)
 	}
-	if r := td.run("echo x", cold); r.err != nil || r.stdout != "x\n" {
+	after := td.holding()
+	for deadline := time.Now().Add(hang); after.exceeds(before) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		after = td.holding()
+	}
+	if after.exceeds(before) {
+		t.Errorf("%+v are held, %+v before", after, before)
+	}
+	if r := td.run("echo x", nil); r.err != nil || r.stdout != "x\n" || !r.PoolHit {
 		t.Errorf("afterwards: %+v", r)
 	}
 }
 
-// readOnly lets nobody make anything in a folder, until it is unmounted.
-func readOnly(t *testing.T, folder string) {
-	t.Helper()
-	if err := unix.Mount(folder, folder, "", unix.MS_BIND, ""); err != nil {
-		t.Fatal(err)
+// refuseCgroups has the kernel make no leaf until over is called. v2 can be told so. In v1 the names of the next ones are taken, in the second hierarchy: there
+// is something to be undone.
+func (td *testDaemon) refuseCgroups() (over func()) {
+	td.t.Helper()
+	if td.d.cgroups.Version() == 2 {
+		set := func(most string) {
+			if err := os.WriteFile(filepath.Join("/sys/fs/cgroup", td.config.CgroupParent, "cgroup.max.descendants"), []byte(most), 0); err != nil {
+				td.t.Fatal(err)
+			}
+		}
+		set("0")
+		return func() { set("max") }
 	}
-	t.Cleanup(func() { unix.Unmount(folder, unix.MNT_DETACH) })
-	if err := unix.Mount("", folder, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
+	const tries = 300 // more than there are, the filler's included
+	next := td.d.server.builder.serial.Load() + 1
+	name := func(n uint64) string { return fmt.Sprintf("/sys/fs/cgroup/pids/%s/job-%d", td.config.CgroupParent, n) }
+	for n := next; n < next+tries; n++ {
+		if err := os.Mkdir(name(n), 0o755); err != nil {
+			td.t.Fatal(err)
+		}
+	}
+	return func() {
+		for n := next; n < next+tries; n++ {
+			if err := os.Remove(name(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				td.t.Fatal(err)
+			}
+		}
 	}
 }

@@ -43,11 +43,8 @@ func (s *stack) spareDirs() (int, error) {
 	if live, ready, size := sums[0], sums[1], sums[2]; live != ready || ready != size {
 		return 0, fmt.Errorf("%d jails, %d of %d ready", live, ready, size)
 	}
-	perJail := 4 // hierarchies of cgroup v1 that a leaf is in
-	if _, err := os.Stat("/sys/fs/cgroup/memory"); err != nil {
-		perJail = 1
-	}
-	return len(s.cgroupDirs()) - perJail*sums[0], nil
+	names, _ := filepath.Glob("/sys/fs/cgroup/*/" + s.cgroup) // under each name of each hierarchy of v1
+	return len(s.cgroupDirs()) - max(1, len(names))*sums[0], nil
 }
 
 // settledDirs waits until the pools are full and nothing changes any more, and returns spareDirs.

@@ -19,29 +19,47 @@ import (
 // folders: making one, moving into it and removing it took 45 % of sandboxd's CPU through the library (perf, 8 jobs at a time), which for
 // one removal walks and lists all files of all hierarchies.
 
-// controllersV1 are the hierarchies that a leaf lives in.
+// controllersV1 are those that a leaf has limits or counters of.
 var controllersV1 = []string{"memory", "pids", "cpu", "cpuacct"}
 
-func hierarchyV1() ([]cgroup1.Subsystem, error) {
+// hierarchiesV1 returns one controller of each hierarchy. Two may share one, which then has both names: where systemd mounts v1, cpu and cpuacct are links to
+// the folder cpu,cpuacct. In it a leaf is made, joined and removed once.
+func hierarchiesV1() (names []string, err error) {
+	type folder struct{ device, inode uint64 }
+	seen := map[folder]bool{}
 	for _, name := range controllersV1 {
-		if _, err := os.Stat(path.Join(root, name)); err != nil {
-			return nil, fmt.Errorf("cgroup v1 controller %s is not mounted: %w", name, err)
+		var st unix.Stat_t
+		if err := unix.Stat(path.Join(root, name), &st); err != nil {
+			return nil, fmt.Errorf("cgroup: v1 controller %s is not mounted: %w", name, err)
+		}
+		if at := (folder{st.Dev, st.Ino}); !seen[at] {
+			seen[at] = true
+			names = append(names, name)
 		}
 	}
+	return names, nil
+}
+
+// subsystemsV1 are the library's, to which it makes no difference whether two share a hierarchy: it makes what is not there yet.
+func subsystemsV1() ([]cgroup1.Subsystem, error) {
 	return []cgroup1.Subsystem{
 		cgroup1.NewMemory(root), cgroup1.NewPids(root), cgroup1.NewCpu(root), cgroup1.NewCpuacct(root),
 	}, nil
 }
 
 type parentV1 struct {
-	path string // below each hierarchy
-	init cgroup1.Cgroup
-	dirs map[string]int // of each hierarchy: our folder, O_PATH
-	swap bool           // the kernel accounts for swap
+	path        string // below each hierarchy
+	init        cgroup1.Cgroup
+	hierarchies []string       // a controller of each
+	dirs        map[string]int // of each controller: our folder, O_PATH
+	swap        bool           // the kernel accounts for swap
 }
 
 func openV1(parent string, weight uint64, memory int64) (_ Parent, err error) {
 	p := &parentV1{path: parent, dirs: map[string]int{}}
+	if p.hierarchies, err = hierarchiesV1(); err != nil {
+		return nil, err
+	}
 	if err := p.Delete(); err != nil {
 		return nil, fmt.Errorf("cgroup: sweep %s: %w", parent, err)
 	}
@@ -57,7 +75,7 @@ func openV1(parent string, weight uint64, memory int64) (_ Parent, err error) {
 		if !p.swap {
 			r.Memory.Swappiness = &never // leaves inherit it
 		}
-		if p.init, err = cgroup1.New(cgroup1.StaticPath(group.path), r, cgroup1.WithHierarchy(hierarchyV1)); err != nil {
+		if p.init, err = cgroup1.New(cgroup1.StaticPath(group.path), r, cgroup1.WithHierarchy(subsystemsV1)); err != nil {
 			return nil, fmt.Errorf("cgroup: %s: %w", group.path, err)
 		}
 	}
@@ -98,9 +116,9 @@ func (p *parentV1) NewLeaf(name string, limits Limits) (_ Leaf, err error) {
 			err = errors.Join(fmt.Errorf("cgroup: new leaf: %w", err), l.Delete())
 		}
 	}()
-	for _, controller := range controllersV1 {
-		if err := unix.Mkdirat(p.dirs[controller], name, 0o755); err != nil {
-			return nil, fmt.Errorf("mkdir in %s: %w", controller, err)
+	for _, hierarchy := range p.hierarchies {
+		if err := unix.Mkdirat(p.dirs[hierarchy], name, 0o755); err != nil {
+			return nil, fmt.Errorf("mkdir in %s: %w", hierarchy, err)
 		}
 	}
 	if err := l.write("pids", "pids.max", limits.Pids); err != nil {
@@ -113,7 +131,10 @@ func (p *parentV1) NewLeaf(name string, limits Limits) (_ Leaf, err error) {
 		return nil, err
 	}
 	l.counters, err = openCounters(l.path("cpuacct", "cpuacct.usage"), l.path("memory", "memory.max_usage_in_bytes"), l.path("memory", "memory.oom_control"))
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 type leafV1 struct {
@@ -130,22 +151,26 @@ func (l *leafV1) path(controller, file string) string {
 
 // write sets one value.
 func (l *leafV1) write(controller, file string, value int64) error {
+	return l.writeText(controller, file, strconv.AppendInt(nil, value, 10))
+}
+
+func (l *leafV1) writeText(controller, file string, text []byte) error {
 	fd, err := unix.Openat(l.parent.dirs[controller], l.name+"/"+file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", file, err)
 	}
 	defer unix.Close(fd)
-	if _, err := unix.Write(fd, strconv.AppendInt(nil, value, 10)); err != nil {
-		return fmt.Errorf("write %d to %s: %w", value, file, err)
+	if _, err := unix.Pwrite(fd, text, 0); err != nil {
+		return fmt.Errorf("write %s to %s: %w", text, file, err)
 	}
 	return nil
 }
 
 // Add moves the process in one hierarchy after the other.
 func (l *leafV1) Add(pid int) error {
-	for _, controller := range controllersV1 {
-		if err := l.write(controller, "cgroup.procs", int64(pid)); err != nil {
-			return fmt.Errorf("cgroup: join %s: %w", controller, err)
+	for _, hierarchy := range l.parent.hierarchies {
+		if err := l.write(hierarchy, "cgroup.procs", int64(pid)); err != nil {
+			return fmt.Errorf("cgroup: join %s: %w", hierarchy, err)
 		}
 	}
 	return nil
@@ -220,7 +245,7 @@ func (l *leafV1) WatchOOM(tell func()) error {
 		return fmt.Errorf("cgroup: watch OOM: %w", err)
 	}
 	l.oomEvent = os.NewFile(uintptr(fd), "oom event")
-	if err := os.WriteFile(l.path("memory", "cgroup.event_control"), fmt.Appendf(nil, "%d %d", fd, l.oom.Fd()), 0); err != nil {
+	if err := l.writeText("memory", "cgroup.event_control", fmt.Appendf(nil, "%d %d", fd, l.oom.Fd())); err != nil {
 		return fmt.Errorf("cgroup: watch OOM: %w", err)
 	}
 	go func() {
@@ -242,9 +267,9 @@ func (l *leafV1) Delete() error {
 	}
 	l.close()
 	var errs []error
-	for _, controller := range controllersV1 {
+	for _, hierarchy := range l.parent.hierarchies {
 		errs = append(errs, deleteSoon(func() error {
-			if err := unix.Unlinkat(l.parent.dirs[controller], l.name, unix.AT_REMOVEDIR); err != unix.ENOENT {
+			if err := unix.Unlinkat(l.parent.dirs[hierarchy], l.name, unix.AT_REMOVEDIR); err != unix.ENOENT {
 				return err
 			}
 			return nil
