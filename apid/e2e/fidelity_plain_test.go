@@ -50,3 +50,24 @@ func (c *corpus) compileArgv(f *fidelity, in lang.Inputs) []string {
 	}
 	return c.runtime.ExpandArgv(&lang.Stage{Argv: plain.argv}, in)
 }
+
+// plainRun are the commands that start a program without our options. TypeScript has none: node's own way prints a warning and refuses a part of the
+// language, and other transpilers are not in the image.
+var plainRun = map[string]struct {
+	argv []string
+	not  []string // programs that see the options: the command, the heap, and the collector, whose threads count among the VM's
+}{
+	"java": {
+		argv: []string{"/usr/lib/jvm/java-21-openjdk-amd64/bin/java", "-cp", "/build:.", "@/build/main.args", "{args}"},
+		not:  []string{"identity", "maps", "memory", "memory-limit", "options", "process", "properties", "thread-dump", "threads"},
+	},
+}
+
+// runArgv is the command that starts the program bare.
+func (c *corpus) runArgv(f *fidelity, in lang.Inputs) []string {
+	plain, ok := plainRun[c.runtime.Name]
+	if !ok || slices.Contains(plain.not, f.name) {
+		return c.runtime.ExpandArgv(c.runtime.Run, in)
+	}
+	return c.runtime.ExpandArgv(&lang.Stage{Argv: plain.argv}, in)
+}

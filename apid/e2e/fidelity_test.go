@@ -33,6 +33,7 @@ type fidelity struct {
 	Stdin       string
 	StdinBase64 []byte `json:"stdin_base64"`
 	Env         map[string]string
+	Memory      int64 // of the run, bytes; 0: as if nothing was asked for
 	Runs        int
 	Cold        string // why parked runners leave the program to the cold path
 	Except      struct {
@@ -294,6 +295,9 @@ func (c *corpus) bareRequest(f *fidelity) *bareRequest {
 			continue
 		}
 		in.Memory = cmp.Or(s.Memory, 512<<20) // apid's default for a run
+		if s == c.runtime.Run {
+			in.Memory = cmp.Or(f.Memory, in.Memory)
+		}
 		env := c.runtime.ExpandEnv(s, in)
 		maps.Copy(env, f.Env)
 		command := bareStage{Argv: c.runtime.ExpandArgv(s, in)}
@@ -305,7 +309,7 @@ func (c *corpus) bareRequest(f *fidelity) *bareRequest {
 		}
 		slices.Sort(command.Env) // as apid orders them
 		if s == c.runtime.Run {
-			command.Stdin = f.StdinBase64
+			command.Stdin, command.Argv = f.StdinBase64, c.runArgv(f, in)
 		}
 		q.Commands = append(q.Commands, command)
 	}
@@ -334,6 +338,9 @@ func (c *corpus) overHTTP(t *testing.T, s *stack, f *fidelity) (outcomes []outco
 	}
 	if f.Env != nil {
 		q["env"] = f.Env
+	}
+	if f.Memory > 0 {
+		q["run_memory_limit"] = f.Memory
 	}
 	for range f.Runs {
 		a := s.execute(t, s.key, q)

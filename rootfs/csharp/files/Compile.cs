@@ -20,7 +20,9 @@ using Microsoft.Win32.SafeHandles;
 
 const string home = "/usr/lib/runtools/csharp/";
 
-// How often the warm-up compiles: see docs/performance.md for what each costs and gains.
+// How often the warm-up compiles. Once takes the compile of a hello from 1100 to 40 ms of CPU (machine under load). More gains little, and every jail
+// pays for it, which serves one job as shipped: of a prototype, three compiles took 0.9 s of CPU and 120 MB and brought 9 ms, twenty brought 7, and sixty,
+// which took 3.1 s and 190 MB, nothing more.
 const int warmups = 1;
 
 if (args is ["--park"])
