@@ -321,12 +321,16 @@ void parked_begin(struct parked_job *j)
 		close(control);
 }
 
-/* PID 1 waits for the stop, looks at the page, and, unless the process is wanted again, ends the jail. */
+/*
+ * PID 1 waits for the stop, looks at the page, and, unless the process is wanted again, ends the jail. The signal is this thread's, which stops before
+ * it goes on; one for the process may be taken by another thread, and this one be stopped only when it has looked at the page once more and is about to
+ * send the next: that would stop it after sandboxd has let it go on, for good.
+ */
 static void stop(uint32_t how, int code)
 {
 	*end_page = how | ((uint32_t)code & 0xff);
 	while (*end_page) /* sandboxd clears it before it lets us go on */
-		kill(getpid(), SIGSTOP);
+		syscall(SYS_tgkill, getpid(), gettid(), SIGSTOP);
 }
 
 void parked_end(int code)
