@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/runtools/runtools/pkg/wire"
 )
@@ -121,78 +120,4 @@ func runnerHolds(pid int, secret string) (problem string) {
 		return fmt.Sprintf("%d sockets, want %d", sockets, want)
 	}
 	return ""
-}
-
-// keptSources are what alice compiles, a class that WORD stands for, and what bob does, who names it.
-var keptSources = map[string][2]string{
-	"java":   {`public class Main { public static void main(String[] a) { } } class Secret { String s = "WORD"; }`, `public class Main { Secret word; }`},
-	"csharp": {`System.Console.WriteLine("WORD"); class Secret { }`, `Secret word = null;`},
-}
-
-// attackKept has two keys compile, one after the other: the first one's compiler is kept, and holds its source; the second never meets it.
-func (r *attackRun) attackKept(language string, sources [2]string) {
-	word := "gnarled" + strconv.Itoa(os.Getpid()) + "otter"
-	secret := strings.ReplaceAll(sources[0], "WORD", word)
-	knows := func(slot int) (found bool) {
-		for _, pid := range r.td.runnersOf(slot) {
-			holds, _ := holds(pid, word)
-			found = found || holds
-		}
-		return found
-	}
-	if !knows(r.compileKept("alice", program{language, secret}, "code 0\n", word)) {
-		r.t.Error("alice's compiler does not hold her source: the search finds nothing")
-	}
-	if knows(r.compileKept("bob", program{language, sources[1]}, "code 1\n", word)) {
-		r.t.Error("bob's compiler holds alice's source")
-	}
-	// Hers holds it, perhaps, and does not go by it.
-	r.compileKept("alice", program{language, sources[1]}, "code 1\n", word)
-	pools := r.td.d.server.pools
-	pools.destroyKept(pools.kept.giveUp(func(k *readyJail) bool { return strings.HasPrefix(k.template.name, language+"/") }))
-}
-
-// compileKept has a parked compiler compile for an owner, and returns the slot of its jail when it is kept.
-func (r *attackRun) compileKept(owner string, p program, want, word string) (slot int) {
-	r.t.Helper()
-	r.a = &attack{name: "kept-" + p.language, limits: defaultLimits, programs: map[string]program{"main": p}}
-	pools := r.td.d.server.pools
-	for start := time.Now(); time.Since(start) < 3*hang; time.Sleep(5 * time.Millisecond) {
-		job, _ := r.stages("main")
-		by := keptBy{pools.all[job.Template].template, owner}
-		if slots, _ := pools.kept.of(by); len(pools.all[job.Template].ready) == 0 && len(slots) == 0 {
-			continue
-		}
-		job.Owner, job.Build = owner, wire.Volume{ID: r.a.name, New: true}
-		contents := memfile(r.t, job.contents)
-		res := r.td.runJob(context.Background(), &job.Job, nil, contents)
-		contents.Close()
-		if err := r.td.client.Forget(context.Background(), r.a.name); err != nil {
-			r.t.Fatal(err)
-		}
-		if got := outcome(res.Result, res.err); got != want || strings.Contains(res.stdout+res.stderr, word) {
-			r.t.Errorf("%s got %s%s", owner, got, res.stderr)
-		}
-		// On a busy machine it may not be ready again in time, and is dropped.
-		for lent := 1; lent > 0; time.Sleep(5 * time.Millisecond) {
-			var slots []int
-			if slots, lent = pools.kept.of(by); len(slots) > 0 {
-				return slots[0]
-			}
-		}
-	}
-	r.t.Fatal("no compiler is kept for " + owner)
-	return 0
-}
-
-// of returns the slots of the jails that wait for an owner, and how many are out.
-func (k *kept) of(by keptBy) (slots []int, lent int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, r := range k.jails {
-		if r.keptBy() == by {
-			slots = append(slots, r.slot)
-		}
-	}
-	return slots, k.lent[by]
 }

@@ -107,15 +107,14 @@ func attackAll(t *testing.T, attacks []*attack, secret planted, parked bool) {
 				r.run()
 			})
 		}
-		for language, sources := range keptSources {
+		for language := range keptSources {
 			if !parked {
 				break
 			}
 			t.Run("kept compiler of "+language, func(t *testing.T) {
 				t.Parallel()
 				defer takeTurns(1)()
-				r := attackRun{td: td, t: t, languages: languages, planted: secret}
-				r.attackKept(language, sources)
+				attackKept(t, td, languages, secret, language, slices.DeleteFunc(slices.Clone(attacks), func(a *attack) bool { return !strings.HasPrefix(a.name, "compile-"+language+"-") }))
 			})
 		}
 	})

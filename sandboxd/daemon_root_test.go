@@ -144,20 +144,24 @@ func (td *testDaemon) run(script string, change func(*wire.Job)) ran {
 }
 
 func (td *testDaemon) runJob(ctx context.Context, job *wire.Job, kill chan wire.Kill, more ...*os.File) (r ran) {
-	var pipes [2][2]*os.File
-	for i := range pipes {
-		var err error
-		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
+	var ends [2]*os.File
+	var texts [2]chan string
+	for i := range ends {
+		read, write, err := os.Pipe()
+		if err != nil {
 			return ran{err: err}
 		}
-		defer pipes[i][0].Close()
+		ends[i], texts[i] = write, make(chan string, 1)
+		go func() { // while the job runs: it may write more than a pipe holds
+			defer read.Close()
+			data, _ := io.ReadAll(read)
+			texts[i] <- string(data)
+		}()
 	}
-	r.Result, r.err = td.client.Run(ctx, job, kill, append([]*os.File{pipes[0][1], pipes[1][1]}, more...)...)
-	pipes[0][1].Close()
-	pipes[1][1].Close()
-	out, _ := io.ReadAll(pipes[0][0])
-	errs, _ := io.ReadAll(pipes[1][0])
-	r.stdout, r.stderr = string(out), string(errs)
+	r.Result, r.err = td.client.Run(ctx, job, kill, append(ends[:], more...)...)
+	ends[0].Close()
+	ends[1].Close()
+	r.stdout, r.stderr = <-texts[0], <-texts[1]
 	return r
 }
 

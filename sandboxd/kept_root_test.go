@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -21,11 +22,8 @@ func compileJob(owner string, argv ...string) func(*wire.Job) {
 // awaitKept waits until so many compiler jails wait for their owners.
 func (td *testDaemon) awaitKept(want int) {
 	td.t.Helper()
-	k := td.d.server.pools.kept
 	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		k.mu.Lock()
-		n, lent := len(k.jails), len(k.lent)
-		k.mu.Unlock()
+		n, lent := td.kept()
 		if n == want && lent == 0 {
 			return
 		}
@@ -33,6 +31,36 @@ func (td *testDaemon) awaitKept(want int) {
 			td.t.Fatalf("%d jails kept and %d lent, want %d and 0", n, lent, want)
 		}
 	}
+}
+
+// kept are how many jails wait for their owners, and how many owners have one out.
+func (td *testDaemon) kept() (waiting, lent int) {
+	k := td.d.server.pools.kept
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.jails), len(k.lent)
+}
+
+// keepOne runs jobs of alice's until a jail waits for her next: the kernel counts memory by the page or by 64, and the toy has so little that this may be three times as much.
+func (td *testDaemon) keepOne(change func(*wire.Job)) {
+	td.t.Helper()
+	for start := time.Now(); time.Since(start) < hang; {
+		td.awaitReady(2)
+		if r := td.run("", change); r.err != nil {
+			td.t.Fatal(r.err)
+		}
+		for {
+			n, lent := td.kept()
+			if n == 1 && lent == 0 {
+				return
+			}
+			if lent == 0 {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	td.t.Fatal("no jail is kept")
 }
 
 func startCompiler(t *testing.T, jobs int) *testDaemon {
@@ -83,7 +111,7 @@ func TestKeptCompilerFindsNothing(t *testing.T) {
 	}
 }
 
-// Whatever is not a plain end of a compiler's job ends its jail.
+// Whatever is not a plain end of a compiler's job ends its jail, be it its first or a later one.
 func TestCompilerIsNotKept(t *testing.T) {
 	td := startCompiler(t, 100)
 	for name, change := range map[string]func(*wire.Job){
@@ -96,17 +124,51 @@ func TestCompilerIsNotKept(t *testing.T) {
 		"child left":  compileJob("alice", "child"),
 		"not its own": func(j *wire.Job) { j.Owner, j.Argv = "alice", []string{"/bin/echo"} },
 		"time limit":  func(j *wire.Job) { compileJob("alice", "hang")(j); j.Limits.WallMS = 100 },
+		// Its process has the limit for itself, and fills it.
+		"memory limit": func(j *wire.Job) { compileJob("alice", "fill")(j); j.Limits.MemoryBytes = 32 << 20 },
+		// The runtime reads what begins with TOY, and the loader what begins with LD_: neither would be in force in a process that runs already.
+		"its variable":   withEnv("TOY=1"),
+		"the loader's":   withEnv("LD_PRELOAD=/home/user/evil.so"),
+		"another locale": withEnv("LC_ALL=tr_TR.UTF-8"),
 	} {
-		t.Run(name, func(t *testing.T) {
-			td.awaitReady(2)
-			td.run("", change)
-			td.awaitKept(0)
-			for start := time.Now(); td.d.server.builder.live.Load() != 2; time.Sleep(5 * time.Millisecond) {
-				if time.Since(start) > hang {
-					t.Fatal("the jail lives on")
-				}
+		for _, before := range []int{0, 1} {
+			if name == "no owner" && before > 0 {
+				continue // no jail of alice's would serve it
 			}
-		})
+			t.Run(fmt.Sprintf("%s, job %d", name, before+1), func(t *testing.T) {
+				td.awaitReady(2)
+				if before > 0 {
+					td.keepOne(compileJob("alice"))
+				}
+				td.run("", change)
+				td.awaitKept(0)
+				for start := time.Now(); td.d.server.builder.live.Load() != 2; time.Sleep(5 * time.Millisecond) {
+					if time.Since(start) > hang {
+						t.Fatal("the jail lives on")
+					}
+				}
+			})
+		}
+	}
+}
+
+// withEnv is a plain compile job with a variable of its own.
+func withEnv(variable string) func(*wire.Job) {
+	return func(j *wire.Job) { compileJob("alice")(j); j.Env = []string{variable} }
+}
+
+// A variable that neither the loader nor the runtime reads changes nothing: a compiler that met it is kept.
+func TestCompilerIsKeptWithAnyOtherVariable(t *testing.T) {
+	td := startCompiler(t, 100)
+	for tries := 0; ; tries++ {
+		td.keepOne(withEnv("A=1"))
+		if r := td.run("", withEnv("A=1")); r.err == nil && r.stdout != "job 1 " {
+			return
+		}
+		if tries > 10 {
+			t.Fatal("no jail is kept that met the variable")
+		}
+		td.awaitKept(0)
 	}
 }
 

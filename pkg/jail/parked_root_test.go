@@ -136,12 +136,18 @@ func TestParkedCompare(t *testing.T) {
 // again runs one job that leaves the jail to be renewed.
 func (b *bench) again(t *testing.T, j *Jail, argv ...string) (exit Exit, stdout, workspace string) {
 	t.Helper()
+	return b.againWith(t, j, nil, argv...)
+}
+
+// againWith is again for a job that has these variables.
+func (b *bench) againWith(t *testing.T, j *Jail, env []string, argv ...string) (exit Exit, stdout, workspace string) {
+	t.Helper()
 	work, path := b.volume(t, j, false)
 	build, _ := b.volume(t, j, false)
 	out, outWrite := pipe(t)
 	contents := memfd(t, "text")
 	err := j.Start(&Job{
-		Workspace: work, Build: build, Argv: argv, Stdout: outWrite, Stderr: outWrite, Again: true,
+		Workspace: work, Build: build, Argv: argv, Env: env, Stdout: outWrite, Stderr: outWrite, Again: true,
 		Files: []File{{Name: "source", Size: 4}}, Contents: contents,
 	})
 	outWrite.Close()
@@ -215,6 +221,21 @@ func TestRenewRefused(t *testing.T) {
 	j := b.loaded(t)
 	if exit, out, _ := b.again(t, j, "/bin/echo", "cold"); out != "cold\n" || exit.Renewable {
 		t.Errorf("cold: got %q, %+v", out, exit)
+	}
+	// Nor does a runtime that was started without a variable take over a job that has it, in its first job or a later one.
+	for _, variable := range []string{"TOY=1", "LD_PRELOAD=/home/user/evil.so", "LD_LIBRARY_PATH=.", "MALLOC_PERTURB_=1", "GLIBC_TUNABLES=", "LC_ALL=C"} {
+		for jobs := range 2 {
+			j := b.loaded(t)
+			if jobs > 0 {
+				b.again(t, j, "/bin/toy")
+				if err := errors.Join(j.Clear(), j.Renew(time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if exit, out, _ := b.againWith(t, j, []string{variable}, "/bin/toy"); exit.Renewable || strings.Contains(out, "job") {
+				t.Errorf("%s after %d jobs: got %q, %+v", variable, jobs, out, exit)
+			}
+		}
 	}
 	// A program cannot have its jail kept: the flag is of the job.
 	o := b.runLoaded(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv = []string{"/bin/toy", "exit", "0"} }, []string{"/bin/toy"}, nil)

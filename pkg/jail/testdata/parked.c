@@ -149,6 +149,9 @@ static int compiler(int argc, char **argv)
 			pause();
 	else if (strcmp(what, "hang") == 0)
 		pause();
+	else if (strcmp(what, "fill") == 0)
+		for (size_t chunk = 1 << 20; ; )
+			memset(malloc(chunk), 1, chunk);
 	else if (strcmp(what, "exit") == 0)
 		exit(3);
 	else if (strcmp(what, "signal") == 0)

@@ -31,6 +31,9 @@ if (args is ["--park"])
         Compile([home + "Warm.cs", "-out:/tmp/warm.dll"], TextWriter.Null);
     File.Delete("/tmp/warm.dll");
     File.Delete("/tmp/warm.pdb");
+    // Roslyn survives much of what it has too little memory or stack for, and makes an error of the program's of it (CS8078); whoever catches it, it is seen here.
+    var exhausted = false;
+    AppDomain.CurrentDomain.FirstChanceException += (_, e) => exhausted |= e.Exception is OutOfMemoryException or InsufficientExecutionStackException;
     while (true)
     {
         var words = Native.Wait();
@@ -38,6 +41,9 @@ if (args is ["--park"])
         using var messages = new StreamWriter(new FileStream(new SafeFileHandle(2, ownsHandle: false), FileAccess.Write, 0));
         var code = Compile(words, messages);
         messages.Flush();
+        // What broke off may have done so anywhere: such a compiler gets no other job. Any other fault of Roslyn's is an exception that ends the process.
+        if (exhausted)
+            Native.End(code);
         Native.Again(code);
     }
 }
@@ -93,6 +99,9 @@ static class Native
 
     [DllImport("/usr/lib/runtools/csharp/parked.so", EntryPoint = "csharp_again")]
     public static extern void Again(int code);
+
+    [DllImport("/usr/lib/runtools/csharp/parked.so", EntryPoint = "parked_end")]
+    public static extern void End(int code);
 
     public static string[] Wait()
     {
