@@ -48,9 +48,18 @@ type execution struct {
 	onOutput func(stream int, data []byte)
 }
 
+// refusal is why a request for a job would be refused whatever it asks for, or nil. It comes before the body, which then is not kept: a key
+// that has its share would else hold memory for what it cannot have.
+func (s *server) refusal(c *call) *apiError {
+	if err := s.unread.admit(c.key.ID); err != nil {
+		return err
+	}
+	return s.queue.refusal(c.key.ID, c.key.Concurrency)
+}
+
 // execute is POST /v1/execute.
 func (s *server) execute(c *call) *apiError {
-	if err := s.unread.admit(c.key.ID); err != nil {
+	if err := s.refusal(c); err != nil {
 		return err
 	}
 	body, release, err := s.readBody(c)

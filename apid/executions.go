@@ -172,7 +172,7 @@ func (e *executions) expire(now time.Time) {
 
 // startExecution is POST /v1/executions.
 func (s *server) startExecution(c *call) *apiError {
-	if err := s.unread.admit(c.key.ID); err != nil {
+	if err := s.refusal(c); err != nil {
 		return err
 	}
 	body, release, err := s.readBody(c)

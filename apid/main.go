@@ -7,6 +7,7 @@
 // here in the code and, where the caller can learn something from it, in the Server-Timing header:
 //
 //	authenticate   the key, before any of the body is read                      keys.go
+//	refusal        429 / 503 at once, of a key that has its share               execute.go
 //	readBody       bounded for one request and for all                          body.go
 //	decodeRequest  strict JSON, no byte of a string changed                     json.go, request.go
 //	makePlan       language, files, limits; 400 with the field if wrong         plan.go
@@ -14,11 +15,13 @@
 //	openSession    after the session's earlier requests                         session.go
 //	wait           for a job slot, keys in turn                                 queue.go
 //	unpack         the session's files, if they were packed                     restore.go
+//	recopy         to another volume, when ended jobs' pages hold much memory   leaves.go
 //	prepare        both jobs; 400 if one cannot be sent                         prepare.go
 //	compile        a job in one jail; its artifact is a volume                  execute.go, job.go
 //	               or none, if the same was compiled before                     artifact.go
 //	run            a job in another jail, with that volume                      execute.go, job.go
 //	settle         files and environment that the session keeps                 workspace.go, environ.go
+//	measure        of a job that failed: what it left in the session            measure.go
 //	reply          status, limits, output                                       answer.go
 //
 // The same phases serve events while they come (stream.go), conversations over a WebSocket (socket.go, console.go, terminal.go), programs

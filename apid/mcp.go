@@ -55,6 +55,9 @@ func (s *server) mcp(c *call) *apiError {
 		// A batch would hold all its answers until the last is there. The protocol gave them up in its version of 2025-06-18.
 		return refuse(errBadRequest, "batches are not taken; send one message in a request")
 	}
+	if err := boundShape(body); err != nil {
+		return err
+	}
 	message := readMessage(c, body)
 	if message.method == "notifications/cancelled" {
 		s.mcpCalls.cancel(message.name)
@@ -85,6 +88,39 @@ func (s *server) mcp(c *call) *apiError {
 	c.ctx.SetStatusCode(answer.status)
 	if message.method == "initialize" {
 		c.ctx.Response.Header.Set(mcpSession, uuid.NewString())
+	}
+	return nil
+}
+
+// What a message may look like. The SDK reads parts of it into values of any type before it knows what they are for: 200 bytes of memory for each `[],`,
+// and each level of nesting is read again from its start (segmentio/encoding, decodeInterface). The largest message of use is a program of 1,000 files.
+const (
+	mcpDepth  = 32
+	mcpValues = 50_000
+)
+
+// boundShape refuses a message of more values or levels, in one pass. Whether it is JSON at all is for others to say.
+func boundShape(body []byte) *apiError {
+	depth, values := 0, 0
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '"':
+			for i++; i < len(body) && body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			depth++
+			values++
+		case ']', '}':
+			depth--
+		case ',':
+			values++
+		}
+		if depth > mcpDepth || values > mcpValues {
+			return refuse(errBadRequest, "a message may have %d values, nested %d deep; send large input as one string", mcpValues, mcpDepth)
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +144,43 @@ func TestMCPBodies(t *testing.T) {
 	large["content"] = strings.Repeat("x", 128<<10)
 	if text, isError := ts.callTool(session, "write_file", large); isError {
 		t.Errorf("six times 128 KiB in 2 MiB: %s", text)
+	}
+}
+
+// The SDK reads values of any type, for 70 times the memory of their text or, nested, in time that grows with the square of it. It never sees these.
+func TestMCPShapes(t *testing.T) {
+	ts := newTestServer(t, nil)
+	const size = 8 << 20
+	for what, value := range map[string]string{
+		"many":                    "[" + strings.Repeat("[],", size/3) + "0]",
+		"many members":            "{" + strings.Repeat(`"a":0,`, size/6) + `"a":0}`,
+		"nested":                  strings.Repeat("[", 900) + strings.Repeat("0,", size/2) + "0" + strings.Repeat("]", 900),
+		"behind an escaped quote": `["\"",` + strings.Repeat("[],", size/3) + `0]`,
+		"behind a backslash":      `["\\",` + strings.Repeat("[],", size/3) + `0]`,
+	} {
+		for _, body := range []string{
+			`{"jsonrpc":"2.0","method":"x","id":` + value + `}`,
+			`{"jsonrpc":"2.0","method":"tools/call","id":1,"params":{"name":"execute_code","arguments":` + value + `}}`,
+		} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			r := ts.do("POST", "/mcp", body, "Accept", "application/json, text/event-stream")
+			runtime.ReadMemStats(&after)
+			if r.Status != 400 || !strings.Contains(r.Raw, "values") {
+				t.Errorf("%s: %d %.200s", what, r.Status, r.Raw)
+			}
+			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 8*size { // the body here, and as it grows there
+				t.Errorf("%s: %d bytes were allocated", what, allocated)
+			}
+		}
+	}
+	// What only looks like many values is one.
+	session, err := ts.connectMCP(ts.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, isError := ts.callTool(session, "write_file", map[string]any{"session_id": "s", "path": "x", "content": strings.Repeat(`[],"{`, 100_000)}); isError {
+		t.Errorf("a long string: %s", text)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // pistonExecute is POST /api/v2/execute.
 func (s *server) pistonExecute(c *call) *apiError {
-	if err := s.unread.admit(c.key.ID); err != nil {
+	if err := s.refusal(c); err != nil {
 		return err
 	}
 	body, release, err := s.readBody(c)

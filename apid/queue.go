@@ -68,19 +68,12 @@ func newQueue(cfg queueConfig) *queue {
 
 // enter admits a request or refuses it at once. limit is the key's own; 0 means none.
 func (q *queue) enter(key string, limit int) (*ticket, *apiError) {
-	if limit <= 0 || limit > q.slots {
-		limit = q.slots
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	limit = q.limitOf(limit)
 	l := q.lines[key]
-	switch {
-	case q.closed:
-		return nil, errShuttingDown
-	case l != nil && l.admitted >= limit+q.perKey:
-		return nil, refuse(errRateLimited, "this key has %d requests running and %d waiting, which is its share", l.running, l.admitted-l.running)
-	case l != nil && q.admitted >= q.slots+q.depth: // a key that has none is let in: others' do not starve it, however many they are
-		return nil, refuse(errOverloaded, "the queue is full: %d requests are waiting", q.admitted-q.running)
+	if err := q.refusalLocked(l, limit); err != nil {
+		return nil, err
 	}
 	if l == nil {
 		l = &line{key: key}
@@ -90,6 +83,33 @@ func (q *queue) enter(key string, limit int) (*ticket, *apiError) {
 	l.admitted++
 	q.admitted++
 	return &ticket{queue: q, line: l, granted: make(chan struct{})}, nil
+}
+
+// refusal is why enter would refuse a request now, or nil. It is asked before a body is read: what will be refused need not be held first.
+func (q *queue) refusal(key string, limit int) *apiError {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refusalLocked(q.lines[key], q.limitOf(limit))
+}
+
+func (q *queue) refusalLocked(l *line, limit int) *apiError {
+	switch {
+	case q.closed:
+		return errShuttingDown
+	case l != nil && l.admitted >= limit+q.perKey:
+		return refuse(errRateLimited, "this key has %d requests running and %d waiting, which is its share", l.running, l.admitted-l.running)
+	case l != nil && q.admitted >= q.slots+q.depth: // a key that has none is let in: others' do not starve it, however many they are
+		return refuse(errOverloaded, "the queue is full: %d requests are waiting", q.admitted-q.running)
+	}
+	return nil
+}
+
+// limitOf is how many requests of a key may run at one time, whose own limit this is.
+func (q *queue) limitOf(own int) int {
+	if own <= 0 {
+		return q.slots
+	}
+	return min(own, q.slots)
 }
 
 var errShuttingDown = refuse(errOverloaded, "the server is shutting down")
@@ -192,11 +212,9 @@ func (q *queue) nextLocked() *line {
 // tryEnter is enter and wait for a request that can do without: it has a slot only if one is free, within the key's share, and nobody waits.
 // Like spare work it is never begun beyond slots.
 func (q *queue) tryEnter(key string, limit int) (*ticket, bool) {
-	if limit <= 0 || limit > q.slots {
-		limit = q.slots
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	limit = q.limitOf(limit)
 	l := q.lines[key]
 	if q.closed || l == nil || l.running >= limit || q.running >= q.slots || q.turns.Len() > 0 {
 		return nil, false

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -291,6 +294,18 @@ func TestFullQueue(t *testing.T) {
 	eventually(t, "one waits", func() bool { _, waiting := ts.queue.counts(); return waiting == 1 })
 	if r := ts.refused(python("print x"), errOverloaded); r.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
+	}
+	// Nor are bodies awaited that would be refused.
+	for _, path := range []string{"/v1/execute", "/v1/executions", "/api/v2/execute"} {
+		conn, err := net.Dial("tcp", ts.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n%16384s", path, ts.key, "") // the first 8 KiB fasthttp awaits itself
+		if r, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || r.StatusCode != 503 {
+			t.Errorf("%s, most of its body outstanding: %v %v", path, r, err)
+		}
+		conn.Close()
 	}
 	send(keys[2], "print x")
 	eventually(t, "a third key waits", func() bool { _, waiting := ts.queue.counts(); return waiting == 2 })

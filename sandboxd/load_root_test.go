@@ -31,7 +31,7 @@ func (td *testDaemon) stopped() (pids []int) {
 func (td *testDaemon) awaitStopped() (pids []int) {
 	td.t.Helper()
 	for start := time.Now(); len(pids) == 0; time.Sleep(5 * time.Millisecond) {
-		if pids = td.stopped(); time.Since(start) > time.Minute {
+		if pids = td.stopped(); time.Since(start) > hang {
 			td.t.Fatal("no toy has stopped")
 		}
 	}
@@ -92,7 +92,7 @@ func TestFirstRuntimeLoads(t *testing.T) {
 	}()
 	td.awaitReady(1)
 	for start := time.Now(); len(compilers.ready) != 1 || td.d.server.builder.live.Load() != 2; time.Sleep(5 * time.Millisecond) {
-		if time.Since(start) > time.Minute {
+		if time.Since(start) > hang {
 			t.Fatalf("%d compilers are ready, %d jails live", len(compilers.ready), td.d.server.builder.live.Load())
 		}
 	}
