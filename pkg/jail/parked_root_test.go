@@ -189,6 +189,21 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// A compiler whose other threads wait for ever, as a JVM's do, goes on whenever it is wanted: each time it has stopped itself before it could miss that.
+func TestRenewOfThreads(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	j := b.loaded(t, "THREAD=1")
+	for i := range 30 {
+		if exit, out, _ := b.again(t, j, "/bin/toy"); !exit.Renewable {
+			t.Fatalf("job %d: %q, %+v", i, out, exit)
+		}
+		if err := errors.Join(j.Clear(), j.Renew(30*time.Second)); err != nil {
+			t.Fatalf("after job %d: %v", i, err)
+		}
+	}
+}
+
 // Whatever else a compiler does, its jail is not used again.
 func TestRenewRefused(t *testing.T) {
 	b := newBench(t)
@@ -245,7 +260,7 @@ func TestRenewRefused(t *testing.T) {
 }
 
 // loaded is a jail in which the toy waits.
-func (b *bench) loaded(t *testing.T) *Jail {
+func (b *bench) loaded(t *testing.T, env ...string) *Jail {
 	t.Helper()
 	j, err := b.spawner.Spawn(testIDs)
 	if err != nil {
@@ -255,7 +270,7 @@ func (b *bench) loaded(t *testing.T) *Jail {
 	if err := j.Build(b.spec(t, j)); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Load([]string{"/bin/toy"}, nil, time.Minute); err != nil {
+	if err := j.Load([]string{"/bin/toy"}, env, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	return j

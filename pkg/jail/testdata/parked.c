@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -159,6 +160,22 @@ static int compiler(int argc, char **argv)
 	return 5;
 }
 
+/* In a JVM this is not the first thread. */
+static void *serve(void *unused)
+{
+	(void)unused;
+	static const char *const prefixes[] = { "TOY", NULL };
+	for (;;) {
+		struct parked_job *job = parked_wait();
+		if (strcmp(job->argv[0], "/bin/toy") != 0 || !parked_same_env(job, prefixes))
+			parked_exec(job);
+		parked_begin(job);
+		if (!job->again)
+			exit(program(job->argc, job->argv));
+		parked_again(compiler(job->argc, job->argv));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	(void)argc;
@@ -177,14 +194,8 @@ int main(int argc, char **argv)
 		pause();
 	if (getenv("STOP"))
 		raise(SIGSTOP);
-	static const char *const prefixes[] = { "TOY", NULL };
-	for (;;) {
-		struct parked_job *job = parked_wait();
-		if (strcmp(job->argv[0], "/bin/toy") != 0 || !parked_same_env(job, prefixes))
-			parked_exec(job);
-		parked_begin(job);
-		if (!job->again)
-			exit(program(job->argc, job->argv));
-		parked_again(compiler(job->argc, job->argv));
-	}
+	pthread_t thread;
+	if (getenv("THREAD") && pthread_create(&thread, NULL, serve, NULL) == 0)
+		pthread_join(thread, NULL);
+	serve(NULL);
 }
