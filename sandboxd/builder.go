@@ -145,6 +145,15 @@ func (b *builder) park(r *readyJail, initFilter []byte) error {
 		}
 		defer packages.Close()
 	}
+	doors, err := r.leaf.Doors()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, door := range doors {
+			door.Close()
+		}
+	}()
 	err = r.jail.Build(&jail.Spec{
 		Root:       root,
 		Dev:        dev,
@@ -155,7 +164,7 @@ func (b *builder) park(r *readyJail, initFilter []byte) error {
 		InitFilter: initFilter,
 		Filter:     filter.BPF,
 		Listen:     filter.Notifies,
-		Join:       r.leaf.Add,
+		Doors:      doors,
 	})
 	if err != nil || !filter.Notifies {
 		return err

@@ -45,7 +45,10 @@ func (l badLeaf) fail(call string, otherwise func() error) error {
 	return otherwise()
 }
 
-func (l badLeaf) Add(pid int) error { return l.fail("Add", func() error { return l.Leaf.Add(pid) }) }
+func (l badLeaf) Doors() (doors []*os.File, err error) {
+	err = l.fail("Doors", func() error { doors, err = l.Leaf.Doors(); return err })
+	return doors, err
+}
 func (l badLeaf) SetWeight(w uint64) error {
 	return l.fail("SetWeight", func() error { return l.Leaf.SetWeight(w) })
 }
@@ -113,7 +116,7 @@ func TestEachStepOfABuildFails(t *testing.T) {
 		{"max_jails reached", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.slots = newSlots(0x70000000, 0) }},
 		{"injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "NewLeaf"} }},
 		{"injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "WatchOOM"} }},
-		{"join cgroup: injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "Add"} }},
+		{"injected", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.cgroups = badParent{b.cgroups, "Doors"} }},
 		{"uid_map", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.slots = newSlots(0xffffff00, 1) }},
 		{"max_volumes 0 reached", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.volumes = noRoom }},
 		{"open_tree /tree: ", func(b *builder, _ *templateSpec, _ *seccomp.Filter) { b.image = overlaysWithout(t, overlayTree) }},

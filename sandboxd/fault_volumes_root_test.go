@@ -151,7 +151,7 @@ var jobCalls = []failure{
 	{`openat\(AT_FDCWD, "/sys/fs/cgroup/memory/.*, 0x80002, `, ""}, // then it is opened to be read
 	{`openat\(AT_FDCWD, "/sys/fs/cgroup/memory/`, "cgroup: new leaf: open /sys/fs/cgroup/memory/"},
 	{`eventfd2\(`, "cgroup: watch OOM: exchange full"}, {`openat\(\d+, "job-\d+/cgroup.event_control"`, "cgroup: watch OOM: open"}, {`pwrite64\(.*/cgroup.event_control$`, "cgroup: watch OOM: write"},
-	{`openat\(\d+, "job-\d+/cgroup.procs"`, "join cgroup: cgroup: join "}, {`pwrite64\(.*/cgroup.procs$`, "join cgroup: cgroup: join "},
+	{`openat\(\d+, "job-\d+/tasks"`, "cgroup: open tasks of "},
 	{`.*"/sys/fs/cgroup/`, ""}, // v2's are the library's
 	{`pread64\(`, ""}, {`fsconfig\(.*, "`, ""},
 	// The session will not outlive us, which is logged; the client is gone.

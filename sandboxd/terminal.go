@@ -109,6 +109,10 @@ func (j *job) start() error {
 		if err := j.ready.jail.Start(spec); err != nil {
 			return j.notBegun(j.startError(err))
 		}
+		// The program has its own now, and the end of the last one is what the caller's readers wait for.
+		for _, ours := range []*os.File{j.fds.stdin, j.fds.stdout, j.fds.stderr} {
+			ours.Close()
+		}
 		return nil
 	}
 	t, err := openTerminal(j.req.Terminal, j.server.builder.slots.ids(j.ready.slot))

@@ -37,15 +37,21 @@ func openTest(t *testing.T) Parent {
 	return p
 }
 
-// child runs a shell in the leaf, in a process group of its own; script starts once the shell is there.
+// child runs a shell that enters the leaf, in a process group of its own, and then script.
 func child(t *testing.T, l Leaf, script string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", "read go; "+script)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that all of it can be killed
-	in, err := cmd.StdinPipe()
+	doors, err := l.Doors()
 	if err != nil {
 		t.Fatal(err)
 	}
+	enter := ""
+	for i, door := range doors {
+		defer door.Close()
+		enter += fmt.Sprintf("printf 0 >&%d; ", 3+i) // by the shell itself
+	}
+	cmd := exec.Command("/bin/sh", "-c", enter+script)
+	cmd.ExtraFiles = doors
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that all of it can be killed
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -53,13 +59,6 @@ func child(t *testing.T, l Leaf, script string) (*exec.Cmd, *bufio.Reader) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Add(cmd.Process.Pid); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(in, "go\n"); err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
 	return cmd, bufio.NewReader(out)
 }
 

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"time"
 
@@ -77,7 +78,13 @@ type leafV2 struct {
 	counters
 }
 
-func (l *leafV2) Add(pid int) error { return l.manager.AddProc(uint64(pid)) }
+func (l *leafV2) Doors() ([]*os.File, error) {
+	door, err := os.OpenFile(path.Join(l.folder, "cgroup.procs"), os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	return []*os.File{door}, nil
+}
 
 func (l *leafV2) SetMemory(bytes int64) error {
 	return l.manager.Update(&cgroup2.Resources{Memory: &cgroup2.Memory{Max: &bytes}})

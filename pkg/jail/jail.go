@@ -76,8 +76,8 @@ type Spec struct {
 	InitFilter []byte // BPF for PID 1
 	Filter     []byte // BPF for the program
 	Listen     bool   // Filter sends calls to a listener: Jail.Listener
-	// Join moves a process, by its PID in our own namespace, into the cgroup of the job.
-	Join func(pid int) error
+	// Doors are files of the job's cgroup: who writes "0" to each is in it.
+	Doors []*os.File
 }
 
 // UserNS is the jail's user namespace, to id-map mounts for it.
@@ -94,6 +94,15 @@ func (j *Jail) Build(s *Spec) error {
 		return err
 	}
 	j.runner = ours
+	if err := ours.passCredentials(); err != nil {
+		theirs.Close()
+		return fmt.Errorf("jail: pass credentials: %w", err)
+	}
+	// An empty plan, which waits for the runner: its reply tells the runner's PID, which only the kernel may tell us.
+	if err := ours.send(&plan{}); err != nil {
+		theirs.Close()
+		return err
+	}
 	// Closed here at once: PID 1 received a copy.
 	err = j.buildInit(s, theirs)
 	theirs.Close()
@@ -123,9 +132,9 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	p.mount("proc", buildRoot+"/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "subset=pid,hidepid=invisible")
 	p.simple(opPivot, buildRoot, "pivot_root")
 	p.simple(opHostname, s.Hostname, "set host name")
+	p.add(step{op: opBounding, what: "empty bounding set"}) // before the runner, which inherits it
 	p.spawn(runner, 0)
 	p.add(step{op: opRelayTo, fd: j.runner.file, what: "keep the runner's socket"})
-	p.add(step{op: opBounding, what: "empty bounding set"})
 	p.caps(initCaps)
 	p.add(step{op: opNoNewPrivs, what: "set no_new_privs"})
 	p.filter(s.InitFilter, 0)
@@ -134,33 +143,30 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 }
 
 func (j *Jail) buildRunner(s *Spec) error {
-	if err := j.runner.passCredentials(); err != nil {
-		return fmt.Errorf("jail: pass credentials: %w", err)
-	}
-	// An empty plan: its reply tells the runner's PID, which only the kernel may tell us.
-	hello, _, err := j.runner.do(&plan{})
+	hello, _, err := j.runner.receive()
 	if err != nil {
 		return err
 	}
 	j.pid = int(hello.pid)
-	if err := s.Join(j.pid); err != nil {
-		return fmt.Errorf("jail: join cgroup: %w", err)
-	}
 	// When the host runs out of memory, jails go first, whatever we were started with.
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.pid), []byte("1000"), 0); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
 	// PID 1 does not reap while it waits for us, so as long as it lives that PID was the runner's and nobody else's.
 	if !j.alive() {
-		return errors.New("jail: PID 1 ended before its runner was in its cgroup")
+		return errors.New("jail: PID 1 ended before its runner was known")
 	}
 	var p plan
+	// The runner goes by itself: to move another process the kernel stops all forks, and waits until all CPUs know, 10 ms and more. What it
+	// could do with these files, which are closed with the packet, is to let itself out of the limits or in; it is still our code alone.
+	for _, door := range s.Doors {
+		p.add(step{op: opEnter, fd: door, what: "join cgroup"})
+	}
 	p.add(step{op: opUnshare, a: unix.CLONE_NEWCGROUP, what: "unshare cgroup namespace"})
 	p.add(step{op: opSession, what: "setsid"})
 	for _, l := range s.Rlimits {
 		p.add(step{op: opRlimit, a: uint64(l.Resource), b: l.Soft, c: l.Hard, what: fmt.Sprintf("set rlimit %d", l.Resource)})
 	}
-	p.add(step{op: opBounding, what: "empty bounding set"})
 	p.setIDs(UserID, UserID)
 	p.caps(0)
 	p.add(step{op: opNoNewPrivs, what: "set no_new_privs"})

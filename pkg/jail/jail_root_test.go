@@ -108,7 +108,6 @@ func (b *bench) spec(t testing.TB, j *Jail) *Spec {
 	return &Spec{
 		Root: root, Dev: dev, Tmp: Tmpfs{Bytes: 1 << 20, Inodes: 64}, Hostname: "sandbox",
 		InitFilter: allowAll, Filter: allowAll,
-		Join: func(int) error { return nil },
 	}
 }
 
@@ -393,13 +392,25 @@ func TestSpecFields(t *testing.T) {
 	b.run(t, "ls -a /packages", nil).want(t, ".\n..\n")
 	b.run(t, "cat /packages/f; { echo x >/packages/f; } 2>&1; /packages/busybox id -u; grep -o ' /packages ro,nosuid,nodev' /proc/self/mountinfo; { echo >/packages/null; } 2>&1; true", func(s *Spec, _ *Job, j *Jail) { s.Packages = b.packages(t, j) }).
 		want(t, "text\n/bin/sh: can't create /packages/f: Read-only file system\n1000\n /packages ro,nosuid,nodev\n/bin/sh: can't create /packages/null: Permission denied\n")
-	var joined int
-	b.run(t, "echo x", func(s *Spec, _ *Job, _ *Jail) { s.Join = func(pid int) error { joined = pid; return nil } }).want(t, "x\n")
-	if joined <= 2 {
-		t.Errorf("Join was called with PID %d, want the runner's PID as the host sees it", joined)
+	door, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if o := b.run(t, "", func(s *Spec, _ *Job, _ *Jail) { s.Join = func(int) error { return errors.New("full") } }); o.err == nil || o.err.Error() != "jail: join cgroup: full" {
-		t.Errorf("a failing Join: %v", o.err)
+	var built *Jail
+	b.run(t, "echo x", func(s *Spec, _ *Job, j *Jail) { s.Doors, built = []*os.File{door, door}, j }).want(t, "x\n")
+	if got, err := os.ReadFile(door.Name()); err != nil || string(got) != "00" {
+		t.Errorf("the runner wrote %q to its doors: %v", got, err)
+	}
+	if pid := built.RunnerPID(); pid <= 2 {
+		t.Errorf("the runner has PID %d, want that which the host sees", pid)
+	}
+	shut, err := os.Open(door.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shut.Close()
+	if o := b.run(t, "", func(s *Spec, _ *Job, _ *Jail) { s.Doors = []*os.File{door, shut} }); o.err == nil || o.err.Error() != "jail: join cgroup: bad file descriptor" {
+		t.Errorf("a door that does not let in: %v", o.err)
 	}
 	killAll := binary.NativeEndian.AppendUint32([]byte{0x06, 0, 0, 0}, unix.SECCOMP_RET_KILL_PROCESS)
 	if o := b.run(t, "", func(s *Spec, _ *Job, _ *Jail) { s.Filter = killAll }); o.err == nil {

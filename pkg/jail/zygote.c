@@ -87,15 +87,13 @@ static void receive_packet(void)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cbuf, .msg_controllen = sizeof cbuf };
 	ssize_t n;
 
-	do
-		n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while ((n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
+		;
 	if (n < (ssize_t)sizeof packet.head || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		_exit(0);
 	if (packet.head.size != (size_t)n || packet.head.count > ((size_t)n - sizeof packet.head) / sizeof(struct zygote_step))
 		_exit(0);
 
-	fd_count = 0;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
 		fd_count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -201,10 +199,9 @@ static int step_fs_ids(const struct zygote_step *s)
 
 static int step_bounding(void)
 {
-	for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap) < 0)
-			return -1;
-	return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (int cap = 0; prctl(PR_CAPBSET_DROP, cap) == 0; cap++)
+		;
+	return errno != EINVAL ? -1 : prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* EINVAL: behind the kernel's last */
 }
 
 static int step_caps(const struct zygote_step *s)
@@ -324,6 +321,7 @@ static int step_copy_out(const struct zygote_step *s)
 
 static int step_keep_only(void)
 {
+	fd_count = 0; /* those of the packet go as well, and their numbers may be others' before it ends */
 	if (control > 3 && syscall(SYS_close_range, 3, control - 1, 0) < 0)
 		return -1;
 	return (int)syscall(SYS_close_range, control + 1, ~0u, 0);
@@ -540,6 +538,8 @@ static int do_step(const struct zygote_step *s)
 		return step_same(s);
 	case ZOP_COUNT:
 		return step_count(s);
+	case ZOP_ENTER:
+		return write(fds[s->fd], "0", 1) == 1 ? 0 : -1;
 	case ZOP_EXIT:
 		send_reply();
 		_exit(0);

@@ -57,4 +57,5 @@ const (
 	opSame         = C.ZOP_SAME
 	opCount        = C.ZOP_COUNT
 	opExit         = C.ZOP_EXIT
+	opEnter        = C.ZOP_ENTER
 )
