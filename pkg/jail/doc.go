@@ -15,10 +15,10 @@
 //	Kill    SIGKILL to PID 1: the kernel forbids new processes in its PID namespace and kills all that are there, stopped or
 //	        forking. Nothing can outlive it.
 //
-// Order inside the runner: cgroup, cgroup namespace, session, rlimits, bounding set, uid and gid, capabilities, no_new_privs,
+// Order inside the runner: cgroup, cgroup namespace, session, rlimits, uid and gid, capabilities, no_new_privs,
 // close_range, seccomp, exec. If any step fails the jail is useless and [Jail.Close] destroys it; the error names the step.
 //
 // # What this package does not know
 //
-// Cgroup files (Build gets a function that moves a PID), libseccomp (it gets BPF bytes), where volumes live (it gets mounts).
+// Cgroups (Build gets files to write "0" to), libseccomp (it gets BPF bytes), where volumes live (it gets mounts).
 package jail
