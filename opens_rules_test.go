@@ -15,7 +15,8 @@ var opens = map[string]struct {
 }{
 	"pkg/cgroup/cgroup.go":        {8, "cgroup files, which the kernel names"},
 	"pkg/cgroup/details.go":       {1, "cgroup files, which the kernel names"},
-	"pkg/cgroup/v1.go":            {7, "cgroup files, which the kernel names"},
+	"pkg/cgroup/v1.go":            {8, "cgroup files, which the kernel names"},
+	"pkg/cgroup/v2.go":            {1, "cgroup files, which the kernel names"},
 	"pkg/jail/binary.go":          {1, "/proc/self/exe"},
 	"pkg/jail/jail.go":            {1, "/proc of a runner, by its number"},
 	"pkg/jail/mount.go":           {4, "image, mirror, devices and roots of volumes, by names of ours, the last part no link; else mounts without a path"},
