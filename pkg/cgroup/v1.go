@@ -160,7 +160,13 @@ func (l *leafV1) writeText(controller, file string, text []byte) error {
 		return fmt.Errorf("open %s: %w", file, err)
 	}
 	defer unix.Close(fd)
-	if _, err := unix.Pwrite(fd, text, 0); err != nil {
+	// A limit of memory that has to wait gives way to signals, and Go's runtime sends itself some (SIGURG).
+	for {
+		if _, err = unix.Pwrite(fd, text, 0); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("write %s to %s: %w", text, file, err)
 	}
 	return nil
