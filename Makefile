@@ -155,7 +155,7 @@ test-vm: deps test-deps
 		-with seccomp-profiles=/test/seccomp-profiles -with /bin/bash=/bin/bash -with bin/vm/attacks -with sandboxd/testdata=/test/sandboxd/testdata -- \
 		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks PARKED_BASH=$$PWD/../parked.so ./sandboxd.test -test.run "$(VM_TESTS)" -test.skip ArePinned'
 
-VM_TESTS := Jobs|LimitsFire|NoMoreCgroups|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps|Overlays
+VM_TESTS := Jobs|LimitsFire|KillByClient|NoMoreCgroups|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps|Overlays
 
 # Each decoder of foreign bytes for FUZZTIME, 10m or, counted in inputs, 3000x; docs/theory.md has the list.
 fuzz:

@@ -183,8 +183,10 @@ func (r *attackRun) compileAs(owner string) (c compiled) {
 	if err := r.td.client.Forget(context.Background(), id); err != nil {
 		r.t.Fatal(err)
 	}
-	for lent := 1; lent > 0; time.Sleep(5 * time.Millisecond) {
-		c.kept, lent = pools.kept.of(by)
+	for start, lent := time.Now(), 1; lent > 0; time.Sleep(5 * time.Millisecond) {
+		if c.kept, lent = pools.kept.of(by); time.Since(start) > hang {
+			r.t.Fatal("a compiler's jail was not given back")
+		}
 	}
 	return c
 }

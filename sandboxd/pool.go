@@ -141,8 +141,8 @@ func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
 // maxDefer bounds how long a refill waits for the jobs that run.
 const maxDefer = 50 * time.Millisecond
 
-// awaitQuiet lets jobs go first while more than half of the pool is there: a build takes a CPU for two milliseconds, and moving its runner
-// into its cgroup holds a lock that every fork, exec and exit on the machine waits for (cgroup_threadgroup_rwsem).
+// awaitQuiet lets jobs go first while more than half of the pool is there: a build takes a CPU for two milliseconds, and some of its
+// locks are the whole machine's.
 func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
 	for start := time.Now(); ps.jobs.Load() > 0 && int64(len(p.ready)) > p.target()/2 && time.Since(start) < maxDefer && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)

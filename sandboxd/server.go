@@ -98,7 +98,11 @@ func (s *server) handle(conn *wire.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(firstPacket))
 	files, err := conn.Recv(&req)
 	if err != nil {
-		if !errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
+		case errors.Is(err, wire.ErrTruncated), errors.Is(err, os.ErrDeadlineExceeded): // nothing is wrong with what it asks for
+			s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeNotBegun, "%v", err)})
+		default:
 			s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "%v", err)})
 		}
 		return

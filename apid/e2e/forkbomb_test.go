@@ -15,7 +15,12 @@ var forkBombs = map[string]string{
 #include <unistd.h>
 int main() { for (;;) try { std::thread([] { for (;;) pause(); }).detach(); } catch (...) {} }`,
 	"csharp": `while (true) try { System.Diagnostics.Process.Start("/bin/sleep", "1000"); } catch (System.Exception) {}`,
-	"go":     "package main\n\nimport (\"os\"; \"os/exec\")\n\nfunc main() { for { exec.Command(os.Args[0]).Start() } }",
+	// By the system call: Go's own way needs threads, and ends the program where there can be none.
+	"go": `package main
+
+import "syscall"
+
+func main() { for { syscall.RawSyscall(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0) } }`,
 	"java": `public class Main { public static void main(String[] args) {
 	for (;;) try { new ProcessBuilder("/bin/sleep", "1000").start(); } catch (Throwable t) {}
 } }`,

@@ -77,8 +77,8 @@ func (c *Conn) Send(v any, files ...*os.File) error {
 	return nil
 }
 
-// errTruncated is a packet or control message longer than the contract allows.
-var errTruncated = errors.New("wire: packet too long or with too many descriptors")
+// ErrTruncated is a packet or control message longer than the contract allows, or one for whose descriptors our table has no room.
+var ErrTruncated = errors.New("wire: packet too long or with too many descriptors")
 
 // packets saves a fresh MaxPacket, all zeroed, for each of a job's few hundred bytes.
 var packets = sync.Pool{New: func() any { return new([MaxPacket]byte) }}
@@ -122,7 +122,7 @@ func (c *Conn) receive(v any, decode func([]byte, any) error) (files []*os.File,
 	}
 	// MSG_CTRUNC: the kernel dropped descriptors that did not fit; the rest would be in the wrong places.
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(files) > MaxFds {
-		return files, errTruncated
+		return files, ErrTruncated
 	}
 	return files, decode(body[:n], v)
 }

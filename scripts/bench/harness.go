@@ -137,9 +137,17 @@ func disturbance(ctx context.Context, b *bench, pinned *server, p *program, n in
 	var others int
 	var elapsed time.Duration
 	for range n {
-		if err := cmp.Or(ctx.Err(), idle.http(b.parked, p, nonce), bareIdle.bare(b, p, nonce), refilled.besideRefills(ctx, b.parked, p, nonce),
-			pinnedIdle.http(pinned, p, nonce), pinnedRefilled.besideRefills(ctx, pinned, p, nonce)); err != nil {
-			return r, err
+		for _, once := range []func() error{
+			ctx.Err,
+			func() error { return idle.http(b.parked, p, nonce) },
+			func() error { return bareIdle.bare(b, p, nonce) },
+			func() error { return refilled.besideRefills(ctx, b.parked, p, nonce) },
+			func() error { return pinnedIdle.http(pinned, p, nonce) },
+			func() error { return pinnedRefilled.besideRefills(ctx, pinned, p, nonce) },
+		} {
+			if err := once(); err != nil {
+				return r, err
+			}
 		}
 		for _, once := range []func() error{
 			func() error { return busy.httpNow(b.parked, p, nonce) },

@@ -43,7 +43,7 @@ static const char *const programs[] = { "", NULL };
  * DOTNET_, ROSLYN_, MICROSOFT_DIASYMREADER_, HELIX_; LIB and PATH are of csc.dll and the compiler server, whose Main is not run. TMP and TEMP are
  * what other systems have for TMPDIR. The loader's and the locale's are compared anyhow.
  */
-static const char *const compilers[] = { "DOTNET_", "COMPlus_", "CORE", "HOME", "XDG_", "TMP", "TEMP", "TZ", "ICU_", "OPENSSL_", "SSL_", "ROSLYN",
+static const char *const compilers[] = { "DOTNET_", "COMPlus_", "CORE", "HOME", "XDG_", "TMP", "TEMP", "TZ", "ICU_", "OPENSSL_", "SSL_", "CLR_", "ROSLYN",
 	"MICROSOFT_", "HELIX_", NULL };
 
 /* ---- before the job, /build is looked up elsewhere ---- */
