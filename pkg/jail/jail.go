@@ -157,8 +157,8 @@ func (j *Jail) buildRunner(s *Spec) error {
 		return errors.New("jail: PID 1 ended before its runner was known")
 	}
 	var p plan
-	// The runner goes by itself: on v1, to move another process the kernel stops all forks, and waits until all CPUs know, 10 ms and more. What it
-	// could do with these files, which are closed with the packet, is to let itself out of the limits or in; it is still our code alone.
+	// The runner goes by itself: on v1, to move another process the kernel stops all forks, and waits until all CPUs know, 10 ms and more. It is our
+	// code alone yet, these files lead into its own job's cgroup and nowhere else, and opKeepOnly closes them below, before anything foreign.
 	for _, door := range s.Doors {
 		p.add(step{op: opEnter, fd: door, what: "join cgroup"})
 	}

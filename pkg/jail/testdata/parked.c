@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
