@@ -1,8 +1,6 @@
 package main
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // What sessions count for, and what happens when they are too many bytes.
 //
