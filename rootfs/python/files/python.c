@@ -4,6 +4,7 @@
  * the job's command line and environment.
  */
 #define _GNU_SOURCE
+#include "cpython.h"
 #include "parked.h"
 
 #include <dirent.h>
@@ -15,67 +16,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <wchar.h>
-
-/* ---- what we use of CPython's C API: its headers are no part of the image, python3 exports these ---- */
-
-typedef struct object PyObject;
-
-struct status { /* PyStatus */
-	int type;   /* 0: no error, no exit */
-	const char *function, *message;
-	int exit_code;
-};
-
-struct strings { /* PyWideStringList */
-	ssize_t count;
-	wchar_t **items;
-};
-
-/* PyConfig: what Py_RunMain and subinterpreters go by. Its layout is fixed within a minor version. */
-#define VERSION 0x030d /* upper half of Py_Version */
-union config {
-	struct {
-		char before[112];
-		struct strings orig_argv, argv;
-		char between[272];
-		wchar_t *run_filename;
-	};
-	char all[4096]; /* of its 448 bytes */
-};
-
-extern const unsigned long Py_Version;
-extern char _PyRuntime[];
-void Py_GetArgcArgv(int *, wchar_t ***);
-void PyConfig_InitPythonConfig(union config *);
-struct status PyConfig_SetBytesArgv(union config *, ssize_t, char *const *);
-struct status Py_InitializeFromConfig(const union config *);
-void PyConfig_Clear(union config *);
-const union config *_Py_GetConfig(void);
-int Py_RunMain(void);
-wchar_t *Py_DecodeLocale(const char *, size_t *);
-void *PyMem_RawMalloc(size_t);
-void PyMem_RawFree(void *);
-PyObject *PyImport_ImportModule(const char *);
-PyObject *PyObject_GetAttrString(PyObject *, const char *);
-PyObject *PyObject_CallMethod(PyObject *, const char *, const char *, ...);
-PyObject *PyUnicode_FromWideChar(const wchar_t *, ssize_t);
-const char *PyUnicode_AsUTF8(PyObject *);
-PyObject *PyBytes_FromStringAndSize(const char *, ssize_t);
-PyObject *PyList_New(ssize_t);
-int PyList_SetItem(PyObject *, ssize_t, PyObject *);
-void PyDict_Clear(PyObject *);
-PyObject *PyDict_New(void);
-PyObject *PyDict_SetDefault(PyObject *, PyObject *, PyObject *);
-PyObject *PyRun_String(const char *, int, PyObject *, PyObject *);
-#define FILE_INPUT 257 /* Py_file_input */
-int PySys_SetObject(const char *, PyObject *);
-void Py_DecRef(PyObject *);
 
 /* ---- before the job ---- */
 
 static char **first_env;       /* what the interpreter was initialised with */
 static struct stat streams[3]; /* and of which kind its streams were */
+static int ends_quickly;       /* end.c is ready */
 static const char *user_site;  /* site.USER_SITE, which site looked for in vain */
 
 /* The interpreter asks its descriptors what they are. These are as those of nearly every job: no stdin, and pipes. */
@@ -113,6 +59,7 @@ static void initialise(char *python)
 		_exit(127);
 	Py_DecRef(path);
 	Py_DecRef(site);
+	ends_quickly = end_prepare();
 }
 
 /* ---- the job ---- */
@@ -324,6 +271,8 @@ static int parked_main(int argc, char **argv, char **env)
 		abort(); /* out of memory */
 	if (packages == PATH_ONLY && !add_user_site())
 		abort();
+	if (ends_quickly)
+		end_watch();
 	return Py_RunMain();
 }
 
