@@ -33,7 +33,7 @@ func TestListenerAnswersAsTheProfileDoes(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			asked := map[string]int{}
 			for nr := range uint32(512) {
-				for range 200 {
+				for range f.probes(seccomp.ScmpSyscall(nr)) {
 					args := f.probe(rng, seccomp.ScmpSyscall(nr))
 					want := run(t, plain, nr, args)
 					got := run(t, f.BPF, nr, args)
@@ -92,6 +92,16 @@ func loadBoth(t *testing.T, path string) (f *Filter, plain []byte) {
 		t.Fatal(err)
 	}
 	return f, plain
+}
+
+// probes is how many arguments are tried of a call: where none of its rules looks at any, a few show that the program does not either.
+func (f *Filter) probes(call seccomp.ScmpSyscall) int {
+	for _, r := range f.rules[call] {
+		if len(r.Args) > 0 {
+			return 200
+		}
+	}
+	return 10
 }
 
 // probe chooses arguments that lie at the borders of the call's rules.
