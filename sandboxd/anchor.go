@@ -21,7 +21,7 @@ import (
 //	<socket>.vaults/3  the anchor of the third vault
 type anchors struct {
 	folder string
-	next   int
+	next   int // name of the last one; guarded by vaults.mu, as soon as there are vaults
 }
 
 // openAnchors makes the folder, or finds it and the anchors in it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,7 @@ func needRoot(*config) string {
 			missing = append(missing, "CAP_"+name)
 		}
 	}
+	slices.Sort(missing)
 	if len(missing) > 0 {
 		return "lacks " + strings.Join(missing, ", ") + ": grant them (docker: --privileged; systemd: CapabilityBoundingSet)"
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,26 @@ func busyboxImage(t *testing.T) string {
 
 // hang bounds every wait for something that should come at once. It is long, because the machine may be busy.
 const hang = 3 * time.Minute
+
+// said is a log that is read while it is written.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+// take is what was said since the last time.
+func (s *said) take() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.text.Reset()
+	return s.text.String()
+}
 
 // testDaemon is a daemon with a client.
 type testDaemon struct {

@@ -144,12 +144,12 @@ func (d *denials) note(l *seccomp.Listener, c *seccomp.Call) (delay time.Duratio
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if job == d.job {
-		d.add(v)
+		d.addLocked(v)
 	}
 	return delay
 }
 
-func (d *denials) add(v wire.Violation) {
+func (d *denials) addLocked(v wire.Violation) {
 	for i := range d.kinds {
 		if k := &d.kinds[i]; k.Syscall == v.Syscall && k.Args == v.Args {
 			k.Count++

@@ -69,13 +69,13 @@ func (k *kept) await(by keptBy) *readyJail {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if i := slices.Index(k.waiting[by], back); i >= 0 {
-		k.stopWaiting(by, i)
+		k.stopWaitingLocked(by, i)
 		return nil
 	}
 	return <-back // it came in the last moment
 }
 
-func (k *kept) stopWaiting(by keptBy, i int) {
+func (k *kept) stopWaitingLocked(by keptBy, i int) {
 	if k.waiting[by] = slices.Delete(k.waiting[by], i, i+1); len(k.waiting[by]) == 0 {
 		delete(k.waiting, by)
 	}
@@ -108,7 +108,7 @@ func (k *kept) put(r *readyJail) (surplus *readyJail) {
 	r.since = time.Now()
 	if len(k.waiting[by]) > 0 {
 		k.waiting[by][0] <- r
-		k.stopWaiting(by, 0)
+		k.stopWaitingLocked(by, 0)
 		return nil
 	}
 	k.jails = append(k.jails, r)

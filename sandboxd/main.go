@@ -8,7 +8,7 @@
 //
 // A builder makes a jail in the order of builder.build: ids, cgroup leaf, namespaces, workspace, mounts and filter. A filler keeps
 // some of each template ready. A job takes one, or builds one if there is none; attaches volumes; starts the program; waits; reports;
-// and destroys the jail in the background. A jail runs one job, ever.
+// and destroys the jail in the background. A jail runs one job, ever; that of a compiler, which runs no foreign code, more where compiler_jobs says so (kept.go).
 //
 // Volumes are tmpfs mounts in mount namespaces of their own (vault.go). A session's workspace is one, a compile job's result is
 // another. No path inside a volume is ever opened from here.
@@ -144,7 +144,7 @@ func run(args []string) error {
 	case "selftest":
 		return selftestCommand(&c, os.Stdout)
 	case "shadow":
-		return seccompShadow(c.Socket, max(*enough, 3), os.Stdout)
+		return seccompShadow(c.Socket, max(*enough, fewestJobs), os.Stdout)
 	case "record":
 		if info, err := os.Stat(*use); err != nil || !info.IsDir() {
 			return errors.New("seccomp record: -o must name a folder that is there: make it first")

@@ -26,9 +26,9 @@ func beginNoise(r *readyJail) (*noise, error) {
 	if err != nil {
 		return nil, err
 	}
-	// proc_pid_stat(5): majflt is the 12th field, and the 2nd is a name in parentheses that may hold anything.
+	// proc_pid_stat(5): majflt is the 12th field, and the 2nd is a name in parentheses that may hold anything: fields begins with the 3rd.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 11 {
+	if len(fields) < 10 {
 		return nil, fmt.Errorf("%s/stat: %q", folder, stat)
 	}
 	if n.before.MajorFaults, err = strconv.ParseInt(string(fields[9]), 10, 64); err != nil {

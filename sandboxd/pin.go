@@ -48,7 +48,7 @@ func loadCPUs(own *unix.CPUSet, jobs []int) (cpus []int) {
 	if len(jobs) == 0 {
 		return nil
 	}
-	for cpu := range len(own) * strconv.IntSize {
+	for cpu := range mostCPUs {
 		if own.IsSet(cpu) && !slices.Contains(jobs, cpu) {
 			cpus = append(cpus, cpu)
 		}
@@ -121,6 +121,9 @@ func setAffinity(pid, cpu int) error {
 	return fmt.Errorf("process %d starts threads faster than they can be tied to CPU %d", pid, cpu)
 }
 
+// mostCPUs is for how many CPUs a unix.CPUSet has bits: to one beyond them nothing can be tied.
+const mostCPUs = len(unix.CPUSet{}) * strconv.IntSize
+
 // parseCPUs reads "2-5,7" as the kernel writes such lists.
 func parseCPUs(list string) ([]int, error) {
 	var cpus []int
@@ -134,8 +137,8 @@ func parseCPUs(list string) ([]int, error) {
 		}
 		first, err1 := strconv.Atoi(low)
 		last, err2 := strconv.Atoi(high)
-		if err1 != nil || err2 != nil || first < 0 || last < first || last >= 8192 {
-			return nil, fmt.Errorf(`pin_cpus: %q is not a CPU or a range; write it like "2-5,7"`, part)
+		if err1 != nil || err2 != nil || first < 0 || last < first || last >= mostCPUs {
+			return nil, fmt.Errorf(`pin_cpus: %q is not a CPU or a range below %d; write it like "2-5,7"`, part, mostCPUs)
 		}
 		for cpu := first; cpu <= last; cpu++ {
 			cpus = append(cpus, cpu)

@@ -22,7 +22,7 @@ func TestParseCPUs(t *testing.T) {
 			t.Errorf("%q: %v, %v", list, got, err)
 		}
 	}
-	for _, list := range []string{"x", "2-1", "-1", "1,", "0-9999", "1-"} {
+	for _, list := range []string{"x", "2-1", "-1", "1,", "0-1024", "1-"} {
 		if _, err := parseCPUs(list); err == nil || !strings.Contains(err.Error(), "pin_cpus") {
 			t.Errorf("%q: %v", list, err)
 		}

@@ -14,6 +14,9 @@ import (
 // statusWait bounds how long the running server may take to answer.
 const statusWait = 10 * time.Second
 
+// fewestJobs is the least that a verdict can rest on: of three jobs none says less than nothing (the rule of three, below).
+const fewestJobs = 3
+
 // seccompShadow asks a running server what the candidate denied, or in shadow would have denied, so far. enough is how many jobs of each
 // template must have been without any, for a verdict. Whatever is not a "safe to promote" is an error.
 func seccompShadow(socket string, enough uint64, out io.Writer) error {

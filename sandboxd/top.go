@@ -50,12 +50,12 @@ func top(c *config, out *os.File, n int) error {
 		if err != nil && !terminal {
 			return fmt.Errorf("top: %w", err)
 		}
-		picture := picture(now, before, err)
+		text := picture(now, before, err)
 		if terminal {
 			width, height, _ := terminalSize(out) // it may change at any time
-			picture = cleanSheet + crop(picture, width, height)
+			text = cleanSheet + crop(text, width, height)
 		}
-		if _, err := io.WriteString(out, picture); err != nil {
+		if _, err := io.WriteString(out, text); err != nil {
 			return err
 		}
 		before = now
@@ -113,7 +113,7 @@ func picture(now, before *wire.Status, err error) string {
 	fmt.Fprintf(&b, "self test  %s\n", selftestState(now.Selftest))
 	fmt.Fprintf(&b, "rates      %s: %.1f jobs/s, %.1f jails/s built\n", since, rate(jobs, jobsBefore), rate(now.Built, before.Built))
 	fmt.Fprintf(&b, "jobs       %d since start; %s found a jail ready, %s a runtime loaded, %s a warm compiler\n", jobs,
-		share(now.PoolHits, jobs), share(now.Parked, jobs), share(now.Reused, jobs))
+		percent(now.PoolHits, jobs), percent(now.Parked, jobs), percent(now.Reused, jobs))
 	fmt.Fprintf(&b, "volumes    %d: %d of sessions, %d of compiled programs, %d of jails alone\n", now.Volumes, now.Workspaces, now.Builds,
 		now.Volumes-now.Workspaces-now.Builds)
 	fmt.Fprintf(&b, "jails      %d built since start, %d could not be; those that are ready take %s of %s\n", now.Built, now.Failed,
@@ -203,7 +203,7 @@ func up(ms int64) time.Duration {
 	return (time.Duration(ms) * time.Millisecond).Truncate(time.Second)
 }
 
-func share(part, whole uint64) string {
+func percent(part, whole uint64) string {
 	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(max(whole, 1)))
 }
 

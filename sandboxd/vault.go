@@ -31,7 +31,7 @@ type vault struct {
 	done   chan struct{}
 	thread int      // its id
 	root   *os.File // "/" of the namespace
-	anchor string   // path, or ""
+	anchor string   // path, or ""; set before anybody else has the vault
 	used   int      // mounts; guarded by vaults.mu
 	next   int      // name of the next folder; only the vault's thread uses it
 }

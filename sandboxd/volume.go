@@ -17,9 +17,9 @@ import (
 
 // A volume is a tmpfs that can outlive a job: the workspace of a session, or the artifact of a compile job.
 //
-//	spare --take--> held by a job --release--> kept under its id --acquire--> held ...
-//	                     |                         |
-//	                     +------- drop ------------+--> gone
+//	create --> held by a jail or job --release--> kept under its id --acquire--> held ...
+//	                 |                               |
+//	                 +------- no id, forgotten ------+--> gone
 //
 // Nothing in sandboxd ever opens a path inside a volume.
 type volume struct {
@@ -50,7 +50,7 @@ type volumes struct {
 
 	mu     sync.Mutex
 	byID   map[string]*volume
-	count  int        // all volumes, spares and unnamed ones included
+	count  int        // all volumes, those without an id included
 	filled int64      // bytes in them
 	idle   *list.List // named volumes that no job holds, longest idle first
 }

@@ -10,8 +10,8 @@ import (
 // cause is why a job was killed: the first reason counts.
 type cause struct {
 	mu     sync.Mutex
-	limit  string // of wire.Limit*, or hangUp
-	killed time.Duration
+	limit  string        // of wire.Limit*, or hangUp; "": it was not
+	killed time.Duration // when, monotonic
 }
 
 // hangUp is the cause when the client is gone or we shut down: nobody reads the result.

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netPool holds network namespaces made ahead: making one has a long tail (p99 4 ms, design.md section 8).
+// netPool holds network namespaces made ahead: making one has a long tail (p99 4 ms, measured).
 // They belong to the host's user namespace, so nothing in a jail has any capability over its network.
 type netPool struct {
 	ready  chan netResult // namespaces
