@@ -127,8 +127,9 @@ func (c *call) label() string { return lastBytes(c.key.ID + " " + c.id) }
 // account is on whose account the jobs of this call run: keys that run some at one time share the CPU.
 func (c *call) account() string { return lastBytes(c.key.ID) }
 
-// lastBytes are those that sandboxd takes: an operator may have written a long id into the file of keys.
-func lastBytes(label string) string { return label[max(0, len(label)-wire.MaxLabel):] }
+// lastBytes of a name are as many as sandboxd takes: an operator may have written a long id into the file of keys. The end tells more: a label ends with
+// the request's id.
+func lastBytes(name string) string { return name[max(0, len(name)-wire.MaxLabel):] }
 
 // reply answers 200 with a JSON body that nobody changes any more.
 func (c *call) reply(body []byte) {

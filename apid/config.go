@@ -237,7 +237,6 @@ func (c *config) checkFigures() error {
 		least int64
 	}{
 		{"http.max_body_bytes", c.HTTP.MaxBodyBytes, 1 << 10},
-		{"http.max_bodies_bytes", c.HTTP.MaxBodiesBytes, c.HTTP.MaxBodyBytes},
 		{"http.max_unread_bytes", c.HTTP.MaxUnreadBytes, 1 << 20},
 		{"http.max_connections", int64(c.HTTP.MaxConnections), 1},
 		{"queue.max_jobs", int64(c.Queue.MaxJobs), 1},
@@ -253,7 +252,6 @@ func (c *config) checkFigures() error {
 		{"cache.max_bytes_per_key", c.Cache.MaxBytesPerKey, 0},
 		{"cache.max_entries", int64(c.Cache.MaxEntries), 1},
 		{"executions.max_per_key", int64(c.Executions.MaxPerKey), 1},
-		{"executions.max_bytes", c.Executions.MaxBytes, c.Executions.MaxBytesPerKey},
 		{"executions.max_bytes_per_key", c.Executions.MaxBytesPerKey, 1},
 		{"webhooks.attempts", int64(c.Webhooks.Attempts), 1},
 		{"webhooks.per_key", int64(c.Webhooks.PerKey), 1},
@@ -263,6 +261,19 @@ func (c *config) checkFigures() error {
 	} {
 		if f.value < f.least {
 			return fmt.Errorf("%s: %d is below %d", f.name, f.value, f.least)
+		}
+	}
+	for _, f := range []struct {
+		whole string
+		value int64
+		part  string
+		least int64
+	}{
+		{"http.max_bodies_bytes", c.HTTP.MaxBodiesBytes, "http.max_body_bytes", c.HTTP.MaxBodyBytes},
+		{"executions.max_bytes", c.Executions.MaxBytes, "executions.max_bytes_per_key", c.Executions.MaxBytesPerKey},
+	} {
+		if f.value < f.least {
+			return fmt.Errorf("%s: %d is below %s, which is %d: raise the one or lower the other", f.whole, f.value, f.part, f.least)
 		}
 	}
 	for _, f := range []struct {

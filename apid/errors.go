@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/runtools/runtools/pkg/wire"
 )
@@ -121,13 +120,10 @@ func shown(value string) string {
 	return strconv.Quote(value[:mostShown]) + "..."
 }
 
-// cut is the beginning of a text that is too long, bytes.
+// cut is cutText that shows where it cut.
 func cut(text string, most int) string {
-	if len(text) <= most {
-		return text
+	if short := cutText(text, most); len(short) < len(text) {
+		return short + "..."
 	}
-	for most > 0 && !utf8.RuneStart(text[most]) {
-		most--
-	}
-	return text[:most] + "..."
+	return text
 }

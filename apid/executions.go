@@ -15,6 +15,14 @@ import (
 // pathExecutions is where they are started.
 const pathExecutions = "/v1/executions"
 
+// States of an execution, and of its webhook, as in docs/api.md.
+const (
+	statePending   = "pending"
+	stateDone      = "done"
+	stateFailed    = "failed"
+	stateDelivered = "delivered" // of a webhook, in place of done
+)
+
 // Executions are requests whose callers do not wait on the connection: they get an id at once and ask for the result later.
 //
 //	POST /v1/executions          ---> pending ---> done, failed ---> forgotten: too old, the key's room is used up, deleted
@@ -56,7 +64,7 @@ type asyncExecution struct {
 
 	// Set before done is closed.
 	ended  time.Time
-	status string // "done", "failed"
+	status string // stateDone or stateFailed
 	body   []byte // what a GET is answered, and a webhook sent: one for all of them, as many may ask for a large one and not read it
 }
 
@@ -232,7 +240,7 @@ func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecu
 		defer x.giveUp(t)
 		return x.inSession(ctx, t)
 	})
-	status, body := "done", []byte(nil)
+	status, body := stateDone, []byte(nil)
 	if err == nil {
 		body = x.encode()
 		x.call.outcome = x.ran.status
@@ -241,7 +249,7 @@ func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecu
 		}
 	}
 	if err != nil {
-		status, body = "failed", x.call.fail(err)
+		status, body = stateFailed, x.call.fail(err)
 		x.call.status = httpStatus[err.code]
 	}
 	x.call.answerBytes = len(body)
@@ -320,7 +328,7 @@ func (a *asyncExecution) encode(result []byte) []byte {
 		Status  string     `json:"status"`
 		Created time.Time  `json:"created"`
 		Ended   *time.Time `json:"ended,omitempty"`
-	}{ID: a.id, Status: "pending", Created: a.created.UTC().Truncate(time.Millisecond)}
+	}{ID: a.id, Status: statePending, Created: a.created.UTC().Truncate(time.Millisecond)}
 	if result != nil {
 		ended := a.ended.UTC().Truncate(time.Millisecond)
 		head.Status, head.Ended = a.status, &ended
@@ -329,10 +337,10 @@ func (a *asyncExecution) encode(result []byte) []byte {
 	result = bytes.TrimSuffix(result, []byte{'\n'})
 	b := append(make([]byte, 0, len(encoded)+len(result)+16), encoded...)
 	switch head.Status {
-	case "done":
+	case stateDone:
 		b = append(b[:len(b)-1], `,"result":`...)
 		b = append(append(b, result...), '}')
-	case "failed": // result is {"error":...}
+	case stateFailed: // result is {"error":...}
 		b = append(b[:len(b)-1], ',')
 		b = append(b, result[1:]...)
 	}

@@ -90,6 +90,7 @@ func TestExecutions(t *testing.T) {
 		more = append(more, ts.async(ts.key, "POST", "", python("sleep 1h"), 202))
 	}
 	ts.async(ts.key, "POST", "", python("print 1"), 429)
+	eventually(t, "the programs run", func() bool { ts.fake.mu.Lock(); defer ts.fake.mu.Unlock(); return ts.fake.running == 3 })
 	for _, e := range more {
 		ts.async(ts.key, "DELETE", "/"+e.ID, nil, 204)
 		ts.async(ts.key, "GET", "/"+e.ID, nil, 404)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -56,68 +55,6 @@ func ofNewSession(serve func(*server, *call, string, string) *apiError) func(*se
 		}
 		return serve(s, c, c.target, c.file)
 	}
-}
-
-// tool is a command of the image that works on a session's workspace in place of a program.
-type tool struct {
-	argv   []string
-	files  []requestFile // placed before
-	most   int64         // bytes of its output
-	packs  bool          // whether that is compressed: out.packed
-	grows  bool          // it may leave the workspace larger
-	advice string        // what a caller can do whose answer would have more
-	out    *jobOutput
-}
-
-const (
-	toolWall = 30 * time.Second
-	// noSuchFile is what the tools exit with when there is none, which no command of theirs does.
-	noSuchFile = 44
-)
-
-// withTool runs a tool in a session when it is its turn there and in the queue.
-func (s *server) withTool(c *call, name string, t *tool) *apiError {
-	x := &execution{server: s, call: c, plan: &plan{sessionID: name, files: t.files}, tool: t}
-	ctx, done := s.whileWanted(c)
-	defer done()
-	if err := x.perform(ctx); err != nil {
-		return err
-	}
-	switch err := t.out.toolError(); {
-	case x.unkept != "":
-		return refuse(errRateLimited, "%s", x.unkept)
-	case t.out.result.Code == noSuchFile:
-		return refuse(errNotFound, "this session has no such file")
-	case t.out.stdout.over():
-		return refuse(errTooLarge, "the answer would have more than %d bytes; %s", t.most, t.advice)
-	case t.out.result.Limit == wire.LimitWall:
-		return refuse(errInvalidField, "it could not be read within %v; is it a FIFO?", toolWall)
-	case err != nil:
-		return &apiError{code: errInvalidField, field: "path", message: "path: " + strings.TrimSpace(shown(string(t.out.stderr.data))), cause: err}
-	}
-	return nil
-}
-
-// runTool is jobs for a tool.
-func (x *execution) runTool(ctx context.Context) *apiError {
-	in, err := x.keyToolJob(toolWall, x.tool.most, x.tool.argv...)
-	if err != nil {
-		return internal(err)
-	}
-	if x.tool.packs {
-		in.packer = &x.packer
-	}
-	j := &preparedJob{jobInput: in, own: x.tool.files}
-	out, failed := x.send(ctx, j)
-	if failed != nil {
-		if failed.code == errInvalidField {
-			failed.field = "path"
-		}
-		return failed
-	}
-	x.tool.out = out
-	x.settle(j, whatRemains(out.result), x.session.env)
-	return nil
 }
 
 func (s *server) mostOutput() int64 { return s.cfg.Limits.OutputLimit.Max }
@@ -305,7 +242,7 @@ func (s *server) putFile(c *call, name, path string) *apiError {
 		return err
 	}
 	defer release()
-	t := &tool{argv: []string{"/usr/bin/true"}, files: []requestFile{{name: path, content: body}}, most: 4 << 10, grows: true}
+	t := &tool{argv: []string{"/usr/bin/true"}, files: []requestFile{{name: path, content: body}}, most: toolWords, grows: true}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
@@ -320,7 +257,7 @@ func (s *server) deleteFile(c *call, name, path string) *apiError {
 	if err := checkPath(path); err != nil {
 		return err
 	}
-	t := &tool{argv: []string{"/bin/sh", "-c", deleteFileScript, "sh", "./" + path}, most: 4 << 10}
+	t := &tool{argv: []string{"/bin/sh", "-c", deleteFileScript, "sh", "./" + path}, most: toolWords}
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}

@@ -96,13 +96,6 @@ func (x *execution) checkCopyable(ctx context.Context) *apiError {
 	return nil
 }
 
-// useTool runs a tool in the session of a request that is not for a tool.
-func (x *execution) useTool(ctx context.Context, t *tool) *apiError {
-	x.tool = t
-	defer func() { x.tool = nil }()
-	return x.runTool(ctx)
-}
-
 // readFork reads {"count": n}; without a body it is 1.
 func (s *server) readFork(c *call) (count int64, err *apiError) {
 	body, release, err := s.readRawBody(c)

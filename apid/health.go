@@ -8,12 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/runtools/runtools/pkg/lang"
 	"github.com/runtools/runtools/pkg/wire"
 )
-
-// probeInputs are placeholders' values for a program that looks at none.
-var probeInputs = lang.Inputs{Files: []string{"none"}, Memory: 256 << 20}
 
 // healthz says that the process lives.
 func (s *server) healthz(c *call) *apiError {
@@ -101,7 +97,7 @@ func failedChecks(t *wire.Selftest) (checks []string) {
 func (s *server) probe() error {
 	ctx, cancel := context.WithTimeout(s.jobs, probeTimeout)
 	defer cancel()
-	in, err := s.toolJob("apid readyz", probeTimeout, 4<<10, "/usr/bin/true")
+	in, err := s.toolJob("apid readyz", probeTimeout, toolWords, "/usr/bin/true")
 	if err != nil {
 		return err
 	}
@@ -118,41 +114,6 @@ func (s *server) probe() error {
 	}
 	if t := status.Selftest; t != nil && !t.Passed {
 		return &untrustedError{failedChecks(t), t.Stuck}
-	}
-	return nil
-}
-
-// toolJob is a job that runs a tool of the image and not a caller's program. All languages share one image: the first one's jail does.
-// Every job has a label and an account: a sandboxd of a version that knew none would refuse callers' jobs, and the probe must see that.
-func (s *server) toolJob(label string, wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
-	installed := s.langs.Installed()
-	if len(installed) == 0 {
-		return jobInput{}, errors.New("no language is installed")
-	}
-	stage := installed[0].Run
-	return jobInput{outputLimit: outputLimit, job: &wire.Job{
-		Template: stage.Template,
-		Label:    label,
-		Account:  "apid",
-		Argv:     argv,
-		Env:      environment(installed[0].ExpandEnv(stage, probeInputs)).words(),
-		Limits:   wire.Limits{WallMS: wall.Milliseconds(), MemoryBytes: probeInputs.Memory},
-	}}, nil
-}
-
-// keyToolJob is a toolJob that a caller's request needs, and on that key's account.
-func (x *execution) keyToolJob(wall time.Duration, outputLimit int64, argv ...string) (jobInput, error) {
-	in, err := x.server.toolJob(x.call.label(), wall, outputLimit, argv...)
-	if err == nil {
-		in.job.Account = x.call.account()
-	}
-	return in, err
-}
-
-// toolError is why a tool did not do its work.
-func (out *jobOutput) toolError() error {
-	if r := out.result; r.Code != 0 || r.Signal != 0 || r.Limit != "" {
-		return fmt.Errorf("code %d, signal %d, limit %q, stderr %q", r.Code, r.Signal, r.Limit, out.stderr.data)
 	}
 	return nil
 }

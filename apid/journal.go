@@ -27,6 +27,8 @@ import (
 //
 // Nothing is synced: what must survive is the end of a process, not of the machine, where the workspaces end as well. So the folder is best
 // on a filesystem in memory; records hold what callers put into environments and files, and nobody but us may read them.
+//
+// sessions.mu guards all of it.
 type journal struct {
 	log     *slog.Logger
 	folder  *os.File // locked

@@ -11,7 +11,7 @@ import (
 // jsonReader takes a request's body apart, strictly: names are compared exactly, each at most once, and strings keep every byte.
 //
 // encoding/json takes "Language" for "language", the last of two equal names, and half a surrogate pair for U+FFFD, and says little
-// about where it stopped. A code runner that alters the code it was given is wrong, so the shape of our one request is read by hand.
+// about where it stopped. A code runner that alters the code it was given is wrong, so the shapes of our requests are read by hand.
 //
 // Strings are unescaped in place: an escape is never shorter than what it stands for. They point into the body, which therefore must
 // outlive them; a request of tens of megabytes is held in memory once.

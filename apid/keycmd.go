@@ -31,7 +31,7 @@ const keysUsage = `usage:
   apid keys revoke [-file PATH] ID
 `
 
-// keysCommand is `apid keys`: the only way in which apid writes anything to disk.
+// keysCommand is `apid keys`, which alone writes the key file: a server reads it. All that a server writes to disk is its journal (journal.go).
 func keysCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, keysUsage)

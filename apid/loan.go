@@ -165,7 +165,7 @@ func (x *execution) unlend(ctx context.Context) *apiError {
 }
 
 func (x *execution) copyLoan(ctx context.Context, from *loan) (*jobOutput, error) {
-	in, err := x.keyToolJob(toolWall, 4<<10, copyCommand...)
+	in, err := x.keyToolJob(toolWall, toolWords, copyCommand...)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (x *execution) touchLoan(ctx context.Context) *apiError {
 	if !lent {
 		return x.noSession()
 	}
-	in, err := x.keyToolJob(toolWall, 4<<10, "/usr/bin/true")
+	in, err := x.keyToolJob(toolWall, toolWords, "/usr/bin/true")
 	if err != nil {
 		return internal(err)
 	}

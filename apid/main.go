@@ -12,15 +12,18 @@
 //	decodeRequest  strict JSON, no byte of a string changed                     json.go, request.go
 //	makePlan       language, files, limits; 400 with the field if wrong         plan.go
 //	enter          admitted to the queue, or 429 / 503 at once                  queue.go
-//	openSession    after the session's earlier requests                         session.go
+//	openSession    after the session's earlier requests                         execute.go, session.go
 //	wait           for a job slot, keys in turn                                 queue.go
 //	unpack         the session's files, if they were packed                     restore.go
+//	unlend         a copy of its own, if a fork still shares them               loan.go
 //	recopy         to another volume, when ended jobs' pages hold much memory   leaves.go
 //	prepare        both jobs; 400 if one cannot be sent                         prepare.go
 //	compile        a job in one jail; its artifact is a volume                  execute.go, job.go
 //	               or none, if the same was compiled before                     artifact.go
 //	run            a job in another jail, with that volume                      execute.go, job.go
+//	               one for each test, or the same again and again               tests.go, repeat.go
 //	settle         files and environment that the session keeps                 workspace.go, environ.go
+//	collect        files that come back with the answer                         collect.go
 //	measure        of a job that failed: what it left in the session            measure.go
 //	reply          status, limits, output                                       answer.go
 //

@@ -25,7 +25,7 @@ func (x *execution) measure(failed *apiError) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), measureTime)
 	defer cancel()
-	in, err := x.keyToolJob(toolWall, 4<<10, "/usr/bin/true")
+	in, err := x.keyToolJob(toolWall, toolWords, "/usr/bin/true")
 	if err != nil {
 		return
 	}

@@ -92,7 +92,7 @@ func newMetrics(s *server) *metrics {
 
 // count records a finished call.
 func (m *metrics) count(c *call) {
-	if c.route != "/v1/execute" && c.route != "/v1/executions" && c.route != "/api/v2/execute" || c.outcome == "" {
+	if c.route != pathExecute && c.route != pathExecutions && c.route != "/api/v2/execute" || c.outcome == "" {
 		return
 	}
 	m.requests.WithLabelValues(c.language, c.outcome).Inc()

@@ -19,17 +19,11 @@ func (s *server) pistonExecute(c *call) *apiError {
 		return err
 	}
 	defer release()
-	q, err := decodePiston(body, false)
-	if err != nil {
-		return err
-	}
 	var output interleaved
 	x := &execution{server: s, call: c, onOutput: output.add}
-	q.withinBounds(&s.cfg.Limits)
-	if x.plan, err = makePlan(q, s.langs, &s.cfg.Limits); err != nil {
+	if x.plan, err = s.planPiston(c, body, false); err != nil {
 		return err
 	}
-	c.language, c.version = x.plan.runtime.Name, x.plan.runtime.Version
 	ctx, done := s.whileWanted(c)
 	defer done()
 	if err := x.perform(ctx); err != nil {
@@ -42,6 +36,21 @@ func (s *server) pistonExecute(c *call) *apiError {
 	}
 	s.unread.reply(c, append(answer, '\n'))
 	return nil
+}
+
+// planPiston is understand for Piston's form of a request, or of a message.
+func (s *server) planPiston(c *call, body []byte, message bool) (*plan, *apiError) {
+	q, err := decodePiston(body, message)
+	if err != nil {
+		return nil, err
+	}
+	q.withinBounds(&s.cfg.Limits)
+	p, err := makePlan(q, s.langs, &s.cfg.Limits)
+	if err != nil {
+		return nil, err
+	}
+	c.language, c.version = p.runtime.Name, p.runtime.Version
+	return p, nil
 }
 
 // interleaved is what a program wrote to both streams, in the order in which it came; output_limit bounds it.
@@ -125,18 +134,22 @@ func (a *stageAnswer) piston(output []byte) *pistonStage {
 	if a.message != "" {
 		s.Message = &a.message
 	}
-	switch status := a.status; status {
-	case statusOK:
-	case statusMemory, statusSyscall: // Piston has no word for them
-		status = statusSignal
-		s.Status = &status
-	case statusCompileFailure:
-		status = statusRuntimeError
-		s.Status = &status
-	default:
+	if a.status != statusOK {
+		status := pistonStatus(a.status)
 		s.Status = &status
 	}
 	return s
+}
+
+// pistonStatus is the nearest word that Piston has for one of ours.
+func pistonStatus(status string) string {
+	switch status {
+	case statusMemory, statusSyscall:
+		return statusSignal
+	case statusCompileFailure:
+		return statusRuntimeError
+	}
+	return status
 }
 
 // pistonRuntimes is GET /api/v2/runtimes.

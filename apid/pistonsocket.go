@@ -45,16 +45,7 @@ func (s *server) beginPiston(c *call, body []byte) (*plan, *apiError) {
 	if kind := pistonType(body); kind == "data" || kind == "signal" {
 		return nil, errPistonNotYet
 	}
-	q, err := decodePiston(body, true)
-	if err != nil {
-		return nil, err
-	}
-	q.withinBounds(&s.cfg.Limits)
-	p, err := makePlan(q, s.langs, &s.cfg.Limits)
-	if err == nil {
-		c.language, c.version = p.runtime.Name, p.runtime.Version
-	}
-	return p, err
+	return s.planPiston(c, body, true)
 }
 
 // pistonType is the type of a message, which decides how the rest is read; "" if it has none, or is no JSON.

@@ -17,6 +17,7 @@ type quality struct {
 // quality judges what the kernel counted while the runs went on. The bounds are ours: below the first of a row the effect is within what
 // repeated runs of an undisturbed program differ by anyway, and from the last on it is as large as what callers want to tell apart.
 func (r *repeated) quality() quality {
+	const once, never = 1e-9, 2 // shares of the runs: a single one is enough; more than there can be, so that grade is not given
 	q := quality{Grade: "A", Reasons: []string{}}
 	lower := func(value float64, bounds [3]float64, format string, args ...any) {
 		for i, grade := range []string{"D", "C", "B"} {
@@ -45,12 +46,12 @@ func (r *repeated) quality() quality {
 		others := float64(m.busy-m.steal)/float64(m.ticks) - float64(cpu)/float64(tick)/float64(m.ticks)
 		lower(others, [3]float64{0.25, 0.5, 0.8}, "load: other programs and the making of sandboxes took %.0f %% of the machine", 100*others)
 	}
-	lower(float64(throttled)/n, [3]float64{2, 1e-9, 0.5}, "throttling: the CPU quota held %d of %d runs back", throttled, len(r.samples))
+	lower(float64(throttled)/n, [3]float64{never, once, 0.5}, "throttling: the CPU quota held %d of %d runs back", throttled, len(r.samples))
 	if float64(switches) >= n { // one is the least that there can be: a short run with one is not yet suspect
 		lower(float64(switches)/wall.Seconds(), [3]float64{20, 200, 1000}, "involuntary context switches: %.1f a run", float64(switches)/n)
 	}
-	lower(float64(faulty)/n, [3]float64{1e-9, 0.5, 2}, "major page faults: %d in %d of %d runs", faults, faulty, len(r.samples))
-	lower(float64(min(cold, len(r.samples)-cold))/n, [3]float64{2, 1e-9, 2}, "sandboxes: %d of %d runs found no runtime loaded ahead, unlike the rest, or the other way round",
+	lower(float64(faulty)/n, [3]float64{once, 0.5, never}, "major page faults: %d in %d of %d runs", faults, faulty, len(r.samples))
+	lower(float64(min(cold, len(r.samples)-cold))/n, [3]float64{never, once, never}, "sandboxes: %d of %d runs found no runtime loaded ahead, unlike the rest, or the other way round",
 		min(cold, len(r.samples)-cold), len(r.samples))
 	return q
 }

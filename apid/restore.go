@@ -23,7 +23,7 @@ func (x *execution) unpack(ctx context.Context) *apiError {
 	if err != nil {
 		return internal(err)
 	}
-	in, err := x.keyToolJob(tarWall, 4<<10, unpackTar...)
+	in, err := x.keyToolJob(tarWall, toolWords, unpackTar...)
 	if err != nil {
 		return internal(err)
 	}
@@ -44,7 +44,7 @@ func (x *execution) unpack(ctx context.Context) *apiError {
 
 // mountHeld makes a volume of the files that requests gave, for a request whose own files leave no room for them in a job.
 func (x *execution) mountHeld(ctx context.Context) *apiError {
-	in, err := x.keyToolJob(tarWall, 4<<10, "/usr/bin/true")
+	in, err := x.keyToolJob(tarWall, toolWords, "/usr/bin/true")
 	if err != nil {
 		return internal(err)
 	}

@@ -19,6 +19,9 @@ type route struct {
 // calls are by method. HEAD is GET whose body is not sent, and OPTIONS tells what there is.
 type calls map[string]func(*server, *call) *apiError
 
+// pathExecute is where programs are run.
+const pathExecute = "/v1/execute"
+
 const (
 	get    = fasthttp.MethodGet
 	post   = fasthttp.MethodPost
@@ -27,9 +30,9 @@ const (
 )
 
 var routes = []route{
-	{path: "/v1/execute", calls: calls{post: (*server).execute}},
-	{path: "/v1/execute/ws", calls: calls{get: (*server).executeSocket}, socket: true},
-	{path: "/v1/execute/runtimes", calls: calls{get: (*server).listRuntimes}},
+	{path: pathExecute, calls: calls{post: (*server).execute}},
+	{path: pathExecute + "/ws", calls: calls{get: (*server).executeSocket}, socket: true},
+	{path: pathExecute + "/runtimes", calls: calls{get: (*server).listRuntimes}},
 	{path: pathExecutions, calls: calls{post: (*server).startExecution}},
 	{path: pathExecutions + "/{id}", calls: calls{get: (*server).execution, remove: (*server).dropExecution}},
 	{path: pathSession, calls: calls{get: ofSession((*server).sessionInfo), remove: ofSession((*server).deleteSession)}},

@@ -169,14 +169,14 @@ func (s *server) whileWanted(c *call) (ctx context.Context, done func()) {
 	}
 }
 
-// mayContinue answers a caller that sent "Expect: 100-continue", as curl does before a large body: one that will be refused is spared
-// the sending.
+// mayContinue answers a caller that sent "Expect: 100-continue", as curl does before a large body: one that will be refused by POST /v1/execute is
+// spared the sending. The other routes refuse when the body comes.
 func (s *server) mayContinue(ctx *fasthttp.RequestCtx) int {
-	if string(ctx.URI().PathOriginal()) != "/v1/execute" {
+	if string(ctx.URI().PathOriginal()) != pathExecute {
 		return fasthttp.StatusContinue
 	}
 	c := newCall(ctx)
-	c.route = "/v1/execute"
+	c.route = pathExecute
 	err := s.authenticate(c)
 	if err == nil {
 		err = s.bodyChecks(c)

@@ -35,7 +35,7 @@ type sessions struct {
 	kept      sessionList
 	packable  sessionList
 	forms     [forms]int // sessions by form
-	bytes     int64      // what they count for: shares.go
+	bytes     int64      // what they count for: sessionbytes.go
 	claimed   int64      // the same, of no key more than its share
 	evicted   uint64     // since start
 	closed    bool
@@ -60,12 +60,12 @@ type session struct {
 	key      sessionKey
 	volume   [16]byte // random, new for each life: the old volume of a name may still be on its way out
 	owner    *owner
-	stored   []byte   // the workspace, where it is given or packed
-	loan     *loan    // has it, where it is lent
-	env      []string // changes to the base environment, see environ.go; nil for most
-	waiting  []chan bool
+	stored   []byte        // the workspace, where it is given or packed
+	loan     *loan         // has it, where it is lent
+	env      []string      // changes to the base environment, see environ.go; nil for most
+	waiting  []chan bool   // turns of the requests that came after: true it is theirs, false the session has ended
 	idle     time.Duration // since the table's epoch: when it was last used
-	size     int64         // bytes that it counts for: shares.go
+	size     int64         // bytes that it counts for: sessionbytes.go
 	leaves   int           // jobs whose cgroups the workspace may keep, mounted or lent: leaves.go
 	copyAt   int           // of them, when a copy is tried again
 	links    [slots]sessionLinks

@@ -18,8 +18,9 @@ import (
 // stream is the answer to a request that accepts text/event-stream: events as they happen, in the form of the HTML standard, section 9.2.
 //
 //	compile   the compile stage, as in the plain answer
-//	stdout    {"text": ...}, and "base64" where text cannot carry the bytes; stderr likewise
+//	stdout    {"text": ...}, and "text_base64" where text cannot carry the bytes; stderr likewise
 //	exit      {"code", "signal", "status"} of the run stage
+//	test      {"index", "test"}: one of the request's tests, as in the plain answer
 //	result    the plain answer
 //	error     in place of result: the body of a refused request
 //
@@ -185,10 +186,10 @@ func (e *stream) output(which int, data []byte) {
 	data = append(e.split[which], data...)
 	whole := len(data) - unfinished(data)
 	e.split[which] = append([]byte(nil), data[whole:]...)
-	e.emitText(which, data[:whole])
+	e.emitTextLocked(which, data[:whole])
 }
 
-func (e *stream) emitText(which int, data []byte) {
+func (e *stream) emitTextLocked(which int, data []byte) {
 	if len(data) > 0 {
 		e.emitLocked(streamNames[which], append(appendStream([]byte{'{'}, "text", data), '}'))
 	}
@@ -212,7 +213,7 @@ func (e *stream) outputEnds() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for which := range e.split {
-		e.emitText(which, e.split[which])
+		e.emitTextLocked(which, e.split[which])
 		e.split[which] = nil
 	}
 }

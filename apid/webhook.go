@@ -103,7 +103,7 @@ func newWebhook(asked *requestWebhook, cfg *webhooksConfig) (*webhook, *apiError
 		return nil, invalidField("webhook.secret", "want %s and %d to %d random bytes in base64: the receiver tells by it that the result is from us",
 			secretPrefix, minWebhookSecret, maxWebhookSecret)
 	}
-	return &webhook{url: u, host: host, address: net.JoinHostPort(host, port), secret: secret, status: "pending"}, nil
+	return &webhook{url: u, host: host, address: net.JoinHostPort(host, port), secret: secret, status: statePending}, nil
 }
 
 // webhookState is what a caller is told.
@@ -205,18 +205,18 @@ func (s *server) attempt(ctx context.Context, a *asyncExecution) (last bool) {
 	level := s.log.Info
 	attrs := []any{"id", a.id, "key", a.keyID, "host", w.host, "attempts", w.attempts}
 	if failure == nil {
-		w.status, w.lastError = "delivered", ""
+		w.status, w.lastError = stateDelivered, ""
 	} else {
 		w.lastError = failure.shown
 		attrs = append(attrs, "reason", failure.shown, "cause", failure.cause)
 		if failure.again && w.attempts < s.webhooks.cfg.Attempts {
 			level = s.log.Debug
 		} else {
-			w.status, level = "failed", s.log.Warn
+			w.status, level = stateFailed, s.log.Warn
 		}
 	}
 	level("webhook", append(attrs, "status", w.status)...)
-	return w.status != "pending"
+	return w.status != statePending
 }
 
 // maxAnswerHead is what is read of a receiver's answer: its status and headers, of which the status is looked at.

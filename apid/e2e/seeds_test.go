@@ -40,6 +40,11 @@ Console.WriteLine(((long)"x".GetHashCode() << 32) + "y".GetHashCode());`},
 func TestSeeds(t *testing.T) {
 	for language, p := range seedPrograms {
 		t.Run(language, func(t *testing.T) { // one after the other: the metric does not tell them apart
+			t.Cleanup(func() {
+				for worker := range seedWorkers {
+					api.deleteSession(t, api.key, seedSession(language, worker))
+				}
+			})
 			seen := map[string]bool{}
 			before, ran := parkedRuns(t), 0
 			for missing := p.runs; missing > 0; missing = p.runs - (parkedRuns(t) - before) {
@@ -70,18 +75,25 @@ func parkedRuns(t *testing.T) int {
 	return int(n)
 }
 
-// seedRuns runs the program so many times, two at a time, and looks for what has been seen.
+const seedWorkers = 2 // at a time
+
+// seedSession is the session of one of them.
+func seedSession(language string, worker int) string {
+	return fmt.Sprintf("seeds-%s-%d", language, worker)
+}
+
+// seedRuns runs the program so many times, and looks for what has been seen.
 func seedRuns(t *testing.T, language, code string, runs int, seen map[string]bool) {
 	t.Helper()
 	var mu sync.Mutex
 	var workers sync.WaitGroup
 	work := make(chan int)
-	for worker := range 2 {
+	for worker := range seedWorkers {
 		workers.Go(func() {
 			for n := range work {
 				change := request{"ephemeral": true}
 				if n%10 == 0 {
-					change = request{"session_id": fmt.Sprintf("seeds-%s-%d", language, worker)}
+					change = request{"session_id": seedSession(language, worker)}
 				}
 				a, err := api.try(api.key, program(language, code).with(change))
 				if err != nil || a.Run.Status != "OK" {
