@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -73,11 +73,7 @@ func (ch checker) language(ctx context.Context, root string, l language, version
 	if err != nil {
 		return err
 	}
-	names := make([]string, 0, len(cases))
-	for n := range cases {
-		names = append(names, n)
-	}
-	sort.Strings(names)
+	names := slices.Sorted(maps.Keys(cases))
 	outcomes := make([]outcome, len(names))
 	errs := make([]error, len(names))
 	slots := make(chan struct{}, ch.set.Jobs)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -218,13 +219,11 @@ func verifyFile(file string, h hash.Hash, want []byte) error {
 	if _, err := io.Copy(h, f); err != nil {
 		return err
 	}
-	if got := h.Sum(nil); !equal(got, want) {
+	if got := h.Sum(nil); !bytes.Equal(got, want) {
 		return fmt.Errorf("%s: hash is %x, want %x", file, got, want)
 	}
 	return nil
 }
-
-func equal(a, b []byte) bool { return string(a) == string(b) }
 
 func tar(ctx context.Context, args ...string) error {
 	if out, err := exec.CommandContext(ctx, "tar", args...).CombinedOutput(); err != nil {

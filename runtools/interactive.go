@@ -43,7 +43,7 @@ func (a *app) interact(ctx context.Context, c *client.Client, req *client.Reques
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, syscall.SIGWINCH)
 	defer signal.Stop(resized)
-	go func() {
+	go func() { // until runtools ends, as it does with the program
 		for range resized {
 			if cols, rows, err := term.GetSize(int(out.Fd())); err == nil {
 				_ = x.Resize(cols, rows)

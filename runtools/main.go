@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -94,22 +95,9 @@ Environment:
 	return root
 }
 
-func (a *app) serverURL() string {
-	if a.url != "" {
-		return a.url
-	}
-	if url := os.Getenv("RUNTOOLS_URL"); url != "" {
-		return url
-	}
-	return client.DefaultURL
-}
+func (a *app) serverURL() string { return cmp.Or(a.url, os.Getenv("RUNTOOLS_URL"), client.DefaultURL) }
 
-func (a *app) key() string {
-	if a.apiKey != "" {
-		return a.apiKey
-	}
-	return os.Getenv("RUNTOOLS_API_KEY")
-}
+func (a *app) key() string { return cmp.Or(a.apiKey, os.Getenv("RUNTOOLS_API_KEY")) }
 
 func (a *app) client() (*client.Client, error) {
 	c, err := client.New(a.serverURL(), a.key())
