@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -113,7 +112,17 @@ func accuracy(ctx context.Context, b *bench, pinned *server, p *program, n int) 
 	}
 	var bare, ours, tied usage
 	for range n {
-		if err := cmp.Or(ctx.Err(), bare.bare(b, p, nonce), ours.http(b.parked, p, nonce), tied.http(pinned, p, nonce)); err != nil {
+		err := ctx.Err()
+		if err == nil {
+			err = bare.bare(b, p, nonce)
+		}
+		if err == nil {
+			err = ours.http(b.parked, p, nonce)
+		}
+		if err == nil {
+			err = tied.http(pinned, p, nonce)
+		}
+		if err != nil {
 			return r, err
 		}
 	}
@@ -183,7 +192,10 @@ func (u *usage) besideRefills(ctx context.Context, s *server, p *program, nonce 
 	if _, err := atOnce(s, slow, pool); err != nil {
 		return err
 	}
-	return cmp.Or(u.httpNow(s, p, nonce), s.settle(5))
+	if err := u.httpNow(s, p, nonce); err != nil {
+		return err
+	}
+	return s.settle(5)
 }
 
 // beside runs once while another goroutine calls other in a loop, and tells how often that was.
