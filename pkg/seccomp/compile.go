@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,15 +17,15 @@ func (p *Profile) Text() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := p.build(&fallback, rules, enforced, (*seccomp.ScmpFilter).ExportPFC)
+	text, err := p.build(&fallback, rules, enforced, (*libseccomp.ScmpFilter).ExportPFC)
 	return string(text), err
 }
 
 // rule is one call of a Rule, in the terms of libseccomp.
 type rule struct {
 	*Rule
-	call seccomp.ScmpSyscall
-	act  seccomp.ScmpAction
+	call libseccomp.ScmpSyscall
+	act  libseccomp.ScmpAction
 }
 
 // resolve checks every rule and looks its calls up.
@@ -34,7 +34,7 @@ func (p *Profile) resolve() (fallback rule, rules []rule, err error) {
 	if fallback.act, err = action(p.DefaultAction, p.DefaultErrnoRet); err != nil {
 		return fallback, nil, fmt.Errorf("defaultAction: %w", err)
 	}
-	seen := map[seccomp.ScmpSyscall]rule{}
+	seen := map[libseccomp.ScmpSyscall]rule{}
 	for i := range p.Syscalls {
 		r := &p.Syscalls[i]
 		if !r.applies() {
@@ -45,7 +45,7 @@ func (p *Profile) resolve() (fallback rule, rules []rule, err error) {
 			return fallback, nil, fmt.Errorf("%s: %w", r.where(i), err)
 		}
 		for _, name := range r.Names {
-			call, err := seccomp.GetSyscallFromName(name)
+			call, err := libseccomp.GetSyscallFromName(name)
 			if known := err == nil && call >= 0; !known && p.foreign() {
 				continue
 			} else if !known {
@@ -61,7 +61,7 @@ func (p *Profile) resolve() (fallback rule, rules []rule, err error) {
 	return fallback, rules, nil
 }
 
-func (r *Rule) check() (seccomp.ScmpAction, error) {
+func (r *Rule) check() (libseccomp.ScmpAction, error) {
 	errno := r.ErrnoRet
 	if r.AtMost > 0 {
 		if r.Action != "SCMP_ACT_ALLOW" || errno == nil || *errno < 1 || *errno > 4095 {
@@ -88,30 +88,30 @@ func (r *Rule) check() (seccomp.ScmpAction, error) {
 }
 
 // A change says what is to be done in the kernel about a rule.
-type change func(r *rule) seccomp.ScmpAction
+type change func(r *rule) libseccomp.ScmpAction
 
 // enforced leaves the action as it stands.
-func enforced(r *rule) seccomp.ScmpAction { return r.act }
+func enforced(r *rule) libseccomp.ScmpAction { return r.act }
 
 // notified lets the listener answer for the denials that nobody expects, and for what is counted. A call that is answered with 0 is not denied.
-func notified(r *rule) seccomp.ScmpAction {
+func notified(r *rule) libseccomp.ScmpAction {
 	if r.AtMost > 0 || isErrno(r.act) && errnoOf(r.act) != 0 && !r.Expected {
-		return seccomp.ActNotify
+		return libseccomp.ActNotify
 	}
 	return r.act
 }
 
 // recorded hands over whatever does not kill. The message that brings the listener to us must pass without it.
-func recorded(r *rule) seccomp.ScmpAction {
-	if r.call == unix.SYS_SENDMSG && r.act == seccomp.ActAllow || r.act == seccomp.ActKillProcess {
+func recorded(r *rule) libseccomp.ScmpAction {
+	if r.call == unix.SYS_SENDMSG && r.act == libseccomp.ActAllow || r.act == libseccomp.ActKillProcess {
 		return r.act
 	}
-	return seccomp.ActNotify
+	return libseccomp.ActNotify
 }
 
 // build has libseccomp make a program in which each action is what change makes of it, and returns what write writes of it.
-func (p *Profile) build(fallback *rule, rules []rule, change change, write func(*seccomp.ScmpFilter, *os.File) error) ([]byte, error) {
-	filter, err := seccomp.NewFilter(change(fallback))
+func (p *Profile) build(fallback *rule, rules []rule, change change, write func(*libseccomp.ScmpFilter, *os.File) error) ([]byte, error) {
+	filter, err := libseccomp.NewFilter(change(fallback))
 	if err != nil {
 		return nil, err
 	}
@@ -132,21 +132,21 @@ func (p *Profile) build(fallback *rule, rules []rule, change change, write func(
 	return export(func(f *os.File) error { return write(filter, f) })
 }
 
-func (p *Profile) setABIs(filter *seccomp.ScmpFilter) error {
+func (p *Profile) setABIs(filter *libseccomp.ScmpFilter) error {
 	// libseccomp puts the check of the ABI first. A call through another ABI (i386's int 0x80, x32) has other numbers and other
 	// argument rules, so it must never reach the list: the process is killed.
-	if err := filter.SetBadArchAction(seccomp.ActKillProcess); err != nil {
+	if err := filter.SetBadArchAction(libseccomp.ActKillProcess); err != nil {
 		return err
 	}
 	if err := filter.SetOptimize(2); err != nil { // a binary tree instead of a list
 		return err
 	}
-	native, err := seccomp.GetNativeArch()
+	native, err := libseccomp.GetNativeArch()
 	if err != nil {
 		return err
 	}
 	for _, name := range p.Architectures {
-		arch, err := seccomp.GetArchFromString(strings.ToLower(strings.TrimPrefix(name, "SCMP_ARCH_")))
+		arch, err := libseccomp.GetArchFromString(strings.ToLower(strings.TrimPrefix(name, "SCMP_ARCH_")))
 		if err != nil {
 			return fmt.Errorf("architectures: %s: %w", name, err)
 		}
@@ -160,14 +160,14 @@ func (p *Profile) setABIs(filter *seccomp.ScmpFilter) error {
 	return nil
 }
 
-func addRule(filter *seccomp.ScmpFilter, act seccomp.ScmpAction, r *rule) error {
-	var conditions []seccomp.ScmpCondition
+func addRule(filter *libseccomp.ScmpFilter, act libseccomp.ScmpAction, r *rule) error {
+	var conditions []libseccomp.ScmpCondition
 	for _, a := range r.Args {
 		values := []uint64{a.Value}
 		if a.Op == maskedEqual {
 			values = append(values, a.ValueTwo)
 		}
-		c, err := seccomp.MakeCondition(a.Index, compareOps[a.Op], values...)
+		c, err := libseccomp.MakeCondition(a.Index, compareOps[a.Op], values...)
 		if err != nil {
 			return fmt.Errorf("args: %w", err)
 		}
@@ -178,34 +178,34 @@ func addRule(filter *seccomp.ScmpFilter, act seccomp.ScmpAction, r *rule) error 
 
 const maskedEqual = "SCMP_CMP_MASKED_EQ"
 
-var compareOps = map[string]seccomp.ScmpCompareOp{
-	"SCMP_CMP_NE": seccomp.CompareNotEqual, "SCMP_CMP_EQ": seccomp.CompareEqual,
-	"SCMP_CMP_LT": seccomp.CompareLess, "SCMP_CMP_LE": seccomp.CompareLessOrEqual,
-	"SCMP_CMP_GT": seccomp.CompareGreater, "SCMP_CMP_GE": seccomp.CompareGreaterEqual,
-	maskedEqual: seccomp.CompareMaskedEqual,
+var compareOps = map[string]libseccomp.ScmpCompareOp{
+	"SCMP_CMP_NE": libseccomp.CompareNotEqual, "SCMP_CMP_EQ": libseccomp.CompareEqual,
+	"SCMP_CMP_LT": libseccomp.CompareLess, "SCMP_CMP_LE": libseccomp.CompareLessOrEqual,
+	"SCMP_CMP_GT": libseccomp.CompareGreater, "SCMP_CMP_GE": libseccomp.CompareGreaterEqual,
+	maskedEqual: libseccomp.CompareMaskedEqual,
 }
 
-func action(name string, errno *uint) (seccomp.ScmpAction, error) {
+func action(name string, errno *uint) (libseccomp.ScmpAction, error) {
 	if name != "SCMP_ACT_ERRNO" && errno != nil {
 		return 0, fmt.Errorf("errnoRet stands beside %s: remove it", name)
 	}
 	switch name {
 	case "SCMP_ACT_ALLOW":
-		return seccomp.ActAllow, nil
+		return libseccomp.ActAllow, nil
 	case "SCMP_ACT_KILL_PROCESS":
-		return seccomp.ActKillProcess, nil
+		return libseccomp.ActKillProcess, nil
 	case "SCMP_ACT_ERRNO":
 		if errno == nil || *errno > 4095 { // MAX_ERRNO of the kernel; 0 answers the call with 0 and does nothing
 			return 0, errors.New("SCMP_ACT_ERRNO needs errnoRet 0..4095")
 		}
-		return seccomp.ActErrno.SetReturnCode(int16(*errno)), nil
+		return libseccomp.ActErrno.SetReturnCode(int16(*errno)), nil
 	}
 	return 0, fmt.Errorf("unknown action %q: SCMP_ACT_ALLOW, SCMP_ACT_ERRNO or SCMP_ACT_KILL_PROCESS", name)
 }
 
-func isErrno(act seccomp.ScmpAction) bool { return act&0xffff == seccomp.ActErrno }
+func isErrno(act libseccomp.ScmpAction) bool { return act&0xffff == libseccomp.ActErrno }
 
-func errnoOf(act seccomp.ScmpAction) unix.Errno { return unix.Errno(act >> 16) }
+func errnoOf(act libseccomp.ScmpAction) unix.Errno { return unix.Errno(act >> 16) }
 
 // export runs one of libseccomp's writers, which want a file.
 func export(write func(*os.File) error) ([]byte, error) {

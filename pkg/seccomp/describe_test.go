@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,7 +61,7 @@ func TestDescribe(t *testing.T) {
 		"not in the table":       {unix.SYS_LOOKUP_DCOOKIE, [6]uint64{1, 2, 3, 4, 5, 6}, "", "0x1, 0x2, 0x3, 0x4, 0x5, 0x6"},
 		"no name":                {5000, [6]uint64{1}, "", "number 5000, 0x1, 0x0, 0x0, 0x0, 0x0, 0x0"},
 	} {
-		call := &Call{number: seccomp.ScmpSyscall(c.number), args: c.args}
+		call := &Call{number: libseccomp.ScmpSyscall(c.number), args: c.args}
 		if got := call.describe(memory(c.memory)); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
@@ -73,7 +73,7 @@ func FuzzDescribe(f *testing.F) {
 	f.Add(int32(unix.SYS_MOUNT), uint64(0x1000), uint64(0x1001), uint64(0x1fff), uint64(7), uint64(0x1003), "proc\x00\xff\x1b[31m\u202e")
 	f.Add(int32(-1), uint64(1<<64-1), uint64(0), uint64(1<<63), uint64(40), uint64(3), "")
 	f.Fuzz(func(t *testing.T, nr int32, a, b, c, d, e uint64, contents string) {
-		call := &Call{number: seccomp.ScmpSyscall(nr), args: [6]uint64{a, b, c, d, e, a}}
+		call := &Call{number: libseccomp.ScmpSyscall(nr), args: [6]uint64{a, b, c, d, e, a}}
 		text := call.describe(memory(contents))
 		if len(text) > MaxText {
 			t.Errorf("%d bytes", len(text))

@@ -1,7 +1,7 @@
 package seccomp
 
 import (
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -12,7 +12,7 @@ type Filter struct {
 	Notifies bool
 
 	fallback rule
-	rules    map[seccomp.ScmpSyscall][]rule
+	rules    map[libseccomp.ScmpSyscall][]rule
 }
 
 // Compile makes a filter that hands over the denials that nobody expects, and what is Counted; its listener must answer them with Errno,
@@ -28,18 +28,18 @@ func (p *Profile) compile(change change) (*Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{fallback: fallback, rules: map[seccomp.ScmpSyscall][]rule{}}
-	f.Notifies = change(&fallback) == seccomp.ActNotify
+	f := &Filter{fallback: fallback, rules: map[libseccomp.ScmpSyscall][]rule{}}
+	f.Notifies = change(&fallback) == libseccomp.ActNotify
 	for _, r := range rules {
 		f.rules[r.call] = append(f.rules[r.call], r)
-		f.Notifies = f.Notifies || change(&r) == seccomp.ActNotify
+		f.Notifies = f.Notifies || change(&r) == libseccomp.ActNotify
 	}
-	f.BPF, err = p.build(&fallback, rules, change, (*seccomp.ScmpFilter).ExportBPF)
+	f.BPF, err = p.build(&fallback, rules, change, (*libseccomp.ScmpFilter).ExportBPF)
 	return f, err
 }
 
 // decide finds the rule for a call of the native ABI.
-func (f *Filter) decide(call seccomp.ScmpSyscall, args [6]uint64) *rule {
+func (f *Filter) decide(call libseccomp.ScmpSyscall, args [6]uint64) *rule {
 	rules := f.rules[call]
 	for i := range rules {
 		if rules[i].matches(args) {
@@ -60,17 +60,17 @@ func (r *rule) matches(args [6]uint64) bool {
 
 func (a *Arg) holds(v uint64) bool {
 	switch compareOps[a.Op] {
-	case seccomp.CompareNotEqual:
+	case libseccomp.CompareNotEqual:
 		return v != a.Value
-	case seccomp.CompareEqual:
+	case libseccomp.CompareEqual:
 		return v == a.Value
-	case seccomp.CompareLess:
+	case libseccomp.CompareLess:
 		return v < a.Value
-	case seccomp.CompareLessOrEqual:
+	case libseccomp.CompareLessOrEqual:
 		return v <= a.Value
-	case seccomp.CompareGreater:
+	case libseccomp.CompareGreater:
 		return v > a.Value
-	case seccomp.CompareGreaterEqual:
+	case libseccomp.CompareGreaterEqual:
 		return v >= a.Value
 	default:
 		return v&a.Value == a.ValueTwo
@@ -101,7 +101,7 @@ func (f *Filter) Counted(c *Call) (atMost uint64, ok bool) {
 		if !rules[i].matches(c.args) {
 			continue
 		}
-		if rules[i].act != seccomp.ActAllow {
+		if rules[i].act != libseccomp.ActAllow {
 			return 0, false
 		}
 		if n := rules[i].AtMost; n > 0 && (!ok || n < atMost) {
@@ -112,14 +112,14 @@ func (f *Filter) Counted(c *Call) (atMost uint64, ok bool) {
 }
 
 // Allows tells whether the profile allows a call.
-func (f *Filter) Allows(c *Call) bool { return f.decide(c.number, c.args).act == seccomp.ActAllow }
+func (f *Filter) Allows(c *Call) bool { return f.decide(c.number, c.args).act == libseccomp.ActAllow }
 
 // Outcome is what the profile declares for a call of the native ABI: "allowed", "killed", or the name of the errno ("0": answered with 0).
 func (f *Filter) Outcome(number int, args [6]uint64) string {
-	switch act := f.decide(seccomp.ScmpSyscall(number), args).act; {
-	case act == seccomp.ActAllow:
+	switch act := f.decide(libseccomp.ScmpSyscall(number), args).act; {
+	case act == libseccomp.ActAllow:
 		return "allowed"
-	case act == seccomp.ActKillProcess:
+	case act == libseccomp.ActKillProcess:
 		return "killed"
 	case errnoOf(act) == 0:
 		return "0"

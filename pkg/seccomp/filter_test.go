@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,14 +33,14 @@ func TestListenerAnswersAsTheProfileDoes(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			asked := map[string]int{}
 			for nr := range uint32(512) {
-				for range f.probes(seccomp.ScmpSyscall(nr)) {
-					args := f.probe(rng, seccomp.ScmpSyscall(nr))
+				for range f.probes(libseccomp.ScmpSyscall(nr)) {
+					args := f.probe(rng, libseccomp.ScmpSyscall(nr))
 					want := run(t, plain, nr, args)
 					got := run(t, f.BPF, nr, args)
-					r := f.decide(seccomp.ScmpSyscall(nr), args)
+					r := f.decide(libseccomp.ScmpSyscall(nr), args)
 					act, expected := r.act, r.Expected
 					kind := fmt.Sprintf("%#x", want&unix.SECCOMP_RET_ACTION_FULL)
-					call := &Call{number: seccomp.ScmpSyscall(nr), args: args, native: true}
+					call := &Call{number: libseccomp.ScmpSyscall(nr), args: args, native: true}
 					atMost, counted := f.Counted(call)
 					if counted != (r.AtMost > 0) || atMost != r.AtMost {
 						t.Fatalf("call %d %x: counted %v up to %d, the profile says %d", nr, args, counted, atMost, r.AtMost)
@@ -88,14 +88,14 @@ func loadBoth(t *testing.T, path string) (f *Filter, plain []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err = p.build(&fallback, rules, enforced, (*seccomp.ScmpFilter).ExportBPF); err != nil {
+	if plain, err = p.build(&fallback, rules, enforced, (*libseccomp.ScmpFilter).ExportBPF); err != nil {
 		t.Fatal(err)
 	}
 	return f, plain
 }
 
 // probes is how many arguments are tried of a call: where none of its rules looks at any, a few show that the program does not either.
-func (f *Filter) probes(call seccomp.ScmpSyscall) int {
+func (f *Filter) probes(call libseccomp.ScmpSyscall) int {
 	for _, r := range f.rules[call] {
 		if len(r.Args) > 0 {
 			return 200
@@ -105,7 +105,7 @@ func (f *Filter) probes(call seccomp.ScmpSyscall) int {
 }
 
 // probe chooses arguments that lie at the borders of the call's rules.
-func (f *Filter) probe(rng *rand.Rand, call seccomp.ScmpSyscall) (args [6]uint64) {
+func (f *Filter) probe(rng *rand.Rand, call libseccomp.ScmpSyscall) (args [6]uint64) {
 	for i := range args {
 		args[i] = rng.Uint64() >> rng.IntN(65)
 	}

@@ -5,7 +5,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +20,7 @@ func NewListener(f *os.File) *Listener { return &Listener{file: f} }
 // Call is a system call whose thread waits for Answer.
 type Call struct {
 	id     uint64
-	number seccomp.ScmpSyscall
+	number libseccomp.ScmpSyscall
 	args   [6]uint64
 	native bool // of the ABI x86-64, which x32 shares
 	thread int  // its id in our PID namespace
@@ -32,7 +32,7 @@ func (l *Listener) Receive() (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	var req *seccomp.ScmpNotifReq
+	var req *libseccomp.ScmpNotifReq
 	var recvErr error
 	err = raw.Read(func(fd uintptr) bool {
 		for {
@@ -50,7 +50,7 @@ func (l *Listener) Receive() (*Call, error) {
 				}
 				return poll[0].Revents != 0
 			}
-			if req, recvErr = seccomp.NotifReceive(seccomp.ScmpFd(fd)); recvErr != unix.ENOENT {
+			if req, recvErr = libseccomp.NotifReceive(libseccomp.ScmpFd(fd)); recvErr != unix.ENOENT {
 				return true
 			}
 		}
@@ -61,24 +61,24 @@ func (l *Listener) Receive() (*Call, error) {
 	if recvErr != nil {
 		return nil, recvErr
 	}
-	c := &Call{id: req.ID, number: req.Data.Syscall, native: req.Data.Arch == seccomp.ArchAMD64, thread: int(req.Pid)}
+	c := &Call{id: req.ID, number: req.Data.Syscall, native: req.Data.Arch == libseccomp.ArchAMD64, thread: int(req.Pid)}
 	copy(c.args[:], req.Data.Args)
 	return c, nil
 }
 
 // Answer makes the call return an error. A caller that is gone needs none, nor does any when the descriptor was closed.
 func (l *Listener) Answer(c *Call, errno unix.Errno) error {
-	return l.respond(&seccomp.ScmpNotifResp{ID: c.id, Error: int32(errno)})
+	return l.respond(&libseccomp.ScmpNotifResp{ID: c.id, Error: int32(errno)})
 }
 
 // Continue lets the call pass. Only where the programs are trusted, the filter in force has allowed it already, or a rule that looks at
 // registers allows a number of them: CompileRecorder, CompileShadow and Counted tell why.
 func (l *Listener) Continue(c *Call) error {
-	return l.respond(&seccomp.ScmpNotifResp{ID: c.id, Flags: seccomp.NotifRespFlagContinue})
+	return l.respond(&libseccomp.ScmpNotifResp{ID: c.id, Flags: libseccomp.NotifRespFlagContinue})
 }
 
-func (l *Listener) respond(answer *seccomp.ScmpNotifResp) error {
-	err := l.control(func(fd seccomp.ScmpFd) error { return seccomp.NotifRespond(fd, answer) })
+func (l *Listener) respond(answer *libseccomp.ScmpNotifResp) error {
+	err := l.control(func(fd libseccomp.ScmpFd) error { return libseccomp.NotifRespond(fd, answer) })
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, os.ErrClosed) {
 		return nil
 	}
@@ -87,16 +87,16 @@ func (l *Listener) respond(answer *seccomp.ScmpNotifResp) error {
 
 // waits reports whether the caller still waits. As long as it does, its thread id is its own.
 func (l *Listener) waits(c *Call) bool {
-	return l.control(func(fd seccomp.ScmpFd) error { return seccomp.NotifIDValid(fd, c.id) }) == nil
+	return l.control(func(fd libseccomp.ScmpFd) error { return libseccomp.NotifIDValid(fd, c.id) }) == nil
 }
 
-func (l *Listener) control(f func(seccomp.ScmpFd) error) error {
+func (l *Listener) control(f func(libseccomp.ScmpFd) error) error {
 	raw, err := l.file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var callErr error
-	if err := raw.Control(func(fd uintptr) { callErr = f(seccomp.ScmpFd(fd)) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { callErr = f(libseccomp.ScmpFd(fd)) }); err != nil {
 		return os.ErrClosed
 	}
 	return callErr

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -165,7 +165,7 @@ func TestDockersProfileLoads(t *testing.T) {
 		"AF_VSOCK":          {unix.SYS_SOCKET, [6]uint64{40}, "EPERM"},
 		"AF_UNIX":           {unix.SYS_SOCKET, [6]uint64{1}, "allowed"},
 	} {
-		call := &Call{number: seccomp.ScmpSyscall(c.number), args: c.args}
+		call := &Call{number: libseccomp.ScmpSyscall(c.number), args: c.args}
 		got := "allowed"
 		if !f.Allows(call) {
 			got = unix.ErrnoName(f.Errno(call))
@@ -194,7 +194,7 @@ func TestExtends(t *testing.T) {
 		t.Fatal(err)
 	}
 	for number, want := range map[int]bool{unix.SYS_READ: true, unix.SYS_SHMGET: true, unix.SYS_WRITE: false} {
-		if got := f.Allows(&Call{number: seccomp.ScmpSyscall(number)}); got != want {
+		if got := f.Allows(&Call{number: libseccomp.ScmpSyscall(number)}); got != want {
 			t.Errorf("call %d is allowed: %v", number, got)
 		}
 	}

@@ -3,7 +3,7 @@ package seccomp
 import (
 	"fmt"
 
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,14 +36,14 @@ func (p *Profile) CompileShadow(candidate *Profile) (*Filter, error) {
 }
 
 // shadowed allows all that nobody would hear of. What the candidate would count is not denied.
-func shadowed(r *rule) seccomp.ScmpAction {
+func shadowed(r *rule) libseccomp.ScmpAction {
 	if r.AtMost > 0 {
-		return seccomp.ActAllow
+		return libseccomp.ActAllow
 	}
-	if act := notified(r); act == seccomp.ActNotify || act == seccomp.ActKillProcess {
-		return seccomp.ActNotify
+	if act := notified(r); act == libseccomp.ActNotify || act == libseccomp.ActKillProcess {
+		return libseccomp.ActNotify
 	}
-	return seccomp.ActAllow
+	return libseccomp.ActAllow
 }
 
 // Begins tells whether a jail can begin under a filter: the message that brings us its listener must pass, for nobody would answer yet.

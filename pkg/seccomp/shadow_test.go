@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seccomp/libseccomp-golang"
+	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,13 +35,13 @@ func TestShadowEnforcesWhatIsInForce(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			asked := map[string]int{}
 			for nr := range uint32(512) {
-				for i := range max(f.probes(seccomp.ScmpSyscall(nr)), trial.probes(seccomp.ScmpSyscall(nr))) / 5 {
+				for i := range max(f.probes(libseccomp.ScmpSyscall(nr)), trial.probes(libseccomp.ScmpSyscall(nr))) / 5 {
 					from := []*Filter{f, trial}[i%2]
-					args := from.probe(rng, seccomp.ScmpSyscall(nr))
-					call := &Call{number: seccomp.ScmpSyscall(nr), args: args, native: true}
+					args := from.probe(rng, libseccomp.ScmpSyscall(nr))
+					call := &Call{number: libseccomp.ScmpSyscall(nr), args: args, native: true}
 					got, inForce := run(t, shadow.BPF, nr, args), run(t, f.BPF, nr, args)
 					r := trial.decide(call.number, args)
-					denied := r.act == seccomp.ActKillProcess || isErrno(r.act) && errnoOf(r.act) != 0 && !r.Expected
+					denied := r.act == libseccomp.ActKillProcess || isErrno(r.act) && errnoOf(r.act) != 0 && !r.Expected
 					want, kind := inForce, "in force"
 					if inForce == unix.SECCOMP_RET_ALLOW && denied {
 						want, kind = unix.SECCOMP_RET_USER_NOTIF, "on trial"
