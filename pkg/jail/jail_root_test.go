@@ -75,6 +75,7 @@ type bench struct {
 	spawner    *Spawner
 	root, devs string
 	patience   time.Duration // a job is killed after so long; 0: 30 s
+	built      func(*Jail)   // not nil: called between Build and Load
 }
 
 func newBench(t testing.TB) *bench {
@@ -192,6 +193,9 @@ func (b *bench) runLoaded(t testing.TB, script string, change func(*Spec, *Job, 
 	}
 	if err := j.Build(spec); err != nil {
 		return outcome{err: err}
+	}
+	if b.built != nil {
+		b.built(j)
 	}
 	if load != nil {
 		if err := j.Load(load, env, append(patience, time.Minute)[0]); err != nil {

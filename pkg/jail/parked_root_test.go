@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -297,12 +298,7 @@ func TestPID1DuringAJob(t *testing.T) {
 				t.Fatal("the job does not start")
 			}
 		}
-		info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", j.pidfd.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(string(info), "\nPid:\t")
-		pid, _, _ := strings.Cut(rest, "\n")
+		pid := strconv.Itoa(pidOf(t, j.pidfd))
 		status, err := os.ReadFile("/proc/" + pid + "/status")
 		if err != nil {
 			t.Fatal(err)
