@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// opens are the calls by which code that runs as root opens, asks for, mounts or changes something by its path: how many a file has, and why nothing that
+// opens are the calls by which code of sandboxd, which is root, opens, asks for, mounts or changes something by its path: how many a file has, and why nothing that
 // foreign code could have placed is among them (CVE-2024-28185, CVE-2024-28189). A new one is a decision.
 var opens = map[string]struct {
 	calls  int
@@ -24,6 +24,9 @@ var opens = map[string]struct {
 	"pkg/jail/scratch.go":         {2, "the root of a parked runner, and openat2 below it, through no link"},
 	"pkg/jail/spawner.go":         {5, "/proc, /dev/null, and a descriptor of our own binary"},
 	"pkg/jail/zygote.c":           {27, "before a job: the image's folders, which are read-only; with one: its workspace, below it and through no magic link, with the jail's own rights"},
+	"pkg/seccomp/profile.go":      {1, "the operator's folder of profiles"},
+	"pkg/seccomp/use.go":          {3, "the folder of seccomp record, which the operator named, by names of languages"},
+	"pkg/wire/conn.go":            {1, "sandboxd's own socket, by those who ask it"},
 	"sandboxd/advice.go":          {2, "/proc/sys"},
 	"sandboxd/anchor.go":          {16, "sandboxd's own folder, 0700, beside the socket"},
 	"sandboxd/check.go":           {7, "/sys, /proc, and what the operator named"},
@@ -61,7 +64,13 @@ var commentC = regexp.MustCompile(`(?s)/\*.*?\*/`)
 
 func TestOpensByPath(t *testing.T) {
 	found := map[string]int{}
-	for _, file := range tracked(t, "sandboxd/*.go", "pkg/jail/*.go", "pkg/jail/zygote.c", "pkg/cgroup/*.go") {
+	var code []string // of all packages that sandboxd is made of
+	for _, path := range goList(t, "-deps", "./sandboxd") {
+		if folder, ours := strings.CutPrefix(path, module); ours {
+			code = append(code, ":(glob)"+folder+"/*.go", ":(glob)"+folder+"/*.c")
+		}
+	}
+	for _, file := range tracked(t, code...) {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
