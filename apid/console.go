@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,8 +43,9 @@ const inputWindow = 256 << 10
 // inputAhead is how much more may wait if the key's share has room for it, bytes.
 const inputAhead = 8 << 20
 
+// newConsole begins with the input that came with the request. It stays in the body, which is counted until the program has ended.
 func newConsole(events *stream, bodies *bodyBudget, keyID string, first []byte) *console {
-	c := &console{events: events, bodies: bodies, keyID: keyID, signals: make(chan wire.Signal, mostSignals), input: append([]byte(nil), first...)}
+	c := &console{events: events, bodies: bodies, keyID: keyID, signals: make(chan wire.Signal, mostSignals), input: slices.Clip(first)}
 	c.moved.L = &c.mu
 	return c
 }

@@ -73,7 +73,7 @@ func (t *requestTest) judge(ran *stageAnswer) string {
 func (x *execution) runTests(ctx context.Context, build wire.Volume) *apiError {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &testRun{execution: x, build: build, results: make([]*testAnswer, len(x.plan.tests)), last: len(x.plan.tests)}
+	r := &testRun{execution: x, build: build, results: make([]*testAnswer, len(x.plan.tests)), last: len(x.plan.tests), copies: x.plan.largestTest()}
 	r.work(ctx)
 	r.helpers.Wait()
 	if r.failed != nil {
@@ -100,6 +100,7 @@ func (x *execution) representative() stageAnswer {
 type testRun struct {
 	*execution
 	build   wire.Volume
+	copies  int64 // bytes that a test takes in memory while it runs, at most
 	helpers sync.WaitGroup
 
 	mu      sync.Mutex
@@ -139,15 +140,38 @@ func (r *testRun) work(ctx context.Context) {
 	}
 }
 
+// callHelper has another test run beside those that do. What a program is given exists once more as long as it runs, in the kernel; so it does for any request,
+// but tests have as many copies as run at a time. Those of helpers count as bodies do, and where there is no room for them there is no helper.
 func (r *testRun) callHelper(ctx context.Context) {
-	ticket, ok := r.queue.tryEnter(r.call.key.ID, r.call.key.Concurrency)
+	keyID := r.call.key.ID
+	if r.bodies.reserve(keyID, r.copies) != nil {
+		return
+	}
+	ticket, ok := r.queue.tryEnter(keyID, r.call.key.Concurrency)
 	if !ok {
+		r.bodies.giveBack(keyID, r.copies)
 		return
 	}
 	r.helpers.Go(func() {
+		defer r.bodies.giveBack(keyID, r.copies)
 		defer ticket.leave()
 		r.work(ctx)
 	})
+}
+
+// largestTest is how many bytes one of the tests is given, at most.
+func (p *plan) largestTest() (most int64) {
+	for i := range p.tests {
+		n := int64(len(p.tests[i].stdin))
+		for _, f := range p.tests[i].files {
+			n += int64(len(f.content))
+		}
+		most = max(most, n)
+	}
+	for _, f := range p.files {
+		most += int64(len(f.content))
+	}
+	return most
 }
 
 // one runs one test.
