@@ -36,6 +36,7 @@ func TestLeavesDoNotImportEachOther(t *testing.T) {
 		"pkg/jail":    {"github.com/vishvananda/netns", "golang.org/x/sys/"},
 		"pkg/lang":    {"github.com/Masterminds/semver/v3"},
 		"pkg/seccomp": {"github.com/seccomp/libseccomp-golang", "golang.org/x/sys/"},
+		"pkg/threads": nil,
 		"pkg/wire":    {"golang.org/x/sys/"},
 	}
 	var leaves []string

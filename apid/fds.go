@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/threads"
 )
 
 // outputPipe makes a pipe for a job's stdout or stderr.
@@ -31,6 +33,9 @@ func outputPipe() (r, w *os.File, err error) {
 	return r, w, nil
 }
 
+// writing are those that fill a memfd now, each of which may keep a thread busy for as long as tens of megabytes take. As many as there are processors would do.
+var writing = make(chan struct{}, threads.Ahead/4)
+
 // readOnlyMemfd holds the parts one after the other. The descriptor handed out is a second, read-only opening at offset 0: the job must
 // not be able to change what it was given, nor, through it, to grow our memory.
 func readOnlyMemfd(name string, parts ...[]byte) (*os.File, error) {
@@ -39,6 +44,8 @@ func readOnlyMemfd(name string, parts ...[]byte) (*os.File, error) {
 		return nil, fmt.Errorf("make a memfd: %w", err)
 	}
 	defer unix.Close(fd)
+	writing <- struct{}{}
+	defer func() { <-writing }()
 	for _, part := range parts {
 		for len(part) > 0 {
 			n, err := unix.Write(fd, part)

@@ -57,6 +57,7 @@ import (
 	"time"
 
 	"github.com/runtools/runtools/pkg/lang"
+	"github.com/runtools/runtools/pkg/threads"
 	"github.com/runtools/runtools/pkg/wire"
 )
 
@@ -212,6 +213,7 @@ func (s *server) check(ctx context.Context, stdout io.Writer) error {
 
 // run serves until ctx ends, and then lets running requests finish.
 func (s *server) run(ctx context.Context) error {
+	threads.Make()
 	api, err := listen(s.cfg.Listen)
 	if err != nil {
 		return err

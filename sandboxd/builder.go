@@ -12,6 +12,7 @@ import (
 	"github.com/runtools/runtools/pkg/cgroup"
 	"github.com/runtools/runtools/pkg/jail"
 	"github.com/runtools/runtools/pkg/seccomp"
+	"github.com/runtools/runtools/pkg/threads"
 	"github.com/runtools/runtools/pkg/wire"
 )
 
@@ -59,12 +60,18 @@ type builder struct {
 	mostJobs int           // of a compiler's jail
 	log      *slog.Logger
 
+	making, ending chan struct{} // jails that are
+
 	serial  atomic.Uint64  // names of leaves
 	live    atomic.Int64   // jails that exist
 	built   atomic.Uint64  // since start
 	failed  atomic.Uint64  // since start
 	destroy sync.WaitGroup // jails being destroyed
 }
+
+// atOnce is how many jails are made at one time, and how many are taken apart. Each has a thread wait for locks of the kernel that are one for the whole machine: more
+// would be no faster, and threads must not run out (pkg/threads).
+const atOnce = threads.Ahead / 4
 
 // build makes one jail and parks it, under the profiles that hold now.
 func (b *builder) build(t *template) (*readyJail, error) {
@@ -76,6 +83,8 @@ func (b *builder) build(t *template) (*readyJail, error) {
 func (b *builder) buildUnder(t *template, p *policy, v *variant) (*readyJail, error) {
 	r := &readyJail{template: t, variant: v, slot: -1, oom: make(chan struct{}, 1)}
 	b.live.Add(1)
+	b.making <- struct{}{}
+	defer func() { <-b.making }()
 	for _, phase := range []func(*readyJail) error{
 		b.reserveIDs, b.makeLeaf, b.spawn, b.makeWorkspace, func(r *readyJail) error { return b.park(r, p.init) },
 	} {
@@ -281,8 +290,10 @@ func (b *builder) destroyLater(r *readyJail, after func()) {
 func (b *builder) release(r *readyJail) {
 	var errs []error
 	if r.jail != nil {
-		r.jail.Close()
+		r.jail.Close() // no thread waits for the death of the last process, which may take long
 	}
+	b.ending <- struct{}{}
+	defer func() { <-b.ending }()
 	if r.mount != nil {
 		r.mount.Close()
 	}

@@ -171,7 +171,7 @@ type sabotage func(*builder, *templateSpec, *seccomp.Filter)
 func (s sabotage) build(good *builder, t *template) error {
 	b := &builder{
 		spawner: good.spawner, cgroups: good.cgroups, volumes: good.volumes, slots: good.slots, image: good.image,
-		devices: good.devices, limits: good.limits, log: good.log,
+		devices: good.devices, limits: good.limits, log: good.log, making: good.making, ending: good.ending,
 	}
 	b.serial.Store(1 << 40) // other names than the good one's
 	holds := good.policy.Load()

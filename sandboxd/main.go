@@ -48,6 +48,7 @@ import (
 	"github.com/runtools/runtools/pkg/cgroup"
 	"github.com/runtools/runtools/pkg/jail"
 	"github.com/runtools/runtools/pkg/seccomp"
+	"github.com/runtools/runtools/pkg/threads"
 )
 
 // initProfile is the seccomp profile of every PID 1.
@@ -174,6 +175,7 @@ func serve(c *config, read func() (config, error), log *slog.Logger) error {
 	signals, hangups := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 	signal.Notify(hangups, unix.SIGHUP)
+	threads.Make()
 	if problems := checkHost(c); len(problems) > 0 {
 		return errHost(problems)
 	}
@@ -319,7 +321,7 @@ func (d *daemon) newBuilder(c *config, profiles *policy, log *slog.Logger) (*bui
 	}
 	b := &builder{
 		cgroups: d.cgroups, recorder: c.recorder, log: log,
-		slots:  newSlots(c.FirstUID, c.MaxJails),
+		slots: newSlots(c.FirstUID, c.MaxJails), making: make(chan struct{}, atOnce), ending: make(chan struct{}, atOnce),
 		limits: cgroup.Limits{MemoryBytes: c.MemoryBytes, CPUWeight: c.CPUWeight, CPUs: c.CPUsPerJob}, mostJobs: c.CompilerJobs,
 		volumes: c.newVolumes(anchors),
 	}

@@ -125,11 +125,16 @@ const (
 )
 
 // memoryKB is the memory that the daemon holds now, KiB.
-func (d *daemon) memoryKB() (kb int) {
+func (d *daemon) memoryKB() int { return d.status("VmRSS:") }
+
+func (d *daemon) threads() int { return d.status("Threads:") }
+
+// status is a number of the daemon's status in /proc, 0 when it has ended.
+func (d *daemon) status(field string) (n int) {
 	status, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(d.command.Process.Pid), "status"))
-	_, text, _ := strings.Cut(string(status), "VmRSS:")
-	fmt.Sscan(text, &kb)
-	return kb
+	_, text, _ := strings.Cut(string(status), field)
+	fmt.Sscan(text, &n)
+	return n
 }
 
 func wantNoGrowth(t *testing.T, before, after map[string]holding) {

@@ -73,7 +73,7 @@ func TestOverload(t *testing.T) {
 	before := s.held(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second+hang)
 	defer cancel()
-	o := &overload{stack: s, t: t, ctx: ctx, third: third, most: map[string]int{}}
+	o := &overload{stack: s, t: t, ctx: ctx, third: third, most: map[string]int{}, threads: map[string]int{}}
 	var crowd sync.WaitGroup
 	for _, one := range []struct {
 		number int
@@ -101,7 +101,7 @@ func TestOverload(t *testing.T) {
 	if seconds >= 60 && (middle(queued) > 5*time.Millisecond || middle(crowded) > 3*middle(alone)) {
 		t.Errorf("accepted requests take %v instead of %v, and wait for %v", middle(crowded), middle(alone), middle(queued))
 	}
-	t.Logf("at most %v KiB, before %+v", o.most, before)
+	t.Logf("at most %v KiB and %v threads, before %+v", o.most, o.threads, before)
 	// First come, first served, it would have one in thirty.
 	if int64(16*len(crowded)) < o.carriedOut.Load() {
 		t.Error("one key starves another")
@@ -112,6 +112,11 @@ func TestOverload(t *testing.T) {
 	for name, kb := range o.most {
 		if kb > before[name].memoryKB+mostOverloadKB {
 			t.Errorf("%s took %d KiB, %d before", name, kb, before[name].memoryKB)
+		}
+	}
+	for name, n := range o.threads {
+		if n > before[name].threads { // one that the kernel might have refused
+			t.Errorf("%s came to have %d threads, %d before", name, n, before[name].threads)
 		}
 	}
 	wantStdout(t, s.execute(t, s.key, program("python", "print('x')")), "x\n")
@@ -144,13 +149,14 @@ type overload struct {
 	ctx                         context.Context
 	carriedOut, refused, others atomic.Int64
 	third                       string
-	most                        map[string]int // KiB of each daemon
+	most, threads               map[string]int // KiB of each daemon, and its threads
 }
 
 func (o *overload) watchMemory() {
 	for o.ctx.Err() == nil {
 		for name, d := range map[string]*daemon{"sandboxd": o.sandboxd, "apid": o.apid} {
 			o.most[name] = max(o.most[name], d.memoryKB())
+			o.threads[name] = max(o.threads[name], d.threads())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -24,7 +24,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := s.path("state")
-	if err := syscall.Mount("state", state, "tmpfs", 0, fmt.Sprintf("size=256k,mode=700,uid=%d,gid=%d", apidUser, apidUser)); err != nil {
+	if err := syscall.Mount("state", state, "tmpfs", 0, fmt.Sprintf("size=256k,nr_inodes=100,mode=700,uid=%d,gid=%d", apidUser, apidUser)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Unmount(state, syscall.MNT_DETACH) })
@@ -64,13 +64,75 @@ func TestDiskFull(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s.apid.command.Process.Kill()
-	<-s.apid.done
-	if err := s.startApid(); err != nil {
-		t.Fatal(err)
+	again := func() {
+		t.Helper()
+		s.apid.command.Process.Kill()
+		<-s.apid.done
+		if err := s.startApid(); err != nil {
+			t.Fatal(err)
+		}
 	}
+	again()
 	for id, want := range map[string]string{"changed": "29 29\n", "new": "y new\n", "deleted": "none none\n"} {
 		wantStdout(t, in(id, `echo "$(cat f 2>/dev/null || echo none)" "${V-none}"`), want)
+	}
+	// No room for another file, and then a filesystem that cannot be written to: an apid that starts there gives every session back, and begins to record when it can.
+	for trouble, begin := range map[string]func() (end func() error){
+		"no more files": func() func() error { return exhaust(t, filepath.Join(state, "more")) },
+		"read-only": func() func() error {
+			s.apid.command.Process.Kill() // who has a file open to write to it keeps the filesystem writable
+			<-s.apid.done
+			if err := syscall.Mount("", state, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+				t.Fatal(err)
+			}
+			return func() error { return syscall.Mount("", state, "", syscall.MS_REMOUNT, "") }
+		},
+	} {
+		end := begin()
+		again()
+		wantStdout(t, in("changed", `echo "$(cat f)" "$V"`), "29 29\n")
+		wantStdout(t, in("changed", fmt.Sprintf("export T='%s'", trouble)), "")
+		wantStdout(t, in(strings.ReplaceAll(trouble, " ", "-"), "echo x >f; export V=1"), "")
+		if n := strings.Count(s.apid.log.String(), "sessions are not recorded"); n != 1 {
+			t.Errorf("%s: logged %d times that sessions are not recorded:\n%s", trouble, n, s.apid.log)
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := eventually(trouble+": sessions are recorded again", func() error {
+			if !strings.Contains(s.apid.log.String(), "recorded again") {
+				return errors.New("not yet")
+			}
+			if segments, err := os.ReadDir(state); err != nil || len(segments) != 1 {
+				return fmt.Errorf("segments %v, %v", segments, err)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		again()
+		wantStdout(t, in("changed", `echo "$(cat f)" "$V" "$T"`), "29 29 "+trouble+"\n")
+		wantStdout(t, in(strings.ReplaceAll(trouble, " ", "-"), `echo "$(cat f)" "$V"`), "x 1\n")
+	}
+}
+
+// exhaust makes empty files, named by a number behind path, until there can be no more.
+func exhaust(t *testing.T, path string) (undo func() error) {
+	t.Helper()
+	for n := 0; ; n++ {
+		f, err := os.Create(fmt.Sprint(path, n))
+		if errors.Is(err, syscall.ENOSPC) {
+			return func() (err error) {
+				for ; n > 0; n-- {
+					err = errors.Join(err, os.Remove(fmt.Sprint(path, n-1)))
+				}
+				return err
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
 	}
 }
 
@@ -110,7 +172,7 @@ func setControl(t *testing.T, path, value string) {
 	}
 }
 
-// fork fails: there may be no more processes than there are.
+// fork fails: there may be no more processes than there are. First jails cannot be made, then the daemons can have no threads.
 func TestNoMoreProcesses(t *testing.T) {
 	s := startOwn(t, "forks", "")
 	now, err := os.ReadFile(s.control(t, "pids", "init", "pids.current", "pids.current"))
@@ -140,6 +202,57 @@ func TestNoMoreProcesses(t *testing.T) {
 	}
 	setControl(t, limit, "max")
 	s.wantWell(t)
+
+	// Of the daemons themselves none can have another thread, which Go's runtime does not survive if it wants one.
+	free := s.confineDaemons(t)
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			s.carriedOutOrRefused(t, program("bash", "echo x").with(request{"ephemeral": true, "stdin": strings.Repeat("x", 1<<20)}))
+		})
+	}
+	all.Wait()
+	free()
+	s.wantWell(t)
+}
+
+// confineDaemons puts both daemons into a cgroup that may hold no more threads than they have.
+func (s *stack) confineDaemons(t *testing.T) (free func()) {
+	t.Helper()
+	tree := "/sys/fs/cgroup/pids"
+	if _, err := os.Stat(tree); err != nil {
+		tree = "/sys/fs/cgroup"
+	}
+	folder := filepath.Join(tree, s.cgroup+"-daemons")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	homes := map[string]string{} // by process: where it came from
+	for _, d := range []*daemon{s.sandboxd, s.apid} {
+		pid := fmt.Sprint(d.command.Process.Pid)
+		of, err := os.ReadFile("/proc/" + pid + "/cgroup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, home, _ := strings.Cut(string(of), ":"+strings.TrimPrefix(strings.TrimPrefix(tree, "/sys/fs/cgroup"), "/")+":")
+		home, _, _ = strings.Cut(home, "\n")
+		homes[pid] = home
+		setControl(t, filepath.Join(folder, "cgroup.procs"), pid)
+	}
+	now, err := os.ReadFile(filepath.Join(folder, "pids.current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	setControl(t, filepath.Join(folder, "pids.max"), strings.TrimSpace(string(now)))
+	return func() {
+		t.Helper()
+		for pid, home := range homes {
+			setControl(t, filepath.Join(tree, home, "cgroup.procs"), pid)
+		}
+		if err := os.Remove(folder); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // carriedOutOrRefused is 1 if the request was refused, in words for who may try again.

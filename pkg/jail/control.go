@@ -150,7 +150,12 @@ func parseControl(oob []byte) (extra *os.File, cred *unix.Ucred) {
 				if extra != nil {
 					extra.Close()
 				}
-				extra = os.NewFile(uintptr(fd), "pidfd")
+				// Nobody else has it any more. Go's runtime polls what does not block: else a thread would wait for each (awaitDeath).
+				if err := unix.SetNonblock(fd, true); err != nil {
+					unix.Close(fd)
+					continue
+				}
+				extra = os.NewFile(uintptr(fd), "from a jail")
 			}
 		}
 	}

@@ -173,28 +173,11 @@ func (j *Jail) buildRunner(s *Spec) error {
 	p.add(step{op: opKeepOnly, what: "close descriptors"})
 	p.filter(s.Filter, listenFlags(s))
 	_, listener, err := j.runner.do(&p)
-	if err != nil || !s.Listen {
-		return err
+	if err == nil && s.Listen && listener == nil {
+		err = errors.New("jail: internal error: the runner sent no listener")
 	}
-	if listener == nil {
-		return errors.New("jail: internal error: the runner sent no listener")
-	}
-	defer listener.Close()
-	j.listener, err = pollable(listener)
+	j.listener = listener
 	return err
-}
-
-// pollable is a copy of a descriptor that Go's runtime polls.
-func pollable(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("jail: dup: %w", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile looks at it
-		unix.Close(fd)
-		return nil, fmt.Errorf("jail: set nonblock: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "seccomp listener"), nil
 }
 
 // listenFlags ask for a listener of the filter. Once a call was received from it, the caller waits for the answer alone: a signal must not
@@ -289,20 +272,24 @@ func signal(pidfd *os.File, sig unix.Signal) error {
 	return errors.Join(err, sigErr)
 }
 
-// awaitDeath returns when PID 1 and with it every process of the jail is dead: the kernel makes PID 1 wait for them.
+// awaitDeath returns when PID 1 and with it every process of the jail is dead: the kernel makes PID 1 wait for them. No thread of ours waits, for jails may
+// end by the hundred, slowly, and a Go program that is refused another thread is dead.
 func (j *Jail) awaitDeath() {
 	raw, err := j.pidfd.SyscallConn()
 	if err != nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) {
+	ended := func(fd uintptr, timeout int) bool {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		for {
-			if _, err := unix.Poll(poll, -1); err != unix.EINTR {
-				return
+			if n, err := unix.Poll(poll, timeout); err != unix.EINTR {
+				return n != 0
 			}
 		}
-	})
+	}
+	if raw.Read(func(fd uintptr) bool { return ended(fd, 0) }) != nil { // the kernel had no room to poll it, or it is closed
+		_ = raw.Control(func(fd uintptr) { ended(fd, -1) })
+	}
 }
 
 // Close kills the jail, waits until it is dead and releases everything. Safe on a jail in any state.
