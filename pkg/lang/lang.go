@@ -56,15 +56,20 @@ type Stage struct {
 
 // UnknownLanguageError is a name that nothing answers to.
 type UnknownLanguageError struct {
-	Name  string
-	Known []string
+	Name    string
+	Nearest string // what was most likely meant, or ""
+	Known   []string
 }
 
 func (e *UnknownLanguageError) Error() string {
 	if len(e.Known) == 0 {
 		return fmt.Sprintf("unknown language %q; no language is installed", e.Name)
 	}
-	return fmt.Sprintf("unknown language %q; known are %s", e.Name, strings.Join(e.Known, ", "))
+	meant := ""
+	if e.Nearest != "" {
+		meant = "did you mean " + e.Nearest + "? "
+	}
+	return fmt.Sprintf("unknown language %q; %sknown are %s", e.Name, meant, strings.Join(e.Known, ", "))
 }
 
 // BrokenError is a language that the image should have and has not.
@@ -109,7 +114,7 @@ func (s *Set) Resolve(name, selector string) (*Runtime, error) {
 	}
 	f := s.byName[strings.ToLower(name)]
 	if f == nil {
-		return nil, &UnknownLanguageError{Name: name, Known: s.Names()}
+		return nil, &UnknownLanguageError{Name: name, Nearest: s.nearest(name), Known: s.Names()}
 	}
 	for _, r := range f.runtimes {
 		if r.Err == "" && r.Version == selector { // as the list of runtimes has it, whatever its form

@@ -65,6 +65,10 @@ func TestResolve(t *testing.T) {
 		says           string
 	}{
 		{"cobol", "", new(*UnknownLanguageError), `unknown language "cobol"; known are c, python`},
+		{"pyhton", "", new(*UnknownLanguageError), `unknown language "pyhton"; did you mean python? known are c, python`},
+		{"Python ", "", new(*UnknownLanguageError), "did you mean python?"},
+		{"gc", "", new(*UnknownLanguageError), `unknown language "gc"; known are`},       // too short to tell
+		{"ruby2", "", new(*UnknownLanguageError), `unknown language "ruby2"; known are`}, // which is not installed
 		{"py", "2", new(*UnknownVersionError), "installed: Python 3.13.5 (main), 3.12.10, 3.9.2"},
 		{"py", "3.1", new(*UnknownVersionError), `"3.1"`},
 		{"py", ">4", new(*UnknownVersionError), ">4"},
@@ -229,6 +233,17 @@ func TestRepositoryLanguages(t *testing.T) {
 		}
 		if _, err := parse(filepath.Base(filepath.Dir(path)), body); err != nil {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestSlips(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"python", "python", 0}, {"pyhton", "python", 1}, {"pyton", "python", 1}, {"pythonn", "python", 1}, {"qython", "python", 1}, {"ab", "ba", 1}, {"abc", "ca", 3}, {"kitten", "sitting", 3}} {
+		if n := slips(c.a, c.b); n != c.want || slips(c.b, c.a) != n {
+			t.Errorf("%q and %q: %d, want %d", c.a, c.b, n, c.want)
 		}
 	}
 }
