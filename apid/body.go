@@ -215,17 +215,21 @@ func (e *bodyError) describe(timeout time.Duration) *apiError {
 	return refused
 }
 
-// checkMediaType wants application/json. Its only encoding is UTF-8, so a parameter may say nothing else.
+// formType is what curl -d says of whatever it sends.
+const formType = "application/x-www-form-urlencoded"
+
+// checkMediaType wants application/json. Its only encoding is UTF-8, so a parameter may say nothing else. Who says nothing, or what curl says by itself, most
+// likely means JSON as well, for there is no other body here; if not, who reads it says so. No page of another site gains by it: it has no key.
 func checkMediaType(c *call) *apiError {
 	if coding := c.ctx.Request.Header.ContentEncoding(); len(coding) > 0 && !strings.EqualFold(string(coding), "identity") {
-		return refuse(errMediaType, "Content-Encoding %s is not accepted", shown(string(coding)))
+		return refuse(errMediaType, "Content-Encoding %s is not accepted, want a body that is not compressed", shown(string(coding)))
 	}
 	header := string(c.ctx.Request.Header.ContentType())
-	if header == "application/json" {
+	if header == "application/json" || header == "" {
 		return nil
 	}
 	kind, params, err := mime.ParseMediaType(header)
-	if err != nil || kind != "application/json" {
+	if err != nil || kind != "application/json" && kind != formType {
 		return refuse(errMediaType, "Content-Type %s is not accepted, want application/json", shown(header))
 	}
 	if charset, given := params["charset"]; given && !strings.EqualFold(charset, "utf-8") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,8 +106,11 @@ func (e *apiError) body(requestID string) []byte {
 		Field     string  `json:"field,omitempty"`
 		RequestID string  `json:"request_id"`
 	}
-	encoded, _ := json.Marshal(map[string]body{"error": {e.code, e.said(), cut(e.field, mostField), requestID}})
-	return append(encoded, '\n')
+	var encoded bytes.Buffer
+	encoder := json.NewEncoder(&encoded)
+	encoder.SetEscapeHTML(false) // people read it: "<key>" and not "\u003ckey\u003e"
+	encoder.Encode(map[string]body{"error": {e.code, e.said(), cut(e.field, mostField), requestID}})
+	return encoded.Bytes()
 }
 
 // mostShown is how much of a value of a request is repeated in a message about it, bytes.

@@ -68,6 +68,9 @@ func TestSessionRoutes(t *testing.T) {
 			t.Errorf("%s %s: %d %q, want %d %q", c.method, c.path, resp.StatusCode, resp.Header.Get("Allow"), c.status, c.allow)
 		}
 	}
+	if r := ts.do("PUT", "/v1/sessions/u/files/refused", "x"); r.Error == nil || r.Error.Field != "path" || !strings.HasPrefix(r.Error.Message, "path: ") {
+		t.Errorf("a file that cannot be placed: %s", r.Raw)
+	}
 }
 
 func TestByteRange(t *testing.T) {

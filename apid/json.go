@@ -39,7 +39,10 @@ func (r *jsonReader) document(field func(name string) *apiError) *apiError {
 			}
 			r.pos += size
 		}
-		return r.syntax("not UTF-8; send such content with \"encoding\": \"base64\"")
+		return r.syntax("not UTF-8; other bytes go in base64, in a file with \"encoding\": \"base64\", in stdin with \"stdin_encoding\": \"base64\"")
+	}
+	if bytes.HasPrefix(r.buf, []byte("\ufeff")) {
+		return r.syntax("a byte order mark; leave it out")
 	}
 	if r.peek() != '{' {
 		return r.syntax("want an object")
@@ -148,7 +151,7 @@ func (r *jsonReader) integer(path string) (int64, *apiError) {
 	if c != '-' && (c < '0' || c > '9') {
 		return 0, r.wrongType(path, "a whole number")
 	}
-	text, err := r.number()
+	text, err := r.number(path)
 	if err != nil {
 		return 0, err
 	}
@@ -160,8 +163,8 @@ func (r *jsonReader) integer(path string) (int64, *apiError) {
 	if f != math.Trunc(f) {
 		return 0, invalidField(path, "want a whole number, got %s", cut(text, mostShown))
 	}
-	if math.Abs(f) > exact {
-		return 0, invalidField(path, "%s is out of range", cut(text, mostShown))
+	if math.Abs(f) > exact { // and beyond what anything may be: who knows the bound tells it
+		f = math.Copysign(exact, f)
 	}
 	return int64(f), nil
 }
@@ -171,7 +174,7 @@ func (r *jsonReader) float(path string) (float64, *apiError) {
 	if c := r.peek(); c != '-' && (c < '0' || c > '9') {
 		return 0, r.wrongType(path, "a number")
 	}
-	text, err := r.number()
+	text, err := r.number(path)
 	if err != nil {
 		return 0, err
 	}
@@ -182,7 +185,7 @@ func (r *jsonReader) float(path string) (float64, *apiError) {
 	return f, nil
 }
 
-func (r *jsonReader) number() (string, *apiError) {
+func (r *jsonReader) number(path string) (string, *apiError) {
 	start := r.pos
 	digits := func() bool {
 		from := r.pos
@@ -200,15 +203,15 @@ func (r *jsonReader) number() (string, *apiError) {
 	}
 	accept("-")
 	if !accept("0") && !digits() {
-		return "", r.syntax("want a digit")
+		return "", r.syntax("%s: want a digit", path)
 	}
 	if accept(".") && !digits() {
-		return "", r.syntax("want a digit")
+		return "", r.syntax("%s: want a digit", path)
 	}
 	if accept("eE") {
 		accept("+-")
 		if !digits() {
-			return "", r.syntax("want a digit")
+			return "", r.syntax("%s: want a digit", path)
 		}
 	}
 	return string(r.buf[start:r.pos]), nil
@@ -327,9 +330,9 @@ func (r *jsonReader) wrongType(path, want string) *apiError {
 	case c == 'n' && r.literal("null"):
 		got = "null"
 	case c == 0:
-		return r.syntax("the body ends where %s is wanted", want)
+		return r.syntax("%s: the body ends where %s is wanted", path, want)
 	default:
-		return r.syntax("want %s", want)
+		return r.syntax("%s: want %s", path, want)
 	}
 	return invalidField(path, "want %s, got %s", want, got)
 }

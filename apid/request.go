@@ -186,6 +186,9 @@ func checkSessionID(id string) *apiError {
 			return invalidField("session_id", "%s: want only A-Z a-z 0-9 . _ -", shown(id))
 		}
 	}
+	if id == "." || id == ".." { // nobody could ask for its files, or end it
+		return invalidField("session_id", "%s cannot stand in an address; choose another name", shown(id))
+	}
 	return nil
 }
 
@@ -208,17 +211,21 @@ func readFiles(r *jsonReader, path string) ([]requestFile, *apiError) {
 
 func readFile(r *jsonReader, path string) (f requestFile, err *apiError) {
 	var encoding string
-	var seen struct{ name, content, encoding bool }
+	var seen, given struct{ name, content, encoding bool } // null is not given
 	err = r.object(path, func(name string) *apiError {
 		var twice *bool
 		var err *apiError
 		switch name {
 		case "name":
 			twice = &seen.name
-			err = r.stringInto(path+".name", &f.name)
+			if given.name = !r.null(); given.name {
+				err = r.stringInto(path+".name", &f.name)
+			}
 		case "content":
 			twice = &seen.content
-			f.content, err = r.text(path + ".content")
+			if given.content = !r.null(); given.content {
+				f.content, err = r.text(path + ".content")
+			}
 		case "encoding":
 			twice = &seen.encoding
 			err = r.stringInto(path+".encoding", &encoding)
@@ -234,9 +241,9 @@ func readFile(r *jsonReader, path string) (f requestFile, err *apiError) {
 	switch {
 	case err != nil:
 		return f, err
-	case !seen.name:
+	case !given.name:
 		return f, invalidField(path+".name", "is missing")
-	case !seen.content:
+	case !given.content:
 		return f, invalidField(path+".content", "is missing")
 	}
 	f.content, err = decodeContent(path+".content", path+".encoding", f.content, encoding, "utf8", "base64", "hex")

@@ -120,7 +120,7 @@ func (s *server) dispatch(c *call) *apiError {
 			return s.serveRoute(c, &routes[i])
 		}
 	}
-	return refuse(errNotFound, "there is nothing at %s; no part of a path may be empty, . or .., and no id has a slash", shown(address))
+	return refuse(errNotFound, "there is nothing at %s: GET /openapi.json lists what there is; no path ends in a slash or has an empty part, . or .., and no id has a slash", shown(address))
 }
 
 // serveRoute goes through what all routes have in common: method, then key.

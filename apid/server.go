@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,10 @@ type server struct {
 	endArrivals context.CancelFunc
 }
 
+// mostHeaders bounds a request's first line and headers, bytes: browsers send the cookies of all servers of a host, whatever their ports. Each connection
+// has a buffer of that size.
+const mostHeaders = 8 << 10
+
 // sandboxdRestart is longer than a restart of sandboxd takes that has no jobs to wait for: requests that come meanwhile are only late.
 const sandboxdRestart = 2 * time.Second
 
@@ -108,6 +113,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 		HeaderReceived:        s.headerReceived,
 		WriteTimeout:          time.Duration(cfg.HTTP.WriteTimeout),
 		IdleTimeout:           time.Duration(cfg.HTTP.IdleTimeout),
+		ReadBufferSize:        mostHeaders,
 		NoDefaultServerHeader: true,
 		NoDefaultContentType:  true,
 		CloseOnShutdown:       true,
@@ -135,28 +141,30 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 
 // authenticate finds the key of the request.
 func (s *server) authenticate(c *call) *apiError {
-	const scheme = "bearer "
-	header := c.ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)
 	defer func() { c.timing.auth = time.Since(c.started) }()
-	if c.isPiston() && !strings.Contains(string(header), " ") { // its clients send the bare key
-		if c.key = s.keys.find(header); c.key != nil {
-			return nil
-		}
-	}
-	if len(header) > len(scheme) && strings.EqualFold(string(header[:len(scheme)]), scheme) {
-		if c.key = s.keys.find(header[len(scheme):]); c.key != nil {
-			return nil
-		}
-	}
-	if len(header) == 0 && websocket.FastHTTPIsWebSocketUpgrade(c.ctx) {
-		if c.key = s.keys.find(c.socketKey()); c.key != nil {
-			return nil
-		}
-	}
-	if len(header) == 0 {
+	offered := c.offeredKey()
+	if len(offered) == 0 {
 		return refuse(errUnauthorized, "want the header Authorization: Bearer <key>")
 	}
-	return refuse(errUnauthorized, "the key is not valid")
+	if c.key = s.keys.find(offered); c.key == nil {
+		return refuse(errUnauthorized, "the key is not valid")
+	}
+	return nil
+}
+
+// offeredKey is what the request says that its key is, or nothing.
+func (c *call) offeredKey() []byte {
+	const scheme = "bearer "
+	header := c.ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)
+	switch {
+	case len(header) > len(scheme) && strings.EqualFold(string(header[:len(scheme)]), scheme):
+		return bytes.TrimLeft(header[len(scheme):], " ")
+	case c.isPiston() && !bytes.Contains(header, []byte(" ")): // its clients send the bare key
+		return header
+	case len(header) == 0 && websocket.FastHTTPIsWebSocketUpgrade(c.ctx):
+		return c.socketKey()
+	}
+	return nil
 }
 
 // whileWanted ends when the caller hangs up, or when running jobs must end.
@@ -196,16 +204,19 @@ func (s *server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig 
 
 // serveUnreadable answers what is not a request, or not all of one.
 func (s *server) serveUnreadable(ctx *fasthttp.RequestCtx, err error) {
-	if v, ok := ctx.Conn().(*visitor); ok && v.silent() {
-		v.Close() // a connection that a client keeps in reserve: an answer would be taken for that to its first request
-		return
+	if v, ok := ctx.Conn().(*visitor); ok {
+		if v.silent() {
+			v.Close() // a connection that a client keeps in reserve: an answer would be taken for that to its first request
+			return
+		}
+		v.giveUp()
 	}
 	c := newCall(ctx)
 	refused := refuse(errBadRequest, "this is not an HTTP request that can be read")
 	var netErr net.Error
 	switch {
 	case errors.As(err, new(*fasthttp.ErrSmallBuffer)):
-		refused = refuse(errTooLarge, "the request's headers are too large")
+		refused = refuse(errTooLarge, "address and headers have more than %d bytes together", mostHeaders)
 	case errors.As(err, &netErr) && netErr.Timeout():
 		refused = refuse(errBadRequest, "the request did not arrive in time")
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -61,4 +62,22 @@ func TestOneKeyLeavesConnections(t *testing.T) {
 		defer ts.visitors.mu.Unlock()
 		return len(ts.visitors.byKey) == 0
 	})
+}
+
+// Who sends more than is read sees the answer all the same, and no reset in its place.
+func TestWhatIsGivenUpIsAnswered(t *testing.T) {
+	ts := newTestServer(t, nil)
+	get := "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: "
+	for name, c := range map[string]struct{ text, want string }{
+		"cookies":       {get + strings.Repeat("a", 7000) + "\r\n\r\n", "HTTP/1.1 200 "},
+		"large headers": {get + strings.Repeat("a", 70_000) + "\r\n\r\n", `"payload_too_large","message":"address and headers have more than 8192 bytes together"`},
+		"a long path":   {"GET /" + strings.Repeat("a", 70_000) + " HTTP/1.1\r\nHost: x\r\n\r\n", "payload_too_large"},
+		"no request":    {strings.Repeat("x", 5000) + "\r\n\r\n" + strings.Repeat("y", 100_000), "bad_request"},
+	} {
+		for range 5 {
+			if answer, err := io.ReadAll(ts.dial(c.text)); err != nil || !strings.Contains(string(answer), c.want) {
+				t.Errorf("%s: %v %s", name, err, answer)
+			}
+		}
+	}
 }

@@ -69,6 +69,7 @@ func (x *execution) runTool(ctx context.Context) *apiError {
 	out, failed := x.send(ctx, j)
 	if failed != nil {
 		if failed.code == errInvalidField {
+			failed.message = "path: " + strings.TrimPrefix(failed.message, failed.field+": ")
 			failed.field = "path"
 		}
 		return failed

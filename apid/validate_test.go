@@ -43,6 +43,7 @@ func TestRefusals(t *testing.T) {
 		{"no language", map[string]any{"language": nil}, errInvalidField, "language", []string{"c, python"}},
 		{"language of a wrong type", map[string]any{"language": 3}, errInvalidField, "language", []string{"want a string, got a number"}},
 		{"unknown language", map[string]any{"language": "cobol"}, errUnknownLanguage, "language", []string{`"cobol"`, "c, python"}},
+		{"language by a slip", map[string]any{"language": "Pyhton"}, errUnknownLanguage, "language", []string{`"Pyhton"; did you mean python?`}},
 		{"language missing from the image", map[string]any{"language": "rb"}, errUnknownLanguage, "language", []string{"no source had ruby"}},
 		{"unknown version", map[string]any{"version": "2"}, errUnknownVersion, "version", []string{`"2"`, "3.13.5, 3.11.2"}},
 		{"bad version", map[string]any{"version": "newest"}, errInvalidField, "version", []string{`"newest"`}},
@@ -53,6 +54,8 @@ func TestRefusals(t *testing.T) {
 		{"files of a wrong type", map[string]any{"files": map[string]any{}}, errInvalidField, "files", []string{"want an array, got an object"}},
 		{"file of a wrong type", map[string]any{"files": []any{"x"}}, errInvalidField, "files[0]", nil},
 		{"file without a name", map[string]any{"files": []any{map[string]any{"content": ""}}}, errInvalidField, "files[0].name", []string{"missing"}},
+		{"file with a name of null", map[string]any{"files": []any{map[string]any{"name": nil, "content": ""}}}, errInvalidField, "files[0].name", []string{"missing"}},
+		{"file with null in it", map[string]any{"files": []any{map[string]any{"name": "a", "content": nil}}}, errInvalidField, "files[0].content", []string{"missing"}},
 		{"file without content", map[string]any{"files": []any{map[string]any{"name": "a"}}}, errInvalidField, "files[0].content", []string{"missing"}},
 		{"unknown field of a file", map[string]any{"files": []any{map[string]any{"name": "a", "content": "", "mode": 1}}}, errInvalidField, "files[0].mode", nil},
 		{"unknown encoding", map[string]any{"files": []any{map[string]any{"name": "a", "content": "", "encoding": "gzip"}}}, errInvalidField, "files[0].encoding", []string{`"gzip"`, "utf8, base64, hex"}},
@@ -92,13 +95,15 @@ func TestRefusals(t *testing.T) {
 		{"empty session id", map[string]any{"session_id": ""}, errInvalidField, "session_id", nil},
 		{"long session id", map[string]any{"session_id": strings.Repeat("a", 129)}, errInvalidField, "session_id", []string{"129", "128"}},
 		{"session id of odd letters", map[string]any{"session_id": "a/b"}, errInvalidField, "session_id", []string{`"a/b"`}},
+		{"session id that no address can have", map[string]any{"session_id": ".."}, errInvalidField, "session_id", []string{`".."`, "another name"}},
 		{"session id of a wrong type", map[string]any{"session_id": 7}, errInvalidField, "session_id", nil},
 		{"ephemeral session", map[string]any{"session_id": "a", "ephemeral": true}, errInvalidField, "ephemeral", nil},
 		{"ephemeral of a wrong type", map[string]any{"ephemeral": "yes"}, errInvalidField, "ephemeral", nil},
 		{"no run time", map[string]any{"run_timeout": 0}, errInvalidField, "run_timeout", []string{"0 is", "1 to 300000"}},
 		{"long run time", map[string]any{"run_timeout": 300001}, errInvalidField, "run_timeout", []string{"300001", "300000"}},
 		{"half a millisecond", map[string]any{"run_timeout": 1.5}, errInvalidField, "run_timeout", []string{"1.5"}},
-		{"huge run time", map[string]any{"run_timeout": json.Number("1e300")}, errInvalidField, "run_timeout", nil},
+		{"huge run time", map[string]any{"run_timeout": json.Number("1e300")}, errInvalidField, "run_timeout", []string{"1 to 300000"}},
+		{"run time below all", map[string]any{"run_timeout": json.Number("-1e400")}, errInvalidField, "run_timeout", []string{"1 to 300000"}},
 		{"run time of a wrong type", map[string]any{"run_timeout": "1000"}, errInvalidField, "run_timeout", []string{"want a whole number, got a string"}},
 		{"negative compile time", map[string]any{"compile_timeout": -1}, errInvalidField, "compile_timeout", []string{"-1", "60000"}},
 		{"run CPU time", map[string]any{"run_cpu_time": 3600001}, errInvalidField, "run_cpu_time", []string{"3600000"}},
@@ -191,6 +196,14 @@ func TestBadJSON(t *testing.T) {
 			t.Errorf("%.40q: %d %s", body, r.Status, r.Raw)
 		}
 	}
+	for body, says := range map[string]string{
+		`{"language":"py","code":print(1)}`: "byte 24: code: want a string", `{"run_timeout":NaN}`: "run_timeout: want a whole number", `{"run_timeout":-Infinity}`: "run_timeout: want a digit",
+		`{"files":[{"content":`: "files[0].content: the body ends where a string is wanted", "\ufeff{}": "byte order mark", "{\"code\":\"\xff\"}": "base64",
+	} {
+		if r := ts.do("POST", "/v1/execute", body); r.Error == nil || !strings.Contains(r.Error.Message, says) {
+			t.Errorf("%s: want %s: %s", body, says, r.Raw)
+		}
+	}
 	for body, field := range map[string]string{
 		`{"code":"a","code":"b"}`:                          "code",
 		`{"env":{"A":"1","A":"2"}}`:                        "env.A",
@@ -222,8 +235,11 @@ func TestHTTP(t *testing.T) {
 		{"OPTIONS", "OPTIONS", "/v1/execute", "", nil, 204, "Allow", "POST, OPTIONS"},
 		{"unknown path", "GET", "/v2", "", nil, 404, "Content-Type", "application/json"},
 		{"nowhere", "GET", "/nowhere", "", nil, 404, "", ""},
-		{"form", "POST", "/v1/execute", good, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "", ""},
-		{"no type", "POST", "/v1/execute", good, []string{"Content-Type", ""}, 415, "", ""},
+		{"key after spaces", "POST", "/v1/execute", good, []string{"Authorization", "Bearer   " + ts.key}, 200, "", ""},
+		{"curl's type", "POST", "/v1/execute", good, []string{"Content-Type", "application/x-www-form-urlencoded"}, 200, "", ""},
+		{"no type", "POST", "/v1/execute", good, []string{"Content-Type", ""}, 200, "", ""},
+		{"form", "POST", "/v1/execute", "language=python", []string{"Content-Type", "application/x-www-form-urlencoded"}, 400, "", ""},
+		{"text", "POST", "/v1/execute", good, []string{"Content-Type", "text/plain"}, 415, "", ""},
 		{"multipart", "POST", "/v1/execute", good, []string{"Content-Type", "multipart/form-data; boundary=x"}, 415, "", ""},
 		{"charset", "POST", "/v1/execute", good, []string{"Content-Type", "application/json; charset=UTF-8"}, 200, "", ""},
 		{"other charset", "POST", "/v1/execute", good, []string{"Content-Type", "application/json; charset=latin1"}, 415, "", ""},
@@ -247,6 +263,11 @@ func TestHTTP(t *testing.T) {
 		}
 		if r.Status >= 400 && c.method != "HEAD" && (r.Error == nil || r.Error.RequestID != r.Header.Get("X-Request-Id")) {
 			t.Errorf("%s: %s", c.name, r.Raw)
+		}
+	}
+	for _, header := range []string{"", "Bearer ", "Basic eDp5", ts.key} { // as it stands: people read it
+		if r := ts.do("POST", "/v1/execute", good, "Authorization", header); !strings.Contains(r.Raw, "want the header Authorization: Bearer <key>") {
+			t.Errorf("%q: %s", header, r.Raw)
 		}
 	}
 	if r := ts.do("GET", "/healthz", "", "X-Request-Id", "bad id\tx"); r.Header.Get("X-Request-Id") == "bad id\tx" {

@@ -49,6 +49,8 @@ type visitor struct {
 	begun bool          // something has come on it
 	key   string        // whose request it serves, by id; "": it waits
 	gone  bool
+
+	unread bool // its last request was given up in the middle
 }
 
 const (
@@ -140,17 +142,23 @@ func (v *visitors) refuse(conn *net.TCPConn) {
 	answer.SetBodyRaw(refuse(errOverloaded, "the server has %d connections, and each is being served", v.most).body(id))
 	conn.SetDeadline(time.Now().Add(discardTime))
 	answer.WriteTo(conn) // which fits into an empty socket buffer
+	v.part(conn)
+}
+
+// part closes a connection that has been answered and may have more to read: to close it at once would reset it, and the caller would see that and no answer.
+func (v *visitors) part(conn *net.TCPConn) error {
 	select {
 	case v.parting <- struct{}{}:
 		go func() {
 			defer func() { <-v.parting }()
 			defer conn.Close()
-			// To close a connection that has unread bytes would reset it, and the caller would see that and no answer.
+			conn.SetDeadline(time.Now().Add(discardTime))
 			conn.CloseWrite()
 			io.CopyN(io.Discard, conn, discardBytes)
 		}()
+		return nil
 	default:
-		conn.Close()
+		return conn.Close()
 	}
 }
 
@@ -196,6 +204,13 @@ func (c *visitor) silent() bool {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
 	return !c.begun
+}
+
+// giveUp says that the rest of a request will not be read.
+func (c *visitor) giveUp() {
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	c.unread = true
 }
 
 // served says that a whole request with this key has come. It fails if the connection was closed at that moment, or if the key has its share of
@@ -249,8 +264,12 @@ func (c *visitor) leaveLocked() {
 // Close gives the place up. It may be called more than once.
 func (c *visitor) Close() error {
 	c.all.mu.Lock()
+	part := c.unread && !c.gone
 	c.leaveLocked()
 	c.all.mu.Unlock()
+	if part {
+		return c.all.part(c.TCPConn)
+	}
 	return c.TCPConn.Close()
 }
 
