@@ -16,7 +16,13 @@ type kept struct {
 	closed  bool
 	jails   []*readyJail // the one used last at the end
 	lent    map[keptBy]int
-	waiting map[keptBy][]chan *readyJail
+	waiting map[keptBy][]waiter
+}
+
+// waiter is a job that waits for a jail to come back.
+type waiter struct {
+	memory int64 // its limit, bytes
+	back   chan *readyJail
 }
 
 // keptBy is whose jail it is.
@@ -35,15 +41,18 @@ const (
 )
 
 func newKept() *kept {
-	return &kept{lent: map[keptBy]int{}, waiting: map[keptBy][]chan *readyJail{}}
+	return &kept{lent: map[keptBy]int{}, waiting: map[keptBy][]waiter{}}
 }
+
+// fits says whether a job with this memory limit, bytes, has room for more than the compiler that waits in the jail.
+func (r *readyJail) fits(memory int64) bool { return 2*r.bytes <= memory }
 
 // take returns a jail of this owner that fits into memory, bytes, or nil.
 func (k *kept) take(by keptBy, memory int64) *readyJail {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i, r := range slices.Backward(k.jails) {
-		if r.keptBy() == by && 2*r.bytes <= memory {
+		if r.keptBy() == by && r.fits(memory) {
 			k.jails = slices.Delete(k.jails, i, i+1)
 			return r
 		}
@@ -52,14 +61,14 @@ func (k *kept) take(by keptBy, memory int64) *readyJail {
 }
 
 // await is take for an owner whose jails are all out; it does not wait for long, nor for jails that do not exist.
-func (k *kept) await(by keptBy) *readyJail {
+func (k *kept) await(by keptBy, memory int64) *readyJail {
 	back := make(chan *readyJail, 1)
 	k.mu.Lock()
 	if k.lent[by] <= len(k.waiting[by]) {
 		k.mu.Unlock()
 		return nil
 	}
-	k.waiting[by] = append(k.waiting[by], back)
+	k.waiting[by] = append(k.waiting[by], waiter{memory, back})
 	k.mu.Unlock()
 	select {
 	case r := <-back:
@@ -68,7 +77,7 @@ func (k *kept) await(by keptBy) *readyJail {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if i := slices.Index(k.waiting[by], back); i >= 0 {
+	if i := slices.IndexFunc(k.waiting[by], func(w waiter) bool { return w.back == back }); i >= 0 {
 		k.stopWaitingLocked(by, i)
 		return nil
 	}
@@ -106,9 +115,9 @@ func (k *kept) put(r *readyJail) (surplus *readyJail) {
 		return r
 	}
 	r.since = time.Now()
-	if len(k.waiting[by]) > 0 {
-		k.waiting[by][0] <- r
-		k.stopWaitingLocked(by, 0)
+	if i := slices.IndexFunc(k.waiting[by], func(w waiter) bool { return r.fits(w.memory) }); i >= 0 {
+		k.waiting[by][i].back <- r
+		k.stopWaitingLocked(by, i)
 		return nil
 	}
 	k.jails = append(k.jails, r)

@@ -181,7 +181,7 @@ func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *re
 		}
 	}
 	if keeps {
-		if r := ps.kept.await(by); r != nil && ps.builder.current(r) {
+		if r := ps.kept.await(by, memory); r != nil && ps.builder.current(r) {
 			return ps.reuse(r), true, nil
 		} else if r != nil {
 			ps.destroyKept([]*readyJail{r})
