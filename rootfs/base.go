@@ -88,6 +88,9 @@ func (w *work) makeBase(ctx context.Context, dir string) error {
 	if err := os.RemoveAll(dir); err != nil { // -force: the images keep their hard links
 		return err
 	}
+	if err := sumTree(tmp, dir+treeSums); err != nil { // not before: an old base of this name is not to be taken for this one
+		return fmt.Errorf("base: digests: %w", err)
+	}
 	w.say("base: slimmed and sealed (%s)", since(start))
 	return os.Rename(tmp, dir)
 }

@@ -51,7 +51,10 @@ func build(ctx context.Context, set settings) error {
 		return err
 	}
 	defer lock.Close()
-	if w.upToDate() { // by the builder that held the lock
+	if err := w.addSums(); err != nil {
+		return fmt.Errorf("digests of the current image: %w", err)
+	}
+	if w.upToDate() { // by the builder that held the lock, or it lacked nothing else
 		return nil
 	}
 	if set.Force { // layers are named by their base, which is about to change under its name
@@ -75,7 +78,7 @@ func build(ctx context.Context, set settings) error {
 // upToDate reports whether the current image is what would be built, complete.
 func (w *work) upToDate() bool {
 	image, info, err := readImage(w.st.current())
-	if err != nil || info.Inputs != w.plan.Inputs || !image.complete() || w.set.Force {
+	if err != nil || info.Inputs != w.plan.Inputs || !image.complete() || w.set.Force || !hasSums(w.st.current()) {
 		return false
 	}
 	w.say("image %s is current (%d languages, built %s)", image.Digest, len(image.Languages), image.Built.Format(time.RFC3339))
@@ -119,13 +122,16 @@ func (w *work) fetchAndBase(ctx context.Context) error {
 func (w *work) finish(ctx context.Context, inputs string) error {
 	image := imageInfo{Digest: w.digest(), Base: w.plan.BaseName, Built: time.Now().UTC().Truncate(time.Second), Languages: map[string]langResult{}}
 	dir := filepath.Join(w.st.images(), image.Digest)
-	if old, info, err := readImage(dir); err == nil && info.Inputs == inputs && !w.set.Force {
+	if old, info, err := readImage(dir); err == nil && info.Inputs == inputs && !w.set.Force && hasSums(dir) {
 		w.say("image %s is there already (%d languages, built %s)", old.Digest, len(old.Languages), old.Built.Format(time.RFC3339))
 		return w.publish(old)
 	}
 	tmp := dir + ".tmp"
 	if err := w.assemble(tmp); err != nil {
 		return fmt.Errorf("assemble: %w", err)
+	}
+	if err := sumImage(tmp, w.trees()); err != nil {
+		return fmt.Errorf("digests of the image: %w", err)
 	}
 	if err := w.versions(ctx, tmp, &image); err != nil {
 		return err
@@ -224,6 +230,17 @@ func (w *work) assemble(tmp string) error {
 		}
 	}
 	return nil
+}
+
+// trees are base and layers, as assemble links them.
+func (w *work) trees() []string {
+	trees := []string{w.st.cache("base", w.plan.BaseHash)}
+	for i := range w.plan.Languages {
+		if c := &w.plan.Languages[i]; c.Error == "" {
+			trees = append(trees, w.st.cache("layers", w.plan.layerHash(c)))
+		}
+	}
+	return trees
 }
 
 // versions asks the tools in the image what they are. One that does not answer is broken, whatever was installed.

@@ -87,6 +87,23 @@ func TestBuildToyLanguage(t *testing.T) {
 		t.Errorf("a second build of the same does something: %v", err)
 	}
 
+	t.Run("an image of an older builder gets digests where it is, and they are those of its layers", func(t *testing.T) {
+		sums := filepath.Join(st.current(), sumsFile)
+		want, err := os.ReadFile(sums)
+		if err != nil || !strings.Contains(string(want), "  usr/lib/runtools/toy/toy.sh\n") {
+			t.Fatalf("%d bytes of digests, %v", len(want), err)
+		}
+		before, err := os.Stat(st.current())
+		if err := errors.Join(err, os.Remove(sums), build(context.Background(), set)); err != nil {
+			t.Fatal(err)
+		}
+		if after, err := os.Stat(st.current()); err != nil || !os.SameFile(before, after) {
+			t.Errorf("jails of a sandboxd lose their root: %v", err)
+		}
+		if got, err := os.ReadFile(sums); err != nil || string(got) != string(want) {
+			t.Errorf("%d bytes of digests, want %d that are others: %v", len(got), len(want), err)
+		}
+	})
 	t.Run("broken steps leave the image as it was", func(t *testing.T) {
 		edit(t, filepath.Join(dir, "toy/steps.sh"), "echo made", "false\necho made")
 		wantSameImage(t, set, image, "toy/steps.sh")

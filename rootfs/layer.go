@@ -112,6 +112,9 @@ func (w *work) makeLayer(ctx context.Context, c *choice, dir string) error {
 	if err := w.steps(ctx, c, upper, merged, filepath.Join(tmp, "work")); err != nil {
 		return errStep{err}
 	}
+	if err := sumTree(upper, dir+treeSums); err != nil {
+		return errStep{err}
+	}
 	if err := os.Rename(upper, dir); err != nil {
 		return errStep{err}
 	}

@@ -10,7 +10,7 @@
 //	fetch     npm packages and archives, each checked against its pinned hash        cache/downloads
 //	base      mmdebstrap with the packages of all languages, slimmed and sealed     cache/base/<hash>
 //	layers    per language: files, archives and steps.sh, on an overlay of the base cache/layers/<hash>
-//	assemble  base and layers hard-linked into images/<digest>.tmp
+//	assemble  base and layers hard-linked into images/<digest>.tmp, beside it the digests that their files had when they were sealed
 //	check     sealed? do the samples compile and run?
 //	swap      rename images/<digest>.tmp, then `current`
 //

@@ -146,7 +146,7 @@ func (s store) prune() error {
 			return err
 		}
 		for _, e := range entries {
-			if !wanted[strings.TrimSuffix(e.Name(), ".json")] {
+			if !wanted[strings.TrimSuffix(e.Name(), treeSums)] {
 				if err := os.RemoveAll(s.cache(kind, e.Name())); err != nil {
 					return err
 				}
