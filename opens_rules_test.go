@@ -13,10 +13,10 @@ var opens = map[string]struct {
 	calls  int
 	reason string
 }{
-	"pkg/cgroup/cgroup.go":        {8, "cgroup files, which the kernel names"},
+	"pkg/cgroup/cgroup.go":        {10, "cgroup files, which the kernel names"},
 	"pkg/cgroup/details.go":       {1, "cgroup files, which the kernel names"},
-	"pkg/cgroup/v1.go":            {8, "cgroup files, which the kernel names"},
-	"pkg/cgroup/v2.go":            {1, "cgroup files, which the kernel names"},
+	"pkg/cgroup/v1.go":            {6, "cgroup files, which the kernel names"},
+	"pkg/cgroup/v2.go":            {5, "cgroup files, which the kernel names"},
 	"pkg/jail/binary.go":          {1, "/proc/self/exe"},
 	"pkg/jail/jail.go":            {1, "/proc of a runner, by its number"},
 	"pkg/jail/mount.go":           {4, "image, mirror, devices and roots of volumes, by names of ours, the last part no link; else mounts without a path"},
@@ -30,6 +30,7 @@ var opens = map[string]struct {
 	"sandboxd/advice.go":          {2, "/proc/sys"},
 	"sandboxd/anchor.go":          {16, "sandboxd's own folder, 0700, beside the socket"},
 	"sandboxd/check.go":           {7, "/sys, /proc, and what the operator named"},
+	"sandboxd/check_cgroup.go":    {3, "/sys"},
 	"sandboxd/config.go":          {1, "the operator's file"},
 	"sandboxd/devices.go":         {8, "names of ours in a namespace that holds what sandboxd made alone"},
 	"sandboxd/fill.go":            {1, "the root of a volume, by a number of ours in a namespace that holds what sandboxd made alone, never a path in it"},

@@ -102,7 +102,7 @@ func kernelVersion(release string) (major, minor int) {
 	return major, minor
 }
 
-func needCgroups(*config) string {
+func needCgroups(c *config) string {
 	switch cgroups.Mode() {
 	case cgroups.Unified:
 		have, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
@@ -113,6 +113,10 @@ func needCgroups(*config) string {
 			if !strings.Contains(" "+strings.TrimSpace(string(have))+" ", " "+want+" ") {
 				return "controller " + want + " is off: boot without cgroup_disable, or let the container have it"
 			}
+		}
+		if above := crowded("/sys/fs/cgroup", c.CgroupParent); above != "" {
+			return "processes are in " + above + " itself, so that it can hand no controller on to cgroup_parent: move them into a cgroup below it (systemd: " +
+				"DelegateSubgroup=daemon; a container: docs/operate.md, cgroups)"
 		}
 	case cgroups.Legacy, cgroups.Hybrid:
 		for _, want := range []string{"cpu", "cpuacct", "memory", "pids"} {

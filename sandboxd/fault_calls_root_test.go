@@ -90,6 +90,8 @@ type saboteur struct {
 func startSabotaged(t *testing.T) (*jail.Spawner, *saboteur) {
 	t.Helper()
 	s := &saboteur{seen: map[string]int{}}
+	// A thread that forks keeps its P until the child has called execve, which another P has to answer.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 4))
 	var spawner *jail.Spawner
 	failed := make(chan error)
 	go func() {
@@ -160,7 +162,7 @@ func (s *saboteur) answer(t *testing.T, fd int, ours bool) {
 		call, more := c.Name()+"("+text+")", ""
 		if ours {
 			call, more = c.Name(), "\t"+call
-			if call == "pwrite64" || call == "mkdirat" {
+			if call == "pwrite64" || call == "pread64" || call == "mkdirat" {
 				fd, _, _ := strings.Cut(text, ",")
 				if path, _ := os.Readlink("/proc/self/fd/" + fd); strings.HasPrefix(path, "/sys/fs/cgroup/") {
 					more += " " + path
@@ -230,7 +232,7 @@ func TestEachCallOfAJailFails(t *testing.T) {
 		}
 		used[jailCalls[at].call] = true
 		step := jailCalls[at].step
-		if step == "" {
+		if spared(call, step) {
 			continue
 		}
 		err := td.sabotage(s, call, contents).err

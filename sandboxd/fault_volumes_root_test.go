@@ -144,15 +144,15 @@ var terminalCalls = []failure{
 var jobCalls = []failure{
 	{`mkdirat\(.*/memory/`, "cgroup: new leaf: mkdir in memory: exchange full"}, {`mkdirat\(.*/pids/`, "cgroup: new leaf: mkdir in pids: exchange full"},
 	{`mkdirat\(.*/cpu[,/]`, "cgroup: new leaf: mkdir in cpu: exchange full"}, {`mkdirat\(.*/cpuacct/`, "cgroup: new leaf: mkdir in cpuacct: exchange full"},
+	{`mkdirat\(.* /sys/fs/cgroup/`, "cgroup: new leaf: mkdir job-"}, // v2's
 	{`openat\(\d+, "job-\d+/pids.max"`, "cgroup: new leaf: open pids.max: exchange full"}, {`pwrite64\(.*/pids.max$`, "cgroup: new leaf: write 32 to pids.max: exchange full"},
-	{`openat\(\d+, "job-\d+/memory.`, "cgroup: set memory: open memory."}, {`pwrite64\(.*limit_in_bytes$`, "cgroup: set memory: write "},
-	{`openat\(\d+, "job-\d+/cpu.shares"`, "cgroup: set weight: open cpu.shares: exchange full"}, {`pwrite64\(.*/cpu.shares$`, "cgroup: set weight: write "},
-	{`openat\(AT_FDCWD, "/sys/fs/cgroup/cpuacct/`, "cgroup: new leaf: open /sys/fs/cgroup/cpuacct/"},
-	{`openat\(AT_FDCWD, "/sys/fs/cgroup/memory/.*, 0x80002, `, ""}, // then it is opened to be read
-	{`openat\(AT_FDCWD, "/sys/fs/cgroup/memory/`, "cgroup: new leaf: open /sys/fs/cgroup/memory/"},
+	{`openat\(\d+, "job-\d+/memory.(swap|oom)`, "cgroup: new leaf: open memory."}, {`pwrite64\(.*/memory.(swap.max|oom.group)$`, "cgroup: new leaf: write "},
+	{`openat\(\d+, "job-\d+/memory.`, "cgroup: set memory: open memory."}, {`pwrite64\(.*/memory.*(limit_in_bytes|max)$`, "cgroup: set memory: write "},
+	{`openat\(\d+, "job-\d+/cpu.(shares|weight)"`, "cgroup: set weight: open cpu."}, {`pwrite64\(.*/cpu.(shares|weight)$`, "cgroup: set weight: write "},
+	{`openat\(AT_FDCWD, "/sys/fs/cgroup/.*, 0x80002, `, ""}, // then it is opened to be read
+	{`openat\(AT_FDCWD, "/sys/fs/cgroup/`, "cgroup: new leaf: open /sys/fs/cgroup/"},
 	{`eventfd2\(`, "cgroup: watch OOM: exchange full"}, {`openat\(\d+, "job-\d+/cgroup.event_control"`, "cgroup: watch OOM: open"}, {`pwrite64\(.*/cgroup.event_control$`, "cgroup: watch OOM: write"},
-	{`openat\(\d+, "job-\d+/tasks"`, "cgroup: open tasks of "},
-	{`.*"/sys/fs/cgroup/`, ""}, // v2's are the library's
+	{`openat\(\d+, "job-\d+/(tasks|cgroup.procs)"`, "cgroup: open "},
 	{`pread64\(`, ""}, {`fsconfig\(.*, "`, ""},
 	// The session will not outlive us, which is logged; the client is gone.
 	{`symlinkat\(`, ""}, {`sendmsg\(\d+, &, 0x0\)$`, ""},

@@ -165,6 +165,39 @@ func field(f *os.File, name string) (int64, error) {
 	return 0, fmt.Errorf("read %s: no field %q", f.Name(), name)
 }
 
+// writeFile sets one value in a file below an open cgroup folder.
+func writeFile(dir int, file string, text []byte) error {
+	base := path.Base(file)
+	fd, err := unix.Openat(dir, file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", base, err)
+	}
+	defer unix.Close(fd)
+	// A limit of memory that has to wait gives way to signals, and Go's runtime sends itself some (SIGURG).
+	for {
+		if _, err = unix.Pwrite(fd, text, 0); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write %s to %s: %w", text, base, err)
+	}
+	return nil
+}
+
+// removeLeaf removes a leaf below an open cgroup folder, if it is there. It retries: after the last process of a cgroup was reaped the kernel still needs a moment to
+// let go of it.
+func removeLeaf(dir int, name string) (err error) {
+	const tries = 100
+	for i := range tries {
+		if err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR); err == nil || err == unix.ENOENT {
+			return nil
+		}
+		time.Sleep(time.Duration(i) * time.Millisecond)
+	}
+	return fmt.Errorf("cgroup: delete leaf: %w", err)
+}
+
 // removeAll kills what runs in a cgroup folder and below, and removes the folders. The path is ours and holds nothing that
 // foreign code could have made: no jail sees a cgroup filesystem.
 func removeAll(folder string) error {

@@ -207,3 +207,34 @@ func TestProcesses(t *testing.T) {
 	}
 	count(0)
 }
+
+// The peak counts anew from what is in use; on v2 before Linux 6.12 it stays, and that is no error.
+func TestResetPeak(t *testing.T) {
+	l := newLeaf(t, openTest(t), roomy)
+	cmd, _ := child(t, l, "head -c 8000000 /dev/zero | tail >/dev/null")
+	cmd.Wait()
+	can := true
+	if v2, ok := l.(*leafV2); ok {
+		info, err := v2.peak.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		can = info.Mode().Perm()&0o200 != 0
+	}
+	before, err := l.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset, err := l.ResetPeak()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := l.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 6 << 20 // pages of files and of the kernel may be the leaf's for a while
+	if before.MemoryPeak < 7<<20 || reset > most == can || after.MemoryPeak > most == can {
+		t.Errorf("peak %d, reset to %d, then %d; it can be reset: %v", before.MemoryPeak, reset, after.MemoryPeak, can)
+	}
+}

@@ -44,7 +44,7 @@ func readField(path, name string) (int64, error) {
 func (l *leafV1) Details() (Details, error) { return readDetails(l.path, "memory.usage_in_bytes") }
 
 func (l *leafV2) Details() (Details, error) {
-	return readDetails(func(_, name string) string { return path.Join(l.folder, name) }, "memory.current")
+	return readDetails(func(_, name string) string { return l.path(name) }, "memory.current")
 }
 
 func (p *parentV1) Memory() (int64, error) {

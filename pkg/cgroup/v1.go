@@ -155,21 +155,7 @@ func (l *leafV1) write(controller, file string, value int64) error {
 }
 
 func (l *leafV1) writeText(controller, file string, text []byte) error {
-	fd, err := unix.Openat(l.parent.dirs[controller], l.name+"/"+file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", file, err)
-	}
-	defer unix.Close(fd)
-	// A limit of memory that has to wait gives way to signals, and Go's runtime sends itself some (SIGURG).
-	for {
-		if _, err = unix.Pwrite(fd, text, 0); err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("write %s to %s: %w", text, file, err)
-	}
-	return nil
+	return writeFile(l.parent.dirs[controller], l.name+"/"+file, text)
 }
 
 // Doors are the lists of tasks, one in each hierarchy. Moving a whole process, by cgroup.procs, takes a lock that every fork and exit on the machine
@@ -281,24 +267,7 @@ func (l *leafV1) Delete() error {
 	l.close()
 	var errs []error
 	for _, hierarchy := range l.parent.hierarchies {
-		errs = append(errs, deleteSoon(func() error {
-			if err := unix.Unlinkat(l.parent.dirs[hierarchy], l.name, unix.AT_REMOVEDIR); err != unix.ENOENT {
-				return err
-			}
-			return nil
-		}))
+		errs = append(errs, removeLeaf(l.parent.dirs[hierarchy], l.name))
 	}
 	return errors.Join(errs...)
-}
-
-// deleteSoon retries: after the last process of a cgroup was reaped the kernel still needs a moment to let go of it.
-func deleteSoon(remove func() error) (err error) {
-	const tries = 100
-	for i := range tries {
-		if err = remove(); err == nil {
-			return nil
-		}
-		time.Sleep(time.Duration(i) * time.Millisecond)
-	}
-	return fmt.Errorf("cgroup: delete leaf: %w", err)
 }
