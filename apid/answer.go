@@ -158,16 +158,8 @@ type answer struct {
 
 // encode writes the JSON by hand: output is mostly one long string, which encoding/json would copy three times.
 func (a *answer) encode() []byte {
-	size := 512 + len(a.run.stdout) + len(a.run.stderr)
-	if a.compile != nil {
-		size += 256 + len(a.compile.stdout) + len(a.compile.stderr)
-	}
-	if a.collected != nil {
-		for _, f := range a.collected.files {
-			size += 128 + base64.StdEncoding.EncodedLen(len(f.content))
-		}
-	}
-	b := make([]byte, 0, size+size/16)
+	_, size := a.size()
+	b := make([]byte, 0, 1024+size+size/64)
 	b = append(b, `{"language":`...)
 	b = appendText(b, []byte(a.language))
 	b = append(b, `,"version":`...)

@@ -85,6 +85,11 @@ func (s *server) execute(c *call) *apiError {
 	if err := x.perform(ctx); err != nil {
 		return err
 	}
+	made, err := x.room(ctx)
+	if err != nil {
+		return err
+	}
+	defer made()
 	c.outcome = x.ran.status
 	s.unread.reply(c, x.encode())
 	return nil
@@ -368,12 +373,14 @@ func (x *execution) environmentAfter(j *preparedJob, out *jobOutput) []string {
 	return x.changes
 }
 
-// encode makes the body of the 200.
-func (x *execution) encode() []byte {
-	a := answer{
+// answer is what the caller gets.
+func (x *execution) answer() *answer {
+	return &answer{
 		language: x.plan.runtime.Name, version: x.plan.runtime.Version,
 		sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
 		tests: x.tested, hasTests: x.plan.tests != nil, collected: x.collected, repeated: x.repeated,
 	}
-	return a.encode()
 }
+
+// encode makes the body of the 200.
+func (x *execution) encode() []byte { return x.answer().encode() }

@@ -242,11 +242,7 @@ func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecu
 	})
 	status, body := stateDone, []byte(nil)
 	if err == nil {
-		body = x.encode()
-		x.call.outcome = x.ran.status
-		if most := x.executions.cfg.MaxBytesPerKey; int64(len(body)) > most {
-			err = refuse(errTooLarge, "the result has %d bytes, and %d may be kept for this key: write less, lower output_limit, or ask for fewer artifacts", len(body), most)
-		}
+		body, err = x.keptBody(ctx)
 	}
 	if err != nil {
 		status, body = stateFailed, x.call.fail(err)
@@ -255,6 +251,25 @@ func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecu
 	x.call.answerBytes = len(body)
 	x.executions.end(a, status, body)
 	x.finish(x.call)
+}
+
+// keptBody is the answer of one that ended well, if so much may be kept.
+func (x *execution) keptBody(ctx context.Context) ([]byte, *apiError) {
+	x.call.outcome = x.ran.status
+	most := x.executions.cfg.MaxBytesPerKey
+	raw, size := x.answer().size()
+	if size <= most {
+		made, err := x.unread.room(ctx, x.call.key.ID, raw, size)
+		if err != nil {
+			return nil, err
+		}
+		defer made()
+		body := x.encode()
+		if size = int64(len(body)); size <= most {
+			return body, nil
+		}
+	}
+	return nil, refuse(errTooLarge, "the result has %d bytes, and %d may be kept for this key: write less, lower output_limit, or ask for fewer artifacts", size, most)
 }
 
 // maxWait is how long one GET waits for the end of an execution at most; callers ask again.

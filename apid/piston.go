@@ -29,6 +29,12 @@ func (s *server) pistonExecute(c *call) *apiError {
 	if err := x.perform(ctx); err != nil {
 		return err
 	}
+	raw, size := x.answer().size()
+	made, err := s.unread.room(ctx, c.key.ID, 2*raw, 2*(raw+size)) // everything twice, and as strings before
+	if err != nil {
+		return err
+	}
+	defer made()
 	c.outcome = x.ran.status
 	answer, encodeErr := json.Marshal(x.pistonAnswer(output.data))
 	if encodeErr != nil {

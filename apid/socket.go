@@ -121,16 +121,25 @@ func (s *server) converse(c *call, ws *websocket.Conn, d *dialect) {
 		cancel(x.listen())
 	}()
 	ended := make(chan *apiError, 1)
+	made := func() {}
 	go func() {
 		defer release()
 		err := x.performSafely(ctx)
 		x.console.end()
 		events.flow()
 		events.end()
+		if err == nil {
+			if room, refused := x.room(ctx); refused == nil {
+				made = room
+			} else {
+				err = refused
+			}
+		}
 		ended <- err
 	}()
 	x.sendEvents(cancel)
 	x.conclude(<-ended)
+	made()
 	ws.SetReadDeadline(time.Now().Add(closeWait))
 	<-gone
 	x.drain()
@@ -255,13 +264,13 @@ func (x *conversation) sendEvents(cancel context.CancelCauseFunc) {
 	ping := time.NewTicker(socketPing)
 	defer ping.Stop()
 	for failed := error(nil); ; {
-		chunk, ended := x.events.take()
+		chunk, _, all := x.events.take()
 		if failed == nil {
 			if failed = x.send(chunk); failed != nil {
 				cancel(errHungUp)
 			}
 		}
-		if ended {
+		if all {
 			return
 		}
 		select {
@@ -298,7 +307,6 @@ func (x *conversation) conclude(err *apiError) {
 		name, body = "error", x.call.fail(err)
 	}
 	x.call.answerBytes += len(body)
-	defer x.unread.hold(x.call.key.ID, int64(len(body)))()
 	code, reason, alone := x.ending(err)
 	if alone || x.send(x.shape(nil, name, body)) == nil {
 		x.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(closeWait))

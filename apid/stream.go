@@ -35,7 +35,7 @@ type stream struct {
 	flowing bool          // the program has ended: what is left of its output comes, however much is pending
 	begun   chan struct{} // closed by the first event: from then on the status is 200
 	more    chan struct{} // there is something pending, or all has ended
-	pending []byte
+	pending pendingEvents
 	split   [2][]byte // of stdout and stderr: a character whose end has not been written yet
 	started bool
 	ended   bool
@@ -76,7 +76,14 @@ func (x *execution) stream(release func()) *apiError {
 		defer done()
 		err := x.performSafely(ctx)
 		x.events.end()
-		taken = x.unread.hold(c.key.ID, x.events.waiting())
+		made := func() {}
+		if err == nil {
+			if made, err = x.room(ctx); err != nil {
+				made = func() {}
+			}
+		}
+		events := x.unread.hold(c.key.ID, x.events.waiting()) // not before: the room is waited for by who has none
+		taken = func() { events(); made() }
 		ended <- err
 	}()
 	ping := time.NewTimer(pingEvery)
@@ -102,6 +109,7 @@ func (x *execution) stream(release func()) *apiError {
 		x.events.copyTo(w, conn, timeout)
 		err := <-ended
 		defer taken()
+		conn.SetWriteDeadline(time.Now().Add(timeout)) // it may have waited
 		x.conclude(w, err)
 	})
 	return nil
@@ -145,14 +153,16 @@ func appendEvent(b []byte, name string, data []byte) []byte {
 	return append(b, "\n\n"...)
 }
 
+// emit has a body sent, which nobody changes any more.
 func (e *stream) emit(name string, data []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.emitLocked(name, data)
+	e.pending.add(name, data)
+	e.cameLocked()
 }
 
-func (e *stream) emitLocked(name string, data []byte) {
-	e.pending = e.shape(e.pending, name, data)
+// cameLocked says that there is an event.
+func (e *stream) cameLocked() {
 	if !e.started {
 		e.started = true
 		close(e.begun)
@@ -164,7 +174,7 @@ func (e *stream) emitLocked(name string, data []byte) {
 func (e *stream) waiting() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return int64(len(e.pending))
+	return int64(e.pending.bytes)
 }
 
 func (e *stream) wake() {
@@ -180,7 +190,7 @@ var streamNames = [2]string{"stdout", "stderr"}
 func (e *stream) output(which int, data []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for e.most > 0 && len(e.pending) >= e.most && !e.flowing {
+	for e.most > 0 && e.pending.bytes >= e.most && !e.flowing {
 		e.room.Wait()
 	}
 	data = append(e.split[which], data...)
@@ -191,7 +201,8 @@ func (e *stream) output(which int, data []byte) {
 
 func (e *stream) emitTextLocked(which int, data []byte) {
 	if len(data) > 0 {
-		e.emitLocked(streamNames[which], append(appendStream([]byte{'{'}, "text", data), '}'))
+		e.pending.addOutput(which, data)
+		e.cameLocked()
 	}
 }
 
@@ -240,13 +251,17 @@ func (e *stream) flow() {
 	e.mu.Unlock()
 }
 
-// take is what is pending, and whether more will come.
-func (e *stream) take() (chunk []byte, ended bool) {
+// take is some of what is pending, whether the program has ended, and whether that was all that will ever come.
+func (e *stream) take() (chunk []byte, ended, all bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	chunk, e.pending = e.pending, nil
+	chunk = e.pending.take(e.shape)
 	e.room.Broadcast()
-	return chunk, e.ended
+	if len(e.pending.list) > 0 {
+		e.wake()
+		return chunk, e.ended, false
+	}
+	return chunk, e.ended, e.ended
 }
 
 func (e *stream) end() {
@@ -256,23 +271,30 @@ func (e *stream) end() {
 	e.mu.Unlock()
 }
 
-// copyTo sends events until the last one, each within its own time. It goes on when the caller is gone: the job is ended by the hang-up.
+// copyTo sends events until the last one, each within its own time, and what is left at the end within one. It goes on when the caller is gone: the
+// job is ended by the hang-up.
 func (e *stream) copyTo(w *bufio.Writer, conn net.Conn, timeout time.Duration) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
-	for {
-		chunk, ended := e.take()
-		if len(chunk) > 0 || ended {
+	for last := false; ; {
+		chunk, ended, all := e.take()
+		if !last {
 			conn.SetWriteDeadline(time.Now().Add(timeout))
+			last = ended
+		}
+		if len(chunk) > 0 {
 			w.Write(chunk)
 			w.Flush()
 		}
-		if ended {
+		if all {
 			return
 		}
 		select {
 		case <-e.more:
 		case <-ping.C:
+			if last { // there is more
+				continue
+			}
 			conn.SetWriteDeadline(time.Now().Add(timeout))
 			w.WriteString(": the program runs\n\n")
 			w.Flush()

@@ -14,13 +14,16 @@ type unread struct {
 	mu    sync.Mutex
 	all   int64
 	byKey map[string]int64 // those with any
+
+	waiting map[string]int64 // by key: output whose answer is not put together yet (room.go)
+	freed   chan struct{}    // closed when something was taken; nil: nobody waits for that
 }
 
 // unreadSmall is what is not counted, bytes: max_connections bounds those.
 const unreadSmall = 64 << 10
 
 func newUnread(most int64) *unread {
-	return &unread{most: most, mostPerKey: most / 2, byKey: map[string]int64{}}
+	return &unread{most: most, mostPerKey: most / 2, byKey: map[string]int64{}, waiting: map[string]int64{}}
 }
 
 // admit refuses a request at once if its key has left too much unread.
@@ -28,7 +31,7 @@ func (u *unread) admit(keyID string) *apiError {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	// A key that has none does not pay for the others.
-	if held := u.byKey[keyID]; held >= u.mostPerKey || held > 0 && u.all >= u.most {
+	if held := u.byKey[keyID] + u.waiting[keyID]; held >= u.mostPerKey || held > 0 && u.all >= u.most {
 		return refuse(errRateLimited, "answers of %d bytes to this key have not been read yet", held)
 	}
 	return nil
@@ -55,13 +58,25 @@ func (u *unread) hold(keyID string, size int64) (release func()) {
 	if size < unreadSmall {
 		return func() {}
 	}
-	u.add(keyID, size)
-	return sync.OnceFunc(func() { u.add(keyID, -size) })
-}
-
-func (u *unread) add(keyID string, size int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	return u.holdLocked(keyID, size)
+}
+
+func (u *unread) holdLocked(keyID string, size int64) (release func()) {
+	u.addLocked(keyID, size)
+	return sync.OnceFunc(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.addLocked(keyID, -size)
+		if u.freed != nil {
+			close(u.freed)
+			u.freed = nil
+		}
+	})
+}
+
+func (u *unread) addLocked(keyID string, size int64) {
 	u.all += size
 	if u.byKey[keyID] += size; u.byKey[keyID] == 0 {
 		delete(u.byKey, keyID)
