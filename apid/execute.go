@@ -322,8 +322,8 @@ func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiErro
 }
 
 func (x *execution) tellCompiled() {
-	if x.events != nil {
-		x.events.emit("compile", x.compiled.append(nil))
+	if compiled := x.compiled; x.events != nil {
+		x.events.emitLater("compile", func() []byte { return compiled.append(nil) })
 	}
 }
 

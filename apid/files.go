@@ -94,15 +94,23 @@ func (s *server) listFiles(c *call, name, _ string) *apiError {
 	if err := s.withTool(c, name, t); err != nil {
 		return err
 	}
+	ctx, done := s.whileWanted(c)
+	defer done()
+	list := t.out.stdout.data
+	made, err := s.unread.room(ctx, c.key.ID, int64(len(list)), 2*streamSize(list)) // names as strings, and in JSON
+	if err != nil {
+		return err
+	}
+	defer made()
 	files := []fileEntry{}
-	for record := range bytes.SplitSeq(t.out.stdout.data, []byte{0}) {
+	for record := range bytes.SplitSeq(list, []byte{0}) {
 		if entry, ok := parseEntry(record); ok {
 			files = append(files, entry)
 		}
 	}
-	body, err := json.Marshal(map[string][]fileEntry{"files": files})
-	if err != nil {
-		return internal(err)
+	body, failure := json.Marshal(map[string][]fileEntry{"files": files})
+	if failure != nil {
+		return internal(failure)
 	}
 	s.unread.reply(c, append(body, '\n'))
 	return nil

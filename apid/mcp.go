@@ -226,7 +226,8 @@ func (s *server) answerMessage(ctx context.Context, c *call, body []byte) (*mcpA
 	if err != nil {
 		return nil, err
 	}
-	caller.HTTP = &http.Client{Transport: &ownCalls{ctx, c.id, &http.Transport{DialContext: s.dialSelf, DisableKeepAlives: true}}}
+	caller.HTTP = &http.Client{Transport: &ownCalls{ctx, c.id, &http.Transport{DialContext: s.dialSelf, DisableKeepAlives: true},
+		func(size int64) func() { return s.unread.hold(c.key.ID, size) }}}
 	caller.UserAgent = "runtools-mcp"
 	tools := mcptools.New(caller, nil)
 	message, err := http.NewRequestWithContext(ctx, c.method, "http://apid"+c.route, bytes.NewReader(body))
@@ -257,12 +258,17 @@ type ownCalls struct {
 	message context.Context
 	id      string
 	self    *http.Transport
+	hold    func(size int64) (release func())
 }
 
 func (o *ownCalls) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(o.message)
 	r.Header.Set("X-Request-Id", o.id)
-	return o.self.RoundTrip(r)
+	answer, err := o.self.RoundTrip(r)
+	if err == nil { // it is read as a whole, and does not count as an answer any more when it is read
+		context.AfterFunc(o.message, o.hold(answer.ContentLength))
+	}
+	return answer, err
 }
 
 // dialSelf connects to this server without an address of it, which may be one that only others can reach, and without descriptors, of which there are

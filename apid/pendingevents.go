@@ -12,8 +12,9 @@ type pendingEvents struct {
 // pendingEvent is an event, or output of which one event is made, or several.
 type pendingEvent struct {
 	name string
-	data []byte // output, or the event's body
-	text bool   // it is output
+	data []byte        // output, or the event's body
+	text bool          // it is output
+	form func() []byte // if not nil, makes the body when it is taken: of what is in memory anyhow, as the answer has it too
 }
 
 const (
@@ -37,7 +38,7 @@ func (p *pendingEvents) addOutput(which int, data []byte) {
 		e.data = append(e.data, data...)
 		return
 	}
-	p.list = append(p.list, pendingEvent{streamNames[which], append([]byte(nil), data...), true})
+	p.list = append(p.list, pendingEvent{name: streamNames[which], data: append([]byte(nil), data...), text: true})
 	p.last[which] = len(p.list)
 }
 
@@ -46,13 +47,16 @@ func (p *pendingEvents) take(shape func(b []byte, name string, data []byte) []by
 	for len(p.list) > 0 && len(chunk) < chunkBytes {
 		e := &p.list[0]
 		data := e.data
-		if e.text {
+		switch {
+		case e.text:
 			if len(data) > chunkBytes {
 				data = data[:chunkBytes]
 				data = data[:chunkBytes-unfinished(data)]
 			}
 			chunk = shape(chunk, e.name, append(appendStream([]byte{'{'}, "text", data), '}'))
-		} else {
+		case e.form != nil:
+			chunk = shape(chunk, e.name, e.form())
+		default:
 			chunk = shape(chunk, e.name, data)
 		}
 		p.bytes -= len(data)

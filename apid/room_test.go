@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -95,4 +97,28 @@ func TestAnswerSize(t *testing.T) {
 	if raw, size := a.size(); raw != 1005 || size != 6000+3+4+1+4 {
 		t.Errorf("%d and %d", raw, size)
 	}
+}
+
+// What a tool has asked for is in memory until its message is answered, though it counts as read.
+func TestMessagesCountWhatTheyRead(t *testing.T) {
+	self := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1000)) }))
+	defer self.Close()
+	message, answered := context.WithCancel(context.Background())
+	released := make(chan struct{})
+	var held int64
+	calls := &ownCalls{message, "id", &http.Transport{}, func(size int64) func() { held = size; return func() { close(released) } }}
+	answer, err := (&http.Client{Transport: calls}).Get(self.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	select {
+	case <-released:
+		t.Error("it counts no more, though the message is not answered")
+	default:
+	}
+	if answered(); held != 1000 {
+		t.Errorf("%d bytes are held", held)
+	}
+	<-released
 }

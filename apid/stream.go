@@ -161,6 +161,14 @@ func (e *stream) emit(name string, data []byte) {
 	e.cameLocked()
 }
 
+// emitLater is emit of a body that is made when it is sent.
+func (e *stream) emitLater(name string, form func() []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pending.list = append(e.pending.list, pendingEvent{name: name, form: form})
+	e.cameLocked()
+}
+
 // cameLocked says that there is an event.
 func (e *stream) cameLocked() {
 	if !e.started {

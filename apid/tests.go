@@ -206,7 +206,9 @@ func (r *testRun) one(ctx context.Context, i int) (*testAnswer, *apiError) {
 	r.call.timing.add(out)
 	r.call.timing.run += time.Duration(out.result.WallNS)
 	if r.events != nil {
-		r.events.emit("test", append(strconv.AppendInt([]byte(`{"index":`), int64(i), 10), append([]byte(`,"test":`), append(a.append(nil), '}')...)...))
+		r.events.emitLater("test", func() []byte {
+			return append(a.append(append(strconv.AppendInt([]byte(`{"index":`), int64(i), 10), `,"test":`...)), '}')
+		})
 	}
 	return a, nil
 }
