@@ -120,6 +120,14 @@ func (a *stageAnswer) describeEnd(r *wire.Result) {
 	}
 }
 
+// signalName names a signal as callers know it.
+func signalName(n int) string {
+	if name := unix.SignalName(unix.Signal(n)); name != "" {
+		return name
+	}
+	return fmt.Sprintf("SIG%d", n)
+}
+
 // milliseconds rounds up: what ran into a limit has used more than it, if only by a fraction.
 func milliseconds(ns int64) int64 {
 	return (ns + int64(time.Millisecond) - 1) / int64(time.Millisecond)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
 )
 
 // config is what apid.example.toml describes. A field that the file does not set keeps its default.
@@ -326,4 +327,13 @@ func (l *limitsConfig) check() error {
 		}
 	}
 	return nil
+}
+
+// physicalMemory is the machine's memory in bytes.
+func physicalMemory() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		panic("apid: internal error: sysinfo: " + err.Error()) // it has nothing to fail at
+	}
+	return int64(info.Totalram) * int64(info.Unit)
 }

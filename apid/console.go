@@ -189,22 +189,3 @@ func (c *console) end() {
 		}
 	}
 }
-
-// inputPipe makes a pipe for a job's stdin, as outputPipe does for its output: the program's end blocks, and may be opened again by its uid.
-func inputPipe() (r, w *os.File, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, fmt.Errorf("make a pipe: %w", err)
-	}
-	err = unix.SetNonblock(fds[1], true)
-	if err == nil {
-		err = unix.Fchmod(fds[0], 0o666)
-	}
-	r, w = os.NewFile(uintptr(fds[0]), "stdin"), os.NewFile(uintptr(fds[1]), "input")
-	if err != nil {
-		r.Close()
-		w.Close()
-		return nil, nil, fmt.Errorf("set up a pipe: %w", err)
-	}
-	return r, w, nil
-}

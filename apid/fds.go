@@ -11,20 +11,26 @@ import (
 )
 
 // outputPipe makes a pipe for a job's stdout or stderr.
+func outputPipe() (r, w *os.File, err error) { return jobPipe(1, "output") }
+
+// inputPipe makes a pipe for a job's stdin.
+func inputPipe() (r, w *os.File, err error) { return jobPipe(0, "input") }
+
+// jobPipe makes a pipe of which the job gets one end, 0 to read or 1 to write.
 //
-// The write end stays blocking: it becomes a program's stdout, and few programs expect EAGAIN from write. os.Pipe would hand out a
+// That end stays blocking: it becomes a standard stream of the program, and few programs expect EAGAIN there. os.Pipe would hand out a
 // non-blocking one. The mode is opened up because the program runs under another uid and may open /dev/stdout anew, which asks the
-// inode for permission.
-func outputPipe() (r, w *os.File, err error) {
+// inode for permission. Our end is one that Go's runtime polls.
+func jobPipe(theirs int, name string) (r, w *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, fmt.Errorf("make a pipe: %w", err)
 	}
-	err = unix.SetNonblock(fds[0], true)
+	err = unix.SetNonblock(fds[1-theirs], true) // before os.NewFile, which looks at it
 	if err == nil {
-		err = unix.Fchmod(fds[1], 0o666)
+		err = unix.Fchmod(fds[theirs], 0o666)
 	}
-	r, w = os.NewFile(uintptr(fds[0]), "output"), os.NewFile(uintptr(fds[1]), "output")
+	r, w = os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
 	if err != nil {
 		r.Close()
 		w.Close()
@@ -75,21 +81,4 @@ func emptyMemfd(name string) (*os.File, error) {
 		return nil, fmt.Errorf("make a memfd: %w", err)
 	}
 	return os.NewFile(uintptr(fd), name), nil
-}
-
-// physicalMemory is the machine's memory in bytes.
-func physicalMemory() int64 {
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		return 4 << 30
-	}
-	return int64(info.Totalram) * int64(info.Unit)
-}
-
-// signalName names a signal as callers know it.
-func signalName(n int) string {
-	if name := unix.SignalName(unix.Signal(n)); name != "" {
-		return name
-	}
-	return fmt.Sprintf("SIG%d", n)
 }
