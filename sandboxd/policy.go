@@ -216,6 +216,9 @@ func findProfile(folder, name, language string) (string, error) {
 	return filepath.Join(folder, name+".json"), nil
 }
 
+// initProfile is the seccomp profile of every PID 1.
+const initProfile = "init"
+
 // loadInitProfile loads the profile of every PID 1.
 func loadInitProfile(folder string) (*seccomp.Filter, error) {
 	f, err := seccomp.Load(filepath.Join(folder, initProfile+".json"))
