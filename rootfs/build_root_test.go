@@ -61,6 +61,7 @@ func testSettings(dir string, st store) settings {
 
 // A language is added by one folder; it is built on what is there, and a build of the same again does nothing.
 func TestBuildToyLanguage(t *testing.T) {
+	t.Parallel()
 	st := scratchState(t, requireImage(t))
 	dir := copyLanguages(t)
 	addToy(t, dir)
@@ -152,6 +153,7 @@ func wantSameImage(t *testing.T, set settings, image imageInfo, about string) {
 
 // What cannot be had is left out with a line that tells the remedy; what needs it too; all others are there.
 func TestBuildWithoutSources(t *testing.T) {
+	t.Parallel()
 	st := scratchState(t, requireImage(t))
 	dir := copyLanguages(t)
 	addToy(t, dir)

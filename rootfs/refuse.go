@@ -60,7 +60,9 @@ func (w *work) privateApt(dir string) (func(ctx context.Context, args ...string)
 	}
 	return func(ctx context.Context, args ...string) (string, error) {
 		args = append([]string{"-q", "-o", "Dir=" + dir, "-o", "Dir::State::status=" + dir + "/var/lib/dpkg/status", "-o", "APT::Install-Recommends=false",
-			"-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "-o", "Acquire::Retries=" + retries}, args...)
+			"-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "-o", "Acquire::Retries=" + retries,
+			// Images of Debian for containers turn it off (docker-clean), and apt then reads all lists anew for each language.
+			"-o", "Dir::Cache::pkgcache=pkgcache.bin"}, args...)
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "LC_ALL=C")
 		out, err := cmd.CombinedOutput()
