@@ -18,7 +18,7 @@ FUZZTIME    ?= 10s
 # `go test`, and once more what failed, if that is at most three tests and no data race or crash: CONTRIBUTING.md says why.
 gotest = bin/gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race --packages="$(1)" -- $(2)
 
-.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-fuzz test-root test-rootfs test-e2e test-sdk test-runtimes test-playground test-vm test-vm-v1 record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
+.PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-fuzz test-root test-rootfs test-e2e test-fidelity test-sdk test-runtimes test-playground test-vm test-vm-v1 record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
 
 # Everything that runs on this machine: binaries in bin/, the image in $(STATE). Both at once, for neither needs the other.
 all: deps
@@ -52,10 +52,10 @@ deps:
 run: all
 	@exec scripts/run
 
-# All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time, but for the emulator, whose clock stands still while others compute.
+# All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time. The emulator's clock stands still while others compute: beside it
+# are those that need no clock, and they leave it a processor.
 test: all test-deps bin/gotestsum
-	@scripts/lanes 'test-e2e test-playground' 'lint test-unit test-fuzz test-root test-rootfs test-sdk'
-	@$(MAKE) --no-print-directory -o all -o deps -o test-deps -o rootfs test-vm
+	@scripts/lanes 'test-vm' 'nice lint test-unit test-fuzz' then 'test-e2e test-root' 'test-fidelity test-rootfs test-sdk test-playground'
 
 bin/gotestsum:
 	@GOBIN=$(CURDIR)/bin scripts/retry $(GO) install $(GOTESTSUM)
@@ -90,7 +90,11 @@ test-rootfs: rootfs bin/gotestsum
 
 # Both daemons over HTTP, every language, every sample.
 test-e2e: all test-deps bin/gotestsum
-	RUNTOOLS_STATE=$(STATE) $(call gotest,./apid/e2e,-count=1 -timeout 60m)
+	RUNTOOLS_STATE=$(STATE) $(call gotest,./apid/e2e,-count=1 -timeout 60m -skip '^TestFidelity$$')
+
+# Every program of rootfs/*/fidelity, however it is started. A target of its own, for it computes all the time, and the others of ./apid/e2e wait.
+test-fidelity: all test-deps bin/gotestsum
+	RUNTOOLS_STATE=$(STATE) $(call gotest,./apid/e2e,-count=1 -timeout 60m -run '^TestFidelity$$')
 
 # The SDKs: against a small server of their own, then packed, installed and run against the real one.
 test-sdk: all bin/gotestsum sdk sdk/mcp/node_modules/.package-lock.json

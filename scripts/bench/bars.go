@@ -77,7 +77,7 @@ func (r *report) barsTable() table {
 		Notes: []string{
 			"Of the bar: at most 1 is met; of a bar of 0, nothing but 0 is. Hello and runs/s are ratios to bare. A line stands for what has not been measured.",
 			fmt.Sprintf("Java's and C#'s runs/s are those as shipped, with a compiler jail for each job; with compiler_jobs = %d they are rows of their own below.", keptJobs),
-			"One bar is no figure: every program of the fidelity corpus sees the same bare, cold and parked. `TestFidelity` (make test-e2e) holds it and prints the counts.",
+			"One bar is no figure: every program of the fidelity corpus sees the same bare, cold and parked. `TestFidelity` (make test-fidelity) holds it and prints the counts.",
 		},
 	}
 	for _, b := range bars {
