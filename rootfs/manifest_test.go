@@ -44,6 +44,7 @@ func TestEveryLanguageFolder(t *testing.T) {
 
 // A folder that is wrong must be refused when it is read, not when a job meets it.
 func TestRefusedFolders(t *testing.T) {
+	dir := copyLanguages(t)
 	for _, tc := range []struct{ file, old, new, want string }{
 		{"packages.json", `"wanted"`, `"wnted"`, "unknown field"},
 		{"packages.json", `"sources": [{"apt": ["bash"]}]`, `"sources": []`, "sources: empty"},
@@ -62,8 +63,7 @@ func TestRefusedFolders(t *testing.T) {
 		{"packages.json", `"wanted": "1",`, `"wanted": "1", "needs": ["nothing"],`, "not another language folder"},
 		{"packages.json", `"wanted": "1",`, `"wanted": "1", "needs": ["typescript"],`, "one level"},
 	} {
-		dir := copyLanguages(t)
-		addToy(t, dir)
+		addToy(t, dir) // over the last one
 		edit(t, filepath.Join(dir, "toy", tc.file), tc.old, tc.new)
 		_, err := loadLanguages(dir)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
