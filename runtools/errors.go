@@ -6,7 +6,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/runtools/runtools/pkg/client"
 )
@@ -17,6 +20,19 @@ type usageError struct{ msg string }
 func (e *usageError) Error() string { return e.msg }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// onlyCommands is for a command that has others below it and does nothing itself.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	remedy := "see " + cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = len(args[0]) / 3 // at most: one slip in three letters
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		remedy = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("unknown command %q for %q: %s", args[0], cmd.CommandPath(), remedy)
+}
 
 // explain makes the message for a failure of ours: what happened, and the remedy where there is one.
 func (a *app) explain(err error) string {

@@ -32,6 +32,7 @@ func (a *app) executionCommand() *cobra.Command {
   runtools execution get $id
   runtools execution wait $id
   runtools execution cancel $id`,
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	get := &cobra.Command{Use: "get ID", Short: "Print how it stands, JSON on one line: status pending, done with the result, or failed"}

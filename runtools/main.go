@@ -68,7 +68,7 @@ func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "runtools",
 		Short:         "Run code in sandboxes by way of the Code Execution API",
-		Args:          cobra.NoArgs,
+		Args:          onlyCommands,
 		SilenceErrors: true, // finish reports, once
 		SilenceUsage:  true,
 		Version:       version(),
@@ -84,6 +84,11 @@ Environment:
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd.HasSubCommands() { // most likely the flags are those of a command whose name has a slip
+			if wrong := cmd.ValidateArgs(cmd.Flags().Args()); wrong != nil {
+				return wrong
+			}
+		}
 		return usagef("%v (see %s --help)", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()

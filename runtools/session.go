@@ -25,6 +25,7 @@ func (a *app) sessionCommand() *cobra.Command {
   runtools session cp data/ mine:in/
   runtools session cp mine:out .
   runtools session fork mine 3`,
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, c := range []struct {
