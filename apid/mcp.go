@@ -221,6 +221,7 @@ func (s *server) answerMessage(ctx context.Context, c *call, body []byte) (*mcpA
 	for name, value := range c.ctx.Request.Header.All() {
 		header.Add(string(name), string(value))
 	}
+	header.Set(fasthttp.HeaderContentType, "application/json") // as which checkMediaType has taken it
 	_, key, _ := strings.Cut(header.Get(fasthttp.HeaderAuthorization), " ")
 	caller, err := client.New("http://apid", key) // no host: see dialSelf
 	if err != nil {

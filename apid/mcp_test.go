@@ -116,6 +116,7 @@ func TestMCPRefuses(t *testing.T) {
 		"a batch":              {"POST", " [" + ping + "]", nil, 400},
 		"not JSON":             {"POST", "{", nil, 400},
 		"nothing":              {"POST", "", nil, 400},
+		"curl's media type":    {"POST", ping, []string{"Content-Type", "application/x-www-form-urlencoded"}, 200},
 		"another media type":   {"POST", ping, []string{"Content-Type", "text/plain"}, 415},
 		"who takes no events":  {"POST", ping, []string{"Accept", "application/json"}, 400},
 		"a notification":       {"POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, nil, 202},
