@@ -111,15 +111,15 @@ func TestCompileNotKept(t *testing.T) {
 		}
 	}
 	files := []any{}
-	for i := range artifactFiles {
+	for i := range cachedFiles {
 		files = append(files, file(fmt.Sprint(i), ""))
 	}
 	ts.wantCached(false, with(cc("print x"), "files", files))
 	ts.wantCached(false, with(cc("print x"), "files", files))
-	files = []any{file("big", strings.Repeat("x", artifactSources))}
+	files = []any{file("big", strings.Repeat("x", cachedSources))}
 	ts.wantCached(false, with(cc("print x"), "files", files))
 	ts.wantCached(false, with(cc("print x"), "files", files))
-	if n := ts.artifacts.counts(); n.entries != 0 || n.bytes != 0 {
+	if n := ts.cache.counts(); n.entries != 0 || n.bytes != 0 {
 		t.Errorf("%+v", n)
 	}
 }
@@ -149,7 +149,7 @@ func TestCompileWithMirrorNotKept(t *testing.T) {
 	}
 }
 
-// What a session holds besides the request's files could reach the compiler: no artifact is used there, nor made.
+// What a session holds besides the request's files could reach the compiler: no cached build is used there, nor made.
 func TestCompileCacheInSessions(t *testing.T) {
 	ts := newTestServer(t, nil)
 	s := func(fields map[string]any) map[string]any { return with(fields, "session_id", "s") }
@@ -177,7 +177,7 @@ func TestCompileCacheInSessions(t *testing.T) {
 	if r := ts.wantCached(true, program()); r.Run.Stdout != "\n" {
 		t.Errorf("elsewhere: %s", r.Raw)
 	}
-	if n := ts.artifacts.counts().entries; n != 2 {
+	if n := ts.cache.counts().entries; n != 2 {
 		t.Errorf("%d entries, want the program with and without its header", n)
 	}
 
@@ -235,7 +235,7 @@ func TestCompileCacheChangesNothingElse(t *testing.T) {
 }
 
 // sandboxd was restarted, or had no use for a volume that nobody used: the request compiles again, and the caller sees nothing of it.
-func TestLostArtifact(t *testing.T) {
+func TestLostBuild(t *testing.T) {
 	ts := newTestServer(t, nil)
 	for _, extra := range []string{"", "session_id", "ephemeral"} {
 		q := func() map[string]any {
@@ -262,7 +262,7 @@ func TestLostArtifact(t *testing.T) {
 }
 
 // Evicted between compile and run: the program runs all the same.
-func TestArtifactEvictedAtOnce(t *testing.T) {
+func TestBuildEvictedAtOnce(t *testing.T) {
 	ts := newTestServer(t, func(c *config) { c.Cache.MaxEntries = 1 })
 	var all sync.WaitGroup
 	for i := range 50 {
@@ -273,7 +273,7 @@ func TestArtifactEvictedAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	eventually(t, "all but one volume are forgotten", func() bool { return ts.fake.volumeCount() == 1 && ts.artifacts.counts().entries == 1 })
+	eventually(t, "all but one volume are forgotten", func() bool { return ts.fake.volumeCount() == 1 && ts.cache.counts().entries == 1 })
 }
 
 func TestManyCompileTheSame(t *testing.T) {
@@ -298,7 +298,7 @@ func TestCompileCacheOff(t *testing.T) {
 	ts.wantCached(false, cc("print x"))
 	ts.wantCached(false, cc("print x"))
 	eventually(t, "the build volumes are forgotten", func() bool { return ts.fake.volumeCount() == 0 })
-	if n := ts.artifacts.counts(); n.misses != 0 {
+	if n := ts.cache.counts(); n.misses != 0 {
 		t.Errorf("%+v", n)
 	}
 }

@@ -28,9 +28,9 @@ type execution struct {
 	scratch     string // workspace of an ephemeral request with several jobs
 	scratchLive bool
 
-	build        string    // volume that the compile job makes, while it is ours
-	artifact     *artifact // what is run, if it is kept for others too
-	lostArtifact bool      // sandboxd did not have it: this request compiles for itself
+	build     string       // volume that the compile job makes, while it is ours
+	cached    *cachedBuild // what is run, if it is kept for others too
+	lostBuild bool         // sandboxd did not have it: this request compiles for itself
 
 	held []requestFile // what is in the workspace, if no volume has it: the next job is given them first
 	kept int           // how many of them the last job was given
@@ -39,7 +39,7 @@ type execution struct {
 	ran       stageAnswer
 	tested    []testAnswer
 	repeated  *repeated  // nil: it was run once, or not at all
-	collected *collected // artifacts; nil: none were asked for, or there was no run
+	collected *collected // artifacts of the request; nil: none were asked for, or there was no run
 
 	tool     *tool    // nil: a program is run
 	forking  *forking // nil: the session is not forked
@@ -229,10 +229,10 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 	}
 	err := x.jobs(ctx)
 	if err.is(wire.CodeUnknownBuild) {
-		if x.artifact != nil {
-			x.artifacts.lost(x.artifact)
+		if x.cached != nil {
+			x.cache.lost(x.cached)
 		}
-		x.lostArtifact = true
+		x.lostBuild = true
 		if x.session != nil && x.session.form != formMounted {
 			x.sessions.renew(x.session) // the job that failed may still have the volume that it made
 		}
@@ -249,7 +249,7 @@ func (x *execution) carryOut(ctx context.Context) *apiError {
 
 // jobs is compile, where the language has it, and run.
 func (x *execution) jobs(ctx context.Context) *apiError {
-	x.held, x.artifact, x.tested, x.collected, x.repeated = nil, nil, nil, nil, nil
+	x.held, x.cached, x.tested, x.collected, x.repeated = nil, nil, nil, nil, nil
 	if x.session != nil && x.session.form == formGiven {
 		x.held = decodeFiles(x.session.stored)
 	}
@@ -282,13 +282,13 @@ func (x *execution) jobs(ctx context.Context) *apiError {
 	return x.run(ctx, run)
 }
 
-// compile makes the artifact, or finds one. It returns false when the program cannot be run.
+// compile makes the build, or finds one in the cache. It returns false when the program cannot be run.
 func (x *execution) compile(ctx context.Context, j *preparedJob) (bool, *apiError) {
-	var key artifactKey
+	var key compileKey
 	if j.reusable = x.mayReuse(j); j.reusable {
 		waiting := time.Now()
 		key = digest(x.call.key.ID, x.langs.Digest, &j.jobInput, j.own)
-		found, done := x.artifacts.find(ctx, key)
+		found, done := x.cache.find(ctx, key)
 		defer done()
 		x.call.timing.queue += time.Since(waiting)
 		if found != nil {

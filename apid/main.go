@@ -18,8 +18,8 @@
 //	unlend         a copy of its own, if a fork still shares them               loan.go
 //	recopy         to another volume, when ended jobs' pages hold much memory   leaves.go
 //	prepare        both jobs; 400 if one cannot be sent                         prepare.go
-//	compile        a job in one jail; its artifact is a volume                  execute.go, job.go
-//	               or none, if the same was compiled before                     artifact.go
+//	compile        a job in one jail; what it makes is a volume                 execute.go, job.go
+//	               or none, if the same was compiled before                     compilecache.go
 //	run            a job in another jail, with that volume                      execute.go, job.go
 //	               one for each test, or the same again and again               tests.go, repeat.go
 //	settle         files and environment that the session keeps                 workspace.go, environ.go
@@ -39,7 +39,7 @@
 // are packed in the background, longest idle first, when many are mounted (workspace.go, pack.go).
 //
 // Sessions survive the process: their table is a journal (journal.go, survive.go), their mounted workspaces are volumes of sandboxd.
-// Artifacts and running jobs are lost with it.
+// What is compiled and the jobs that run are lost with it.
 package main
 
 import (
@@ -345,7 +345,7 @@ func (s *server) expire(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			s.sessions.expire(now)
-			s.artifacts.expire(now)
+			s.cache.expire(now)
 			s.executions.expire(now)
 			if err := s.sessions.rewrite(); err != nil {
 				s.log.Error("shorten the journal of sessions", "err", err)

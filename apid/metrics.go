@@ -57,8 +57,8 @@ func newMetrics(s *server) *metrics {
 		{"runtools_sessions", "Sessions held.", func() float64 { return float64(s.sessions.counts().sessions) }},
 		{"runtools_sessions_evictable", "Of these, idle ones that no request has named or come back to.", func() float64 { return float64(s.sessions.counts().evictable) }},
 		{"runtools_session_bytes", "Memory held by sessions.", func() float64 { return float64(s.sessions.counts().bytes) }},
-		{"runtools_compile_cache_entries", "Artifacts of compile jobs kept.", func() float64 { return float64(s.artifacts.counts().entries) }},
-		{"runtools_compile_cache_bytes", "Memory that they take.", func() float64 { return float64(s.artifacts.counts().bytes) }},
+		{"runtools_compile_cache_entries", "Compiled programs kept.", func() float64 { return float64(s.cache.counts().entries) }},
+		{"runtools_compile_cache_bytes", "Memory that they take.", func() float64 { return float64(s.cache.counts().bytes) }},
 		{"runtools_body_bytes", "Memory held by requests' bodies.", func() float64 { return float64(s.bodies.held()) }},
 		{"runtools_unread_bytes", "Memory held by large answers that callers have not taken yet.", func() float64 { return float64(s.unread.bytes()) }},
 		{"runtools_connections", "Open connections to the API.", func() float64 { return float64(s.visitors.count()) }},
@@ -77,8 +77,8 @@ func newMetrics(s *server) *metrics {
 		value      func() uint64
 	}{
 		{"runtools_session_evictions_total", "Sessions dropped early because the number or bytes allowed were used up.", func() uint64 { return s.sessions.counts().evicted }},
-		{"runtools_compile_cache_hits_total", "Requests that found what they would have compiled.", func() uint64 { return s.artifacts.counts().hits }},
-		{"runtools_compile_cache_misses_total", "Requests that did not, and compiled.", func() uint64 { return s.artifacts.counts().misses }},
+		{"runtools_compile_cache_hits_total", "Requests that found what they would have compiled.", func() uint64 { return s.cache.counts().hits }},
+		{"runtools_compile_cache_misses_total", "Requests that did not, and compiled.", func() uint64 { return s.cache.counts().misses }},
 		{"runtools_connections_closed_early_total", "Connections that were closed for others, before a whole request with a valid key had come.", s.visitors.closedEarly.Load},
 		{"runtools_connections_refused_total", "Connections that were refused because every one was being served.", s.visitors.refused.Load},
 		{"runtools_session_packs_total", "Workspaces packed.", s.packer.packs.Load},

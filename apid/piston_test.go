@@ -71,7 +71,7 @@ func TestPiston(t *testing.T) {
 	if r := ts.do("GET", "/v1/execute/runtimes", "", "Authorization", ts.key); r.Status != 401 {
 		t.Errorf("the bare key elsewhere: %d", r.Status)
 	}
-	eventually(t, "nothing is kept", func() bool { return ts.fake.volumeCount() <= 1 }) // the artifact
+	eventually(t, "nothing is kept", func() bool { return ts.fake.volumeCount() <= 1 }) // the cached build
 }
 
 // What Piston's own server closes with, and whether it says so in a message before: api/src/api/v2.js.

@@ -54,7 +54,7 @@ type preparedJob struct {
 	encoded   int           // bytes of its packet, at most, if it places the request's files
 	limits    *stageLimits
 	base      environment // before sessions and requests added to it
-	reusable  bool        // its artifact may be kept
+	reusable  bool        // what it makes may be kept
 	readLater bool        // its workspace is read when it has ended: it stays, even if it is as it was given
 }
 

@@ -30,7 +30,7 @@ type server struct {
 	queue      *queue
 	sessions   *sessions
 	packer     packer
-	artifacts  *artifacts
+	cache      *compileCache
 	executions *executions
 	webhooks   *webhooks
 	forgetter  *forgetter
@@ -80,7 +80,7 @@ func newServer(cfg *config, langs *lang.Set, log *slog.Logger) (*server, error) 
 	s.arrivals, s.endArrivals = context.WithCancel(s.jobs)
 	s.forgetter = newForgetter(s.sandbox, log)
 	s.sessions = newSessions(cfg.Sessions, s.forgetter.add)
-	s.artifacts = newArtifacts(cfg.Cache, s.forgetter.add)
+	s.cache = newCompileCache(cfg.Cache, s.forgetter.add)
 	s.executions = newExecutions(cfg.Executions, cfg.Webhooks.PerKey)
 	s.webhooks = newWebhooks(cfg.Webhooks)
 	s.visitors = newVisitors(connectionsFor(cfg, log), log)

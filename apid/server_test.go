@@ -70,8 +70,8 @@ func TestCompile(t *testing.T) {
 		t.Errorf("ephemeral: %s", r.Raw)
 	}
 	// The sessions changed nothing, and what failed is not kept.
-	eventually(t, "only what was made is left", func() bool { return ts.fake.volumeCount() == 3 && ts.artifacts.counts().entries == 3 })
-	ts.artifacts.expire(time.Now().Add(time.Hour))
+	eventually(t, "only what was made is left", func() bool { return ts.fake.volumeCount() == 3 && ts.cache.counts().entries == 3 })
+	ts.cache.expire(time.Now().Add(time.Hour))
 	eventually(t, "the build volumes are forgotten", func() bool { return ts.fake.volumeCount() == 0 })
 	if ts.fake.asked()[0].Limits.MemoryBytes != 256<<20 {
 		t.Errorf("the compiler's memory is %d, not the language's default", ts.fake.asked()[0].Limits.MemoryBytes)

@@ -20,7 +20,7 @@ const (
 	// recordedCost is for each byte of the environment and of what is stored: one in our memory, four in the journal (docs/operate.md), and one
 	// more, so that the journal stays below a fifth of the machine's memory, which is what /run may have as a rule: two thirds of max_bytes.
 	recordedCost = 6
-	// mountCost is more than twice what the kernel needs for a tmpfs and the cgroup of who wrote to it (artifactMount): each one slows down the end of every job. And no workspace
+	// mountCost is more than twice what the kernel needs for a tmpfs and the cgroup of who wrote to it (cachedMount): each one slows down the end of every job. And no workspace
 	// counts for more when it is packed than when it was mounted (notWhole).
 	mountCost = recordedCost * packBytes
 )

@@ -108,7 +108,7 @@ func TestCosts(t *testing.T) {
 		least int64
 	}{
 		"empty files":       {remains{form: formMounted, inodes: files}, nil, files << 10},
-		"contents":          {remains{form: formMounted, bytes: 100e6}, nil, 100e6 + artifactMount},
+		"contents":          {remains{form: formMounted, bytes: 100e6}, nil, 100e6 + cachedMount},
 		"an environment":    {remains{form: formGiven}, []string{"A=" + strings.Repeat("x", 60_000)}, 5 * 60_000},
 		"what is stored":    {remains{form: formPacked, stored: make([]byte, 50_000)}, nil, 5 * 50_000},
 		"nothing, recorded": {remains{form: formGiven}, nil, 1000},

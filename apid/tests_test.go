@@ -76,7 +76,7 @@ func TestTests(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "nothing is left", func() bool { return ts.fake.volumeCount() <= 1 }) // the artifact
+	eventually(t, "nothing is left", func() bool { return ts.fake.volumeCount() <= 1 }) // the cached build
 }
 
 func TestTestsAreRefused(t *testing.T) {

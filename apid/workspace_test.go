@@ -105,7 +105,7 @@ func TestGivenWorkspaceInC(t *testing.T) {
 			t.Errorf("ephemeral: %s", r.Raw)
 		}
 	}
-	ts.artifacts.expire(time.Now().Add(time.Hour))
+	ts.cache.expire(time.Now().Add(time.Hour))
 	eventually(t, "no volume is left", func() bool { return ts.fake.volumeCount() == 0 })
 }
 

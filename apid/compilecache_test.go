@@ -26,7 +26,7 @@ func TestDigest(t *testing.T) {
 			Limits: wire.Limits{WallMS: 1, CPUMS: 2, MemoryBytes: 3},
 		}}, []requestFile{{"main.c", []byte("text")}, {"x.h", []byte("more")}}}
 	}
-	seen := map[artifactKey]string{}
+	seen := map[compileKey]string{}
 	for name, change := range map[string]func(*inputs){
 		"nothing":           func(in *inputs) {},
 		"another key":       func(in *inputs) { in.owner = "k2" },
@@ -80,28 +80,28 @@ func TestDigest(t *testing.T) {
 
 // cacheTable is a table without a server.
 type cacheTable struct {
-	*artifacts
+	*compileCache
 	t         *testing.T
 	forgotten []string
 }
 
 func newCacheTable(t *testing.T, cfg cacheConfig) *cacheTable {
 	c := &cacheTable{t: t}
-	c.artifacts = newArtifacts(cfg, func(ids ...string) { c.forgotten = append(c.forgotten, ids...) })
+	c.compileCache = newCompileCache(cfg, func(ids ...string) { c.forgotten = append(c.forgotten, ids...) })
 	return c
 }
 
-func keyNamed(name string) (key artifactKey) {
+func keyNamed(name string) (key compileKey) {
 	copy(key[:], name)
 	return key
 }
 
-// add puts an artifact that takes so many bytes in all.
+// add puts a build that takes so many bytes in all.
 func (c *cacheTable) add(owner, name string, bytes int64) bool {
-	return c.put(&artifact{key: keyNamed(name), owner: owner, volume: name, bytes: bytes - artifactMount})
+	return c.put(&cachedBuild{key: keyNamed(name), owner: owner, volume: name, bytes: bytes - cachedMount})
 }
 
-// use finds an artifact as a request does, or says that it is not there.
+// use finds a build as a request does, or says that it is not there.
 func (c *cacheTable) use(name string) bool {
 	a, done := c.find(context.Background(), keyNamed(name))
 	done()
@@ -113,12 +113,12 @@ func (c *cacheTable) want(names string) {
 	c.t.Helper()
 	var got []string
 	var bytes int64
-	shares := map[string]artifactShare{}
+	shares := map[string]cacheShare{}
 	for e := c.recent.Front(); e != nil; e = e.Next() {
-		a := e.Value.(*artifact)
+		a := e.Value.(*cachedBuild)
 		got = append(got, a.volume)
 		bytes += a.bytes
-		shares[a.owner] = artifactShare{shares[a.owner].entries + 1, shares[a.owner].bytes + a.bytes}
+		shares[a.owner] = cacheShare{shares[a.owner].entries + 1, shares[a.owner].bytes + a.bytes}
 		if slices.Contains(c.forgotten, a.volume) {
 			c.t.Errorf("%s was forgotten", a.volume)
 		}
@@ -131,7 +131,7 @@ func (c *cacheTable) want(names string) {
 	}
 }
 
-func TestArtifactBounds(t *testing.T) {
+func TestCompileCacheBounds(t *testing.T) {
 	const kb, mb = 1 << 10, 1 << 20
 	c := newCacheTable(t, cacheConfig{MaxBytes: 1000 * mb, MaxBytesPerKey: 800 * mb, MaxEntries: 10, MaxAge: duration(time.Hour)})
 	if c.add("k", "large", 200*mb+1) {
@@ -171,12 +171,12 @@ func TestArtifactBounds(t *testing.T) {
 }
 
 // sandboxd that lacks one has none; unless it is we who dropped it.
-func TestArtifactsAreLost(t *testing.T) {
+func TestCachedBuildsAreLost(t *testing.T) {
 	c := newCacheTable(t, cacheConfig{MaxBytes: 1 << 20, MaxBytesPerKey: 1 << 20, MaxEntries: 10, MaxAge: duration(time.Hour)})
 	for _, name := range []string{"a", "b", "c"} {
 		c.add("k", name, 100<<10)
 	}
-	gone := c.byKey[keyNamed("b")].Value.(*artifact)
+	gone := c.byKey[keyNamed("b")].Value.(*cachedBuild)
 	c.lost(gone)
 	c.want("")
 	c.forgotten = nil
@@ -189,13 +189,13 @@ func TestArtifactsAreLost(t *testing.T) {
 	c.want("a")
 }
 
-func TestArtifactTooOld(t *testing.T) {
+func TestCachedBuildTooOld(t *testing.T) {
 	c := newCacheTable(t, cacheConfig{MaxBytes: 1 << 20, MaxBytesPerKey: 1 << 20, MaxEntries: 10, MaxAge: duration(time.Hour)})
 	c.add("k", "a", 100<<10)
 	if !c.use("a") {
 		t.Error("it is not there")
 	}
-	c.byKey[keyNamed("a")].Value.(*artifact).made = time.Now().Add(-2 * time.Hour)
+	c.byKey[keyNamed("a")].Value.(*cachedBuild).made = time.Now().Add(-2 * time.Hour)
 	if c.use("a") {
 		t.Error("it is too old")
 	}
@@ -203,7 +203,7 @@ func TestArtifactTooOld(t *testing.T) {
 }
 
 // Of those who want the same at a time one compiles. The others wait for it, but not twice, and not for ever.
-func TestArtifactInTheMaking(t *testing.T) {
+func TestCachedBuildInTheMaking(t *testing.T) {
 	c := newCacheTable(t, cacheConfig{MaxBytes: 1 << 20, MaxBytesPerKey: 1 << 20, MaxEntries: 10, MaxAge: duration(time.Hour)})
 	for _, works := range []bool{false, true} {
 		a, first := c.find(context.Background(), keyNamed("a"))

@@ -12,10 +12,10 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// artifacts are what compile jobs made, kept for the next request that would compile the same: one program is often run many times, with
-// other input. An artifact is a build volume of sandboxd. What is here is its name, and what the compiler said.
+// compileCache keeps what compile jobs made for the next request that would compile the same: one program is often run many times, with
+// other input. A cached build is a build volume of sandboxd. What is here is its name, and what the compiler said.
 //
-// A caller must not be able to tell an artifact that was kept from one made anew, but for the time. So
+// A caller must not be able to tell a build that was kept from one made anew, but for the time. So
 //
 //   - its key is a digest of everything that the compiler could see: see digest;
 //   - it is kept, and used, only where the workspace held the request's files and nothing else, and the compiler left them as they were.
@@ -27,25 +27,25 @@ import (
 //   - it is not kept for long: sources may ask for the time of day (__TIME__).
 //
 // It is lost with apid, which has sandboxd forget every volume when it starts, and with sandboxd, which then says that it knows no such
-// volume: such a request compiles again. So does one whose artifact goes between the look and the job; a job that has it keeps it.
-type artifacts struct {
+// volume: such a request compiles again. So does one whose build goes between the look and the job; a job that has it keeps it.
+type compileCache struct {
 	cfg    cacheConfig
 	forget func(volumes ...string) // must not block
 
 	mu           sync.Mutex
-	byKey        map[artifactKey]*list.Element
-	recent       *list.List // of *artifact, last used first
-	owners       map[string]artifactShare
+	byKey        map[compileKey]*list.Element
+	recent       *list.List // of *cachedBuild, last used first
+	owners       map[string]cacheShare
 	bytes        int64
-	making       map[artifactKey]chan struct{} // closed when the request that compiles it is done with that
+	making       map[compileKey]chan struct{} // closed when the request that compiles it is done with that
 	hits, misses uint64
 }
 
-type artifactKey [sha256.Size]byte
+type compileKey [sha256.Size]byte
 
-// artifact does not change once it is kept.
-type artifact struct {
-	key            artifactKey
+// cachedBuild does not change once it is kept.
+type cachedBuild struct {
+	key            compileKey
 	owner          string // id of the API key
 	volume         string
 	bytes          int64
@@ -53,8 +53,8 @@ type artifact struct {
 	stdout, stderr []byte // of the compiler
 }
 
-// artifactShare is what one API key has.
-type artifactShare struct {
+// cacheShare is what one API key has.
+type cacheShare struct {
 	entries int
 	bytes   int64
 }
@@ -62,28 +62,28 @@ type artifactShare struct {
 // Which requests are worth the memory. What the sources are bounded by is not the digest but that they are given twice, to the compile job
 // and to the run job: the workspace between the two is dropped.
 const (
-	artifactFiles   = 64
-	artifactSources = 256 << 10         // bytes of names and contents
-	artifactPart    = 4                 // one artifact may take this part of a key's bytes
-	artifactMount   = 16<<10 + leafCost // bytes that the kernel needs for a tmpfs, and for the memory cgroup that its pages keep
+	cachedFiles   = 64
+	cachedSources = 256 << 10         // bytes of names and contents
+	cachedPart    = 4                 // one build may take this part of a key's bytes
+	cachedMount   = 16<<10 + leafCost // bytes that the kernel needs for a tmpfs, and for the memory cgroup that its pages keep
 )
 
-func newArtifacts(cfg cacheConfig, forget func(...string)) *artifacts {
-	return &artifacts{
-		cfg: cfg, forget: forget, byKey: map[artifactKey]*list.Element{}, recent: list.New(),
-		owners: map[string]artifactShare{}, making: map[artifactKey]chan struct{}{},
+func newCompileCache(cfg cacheConfig, forget func(...string)) *compileCache {
+	return &compileCache{
+		cfg: cfg, forget: forget, byKey: map[compileKey]*list.Element{}, recent: list.New(),
+		owners: map[string]cacheShare{}, making: map[compileKey]chan struct{}{},
 	}
 }
 
 // takes says whether what is compiled from these files may be kept.
-func (c *artifacts) takes(files []requestFile) bool {
-	return c.cfg.MaxBytes > 0 && sizeWithin(files, artifactFiles, artifactSources)
+func (c *compileCache) takes(files []requestFile) bool {
+	return c.cfg.MaxBytes > 0 && sizeWithin(files, cachedFiles, cachedSources)
 }
 
 // digest is the key of what a compile job makes in a workspace of just these files: whose it is, the image with all its tools, the command,
 // the environment, the limits, and every file, as the compiler may read any. Each part is preceded by its length, so that no two lists of
 // them are the same bytes.
-func digest(owner, image string, j *jobInput, files []requestFile) artifactKey {
+func digest(owner, image string, j *jobInput, files []requestFile) compileKey {
 	h := sha256.New()
 	number := func(n int64) {
 		var b [8]byte
@@ -110,12 +110,12 @@ func digest(owner, image string, j *jobInput, files []requestFile) artifactKey {
 		part([]byte(f.name))
 		part(f.content)
 	}
-	return artifactKey(h.Sum(nil))
+	return compileKey(h.Sum(nil))
 }
 
-// find returns the artifact of that key. If it returns none, the caller is to compile, and to call done when that was put or will not be.
+// find returns the build of that key. If it returns none, the caller is to compile, and to call done when that was put or will not be.
 // Those who want the same meanwhile wait for it, but only once: if nothing comes of it they compile for themselves, all at a time.
-func (c *artifacts) find(ctx context.Context, key artifactKey) (a *artifact, done func()) {
+func (c *compileCache) find(ctx context.Context, key compileKey) (a *cachedBuild, done func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if making := c.making[key]; making != nil {
@@ -127,7 +127,7 @@ func (c *artifacts) find(ctx context.Context, key artifactKey) (a *artifact, don
 		c.mu.Lock()
 	}
 	if e := c.byKey[key]; e != nil {
-		if a = e.Value.(*artifact); time.Since(a.made) < time.Duration(c.cfg.MaxAge) {
+		if a = e.Value.(*cachedBuild); time.Since(a.made) < time.Duration(c.cfg.MaxAge) {
 			c.recent.MoveToFront(e)
 			c.hits++
 			return a, func() {}
@@ -148,21 +148,21 @@ func (c *artifacts) find(ctx context.Context, key artifactKey) (a *artifact, don
 	}
 }
 
-// put keeps an artifact, whose volume is then no longer the caller's. It says whether it did.
-func (c *artifacts) put(a *artifact) bool {
-	a.bytes += artifactMount + int64(len(a.stdout)+len(a.stderr))
+// put keeps a build, whose volume is then no longer the caller's. It says whether it did.
+func (c *compileCache) put(a *cachedBuild) bool {
+	a.bytes += cachedMount + int64(len(a.stdout)+len(a.stderr))
 	a.made = time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byKey[a.key] != nil || a.bytes > min(c.cfg.MaxBytes, c.cfg.MaxBytesPerKey)/artifactPart {
+	if c.byKey[a.key] != nil || a.bytes > min(c.cfg.MaxBytes, c.cfg.MaxBytesPerKey)/cachedPart {
 		return false
 	}
-	full := func(s artifactShare) bool {
+	full := func(s cacheShare) bool {
 		return s.bytes+a.bytes > c.cfg.MaxBytesPerKey || s.entries >= max(1, c.cfg.MaxEntries/2)
 	}
 	for e := c.recent.Back(); e != nil && full(c.owners[a.owner]); {
 		before := e.Prev()
-		if e.Value.(*artifact).owner == a.owner {
+		if e.Value.(*cachedBuild).owner == a.owner {
 			c.removeLocked(e)
 		}
 		e = before
@@ -175,8 +175,8 @@ func (c *artifacts) put(a *artifact) bool {
 	return true
 }
 
-// lost says that sandboxd does not have an artifact. If we did not drop it ourselves meanwhile, sandboxd was restarted, and has none.
-func (c *artifacts) lost(a *artifact) {
+// lost says that sandboxd does not have a build. If we did not drop it ourselves meanwhile, sandboxd was restarted, and has none.
+func (c *compileCache) lost(a *cachedBuild) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.byKey[a.key]; e == nil || e.Value != a {
@@ -188,24 +188,24 @@ func (c *artifacts) lost(a *artifact) {
 }
 
 // expire drops what is too old.
-func (c *artifacts) expire(now time.Time) {
+func (c *compileCache) expire(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.byKey {
-		if now.Sub(e.Value.(*artifact).made) >= time.Duration(c.cfg.MaxAge) {
+		if now.Sub(e.Value.(*cachedBuild).made) >= time.Duration(c.cfg.MaxAge) {
 			c.removeLocked(e)
 		}
 	}
 }
 
-func (c *artifacts) removeLocked(e *list.Element) {
-	a := c.recent.Remove(e).(*artifact)
+func (c *compileCache) removeLocked(e *list.Element) {
+	a := c.recent.Remove(e).(*cachedBuild)
 	delete(c.byKey, a.key)
 	c.countLocked(a, -1)
 	c.forget(a.volume)
 }
 
-func (c *artifacts) countLocked(a *artifact, sign int) {
+func (c *compileCache) countLocked(a *cachedBuild, sign int) {
 	share := c.owners[a.owner]
 	share.entries += sign
 	share.bytes += int64(sign) * a.bytes
@@ -215,22 +215,22 @@ func (c *artifacts) countLocked(a *artifact, sign int) {
 	}
 }
 
-// artifactCounts are for the metrics.
-type artifactCounts struct {
+// cacheCounts are for the metrics.
+type cacheCounts struct {
 	entries      int
 	bytes        int64
 	hits, misses uint64
 }
 
-func (c *artifacts) counts() artifactCounts {
+func (c *compileCache) counts() cacheCounts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return artifactCounts{entries: len(c.byKey), bytes: c.bytes, hits: c.hits, misses: c.misses}
+	return cacheCounts{entries: len(c.byKey), bytes: c.bytes, hits: c.hits, misses: c.misses}
 }
 
-// mayReuse says that there may be, or come to be, an artifact of the request's files.
+// mayReuse says that there may be, or come to be, a cached build of the request's files.
 func (x *execution) mayReuse(j *preparedJob) bool {
-	return !x.lostArtifact && x.artifacts.takes(j.own) && x.alone(j)
+	return !x.lostBuild && x.cache.takes(j.own) && x.alone(j)
 }
 
 // alone says that a compile job would read the image and the request's files, and nothing else.
@@ -245,9 +245,9 @@ func (x *execution) alone(j *preparedJob) bool {
 	return kept == 0
 }
 
-// reuse takes an artifact in place of a compile job, and leaves everything as that job would have.
-func (x *execution) reuse(j *preparedJob, a *artifact) {
-	x.artifact = a
+// reuse takes a cached build in place of a compile job, and leaves everything as that job would have.
+func (x *execution) reuse(j *preparedJob, a *cachedBuild) {
+	x.cached = a
 	j.files = j.own
 	x.settle(j, remains{form: formGiven}, x.changes)
 	x.compiled = &stageAnswer{stdout: a.stdout, stderr: a.stderr, status: statusOK, cached: true, diagnostics: x.plan.diagnose(a.stderr, true)}
@@ -255,24 +255,24 @@ func (x *execution) reuse(j *preparedJob, a *artifact) {
 	x.tellCompiled()
 }
 
-// keep gives the volume of a compile job that went well to the artifacts.
-func (x *execution) keep(key artifactKey, out *jobOutput) {
+// keep gives the volume of a compile job that went well to the cache.
+func (x *execution) keep(key compileKey, out *jobOutput) {
 	if !out.result.WorkspaceDropped || len(out.result.Violations) > 0 {
 		return
 	}
-	a := &artifact{
+	a := &cachedBuild{
 		key: key, owner: x.call.key.ID, volume: x.build, bytes: out.result.BuildBytes,
 		stdout: bytes.Clone(out.stdout.data), stderr: bytes.Clone(out.stderr.data),
 	}
-	if x.artifacts.put(a) {
-		x.artifact, x.build = a, ""
+	if x.cache.put(a) {
+		x.cached, x.build = a, ""
 	}
 }
 
 // built is the volume that the program is run from.
 func (x *execution) built() wire.Volume {
-	if x.artifact != nil {
-		return wire.Volume{ID: x.artifact.volume}
+	if x.cached != nil {
+		return wire.Volume{ID: x.cached.volume}
 	}
 	return wire.Volume{ID: x.build}
 }
