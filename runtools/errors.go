@@ -6,8 +6,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +34,20 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 		remedy = "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usagef("unknown command %q for %q: %s", args[0], cmd.CommandPath(), remedy)
+}
+
+// visible shows what a terminal would obey, and what turns the order of a text about: a message may have the name of a file in it, which a program chose.
+func visible(message string) string {
+	var b strings.Builder
+	for _, r := range message {
+		if r == '\n' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
 }
 
 // explain makes the message for a failure of ours: what happened, and the remedy where there is one.

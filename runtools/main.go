@@ -53,7 +53,7 @@ func (a *app) finish(err error) int {
 	case isBrokenOutput(err):
 		return exitPipe
 	}
-	fmt.Fprintln(a.stderr, a.paint(a.stderr, red, "runtools:")+" "+a.explain(err))
+	fmt.Fprintln(a.stderr, a.paint(a.stderr, red, "runtools:")+" "+visible(a.explain(err)))
 	return exitFailure
 }
 
