@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -109,11 +110,20 @@ func (s *server) packIdlest(ctx context.Context) (wait time.Duration, more bool)
 		s.packer.packs.Add(1)
 		return 0, true
 	}
-	// It stays mounted, and is not tried again before a request has changed it.
-	s.sessions.unpackable(session)
+	s.sessions.unpacked(session, out == nil && passing(err))
 	s.packer.failures.Add(1)
 	s.log.Debug("a workspace is not packed", "err", err)
 	return wait, true
+}
+
+// passing says that an error of runJob is not the session's doing: sandboxd is away, or another version for a moment, or has no room. It has none, too, while
+// all volumes hold max_volume_bytes: were sessions given up then, they would stay mounted when there is room again.
+func passing(err error) bool {
+	var theirs *wire.Error
+	if !errors.As(err, &theirs) {
+		return true
+	}
+	return theirs.Code == wire.CodeNotBegun || theirs.Code == wire.CodeOverloaded || theirs.Code == wire.CodeInvalid
 }
 
 func (s *server) tarOf(ctx context.Context, session *session) (*jobOutput, error) {

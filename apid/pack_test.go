@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 func packing(most int) func(*config) {
@@ -73,6 +75,36 @@ func TestNotPacked(t *testing.T) {
 	ts.eventuallyHeld("4 mounted, 0 given, 1 packed")
 	ts.execute(with(python("read filler", "write filler x"), "session_id", "large"))
 	ts.eventuallyHeld("3 mounted, 0 given, 2 packed")
+}
+
+// What kept a session from being packed, and was not its own doing, is over: it is packed without a request.
+func TestPackIsTriedAgain(t *testing.T) {
+	ts := newTestServer(t, packing(0))
+	for i, why := range []wire.Code{wire.CodeOverloaded, wire.CodeInvalid} { // max_volume_bytes, another version
+		ts.fake.setTar(fakeTar{create: string(why)})
+		made := ts.fake.tarsMade()
+		ts.execute(with(python("write a b"), "session_id", string(why)))
+		eventually(t, "it is tried", func() bool { return ts.fake.tarsMade() > made })
+		ts.fake.setTar(fakeTar{})
+		ts.eventuallyHeld(fmt.Sprintf("0 mounted, 0 given, %d packed", i+1))
+	}
+	// A request comes in between, and the session ends in between.
+	ts.fake.setTar(fakeTar{create: string(wire.CodeOverloaded)})
+	if r := ts.execute(with(python("read a", "write a c"), "session_id", string(wire.CodeInvalid))); r.Run.Stdout != "b\n" {
+		t.Errorf("%s", r.Raw)
+	}
+	failures := ts.packer.failures.Load()
+	eventually(t, "it is tried", func() bool { return ts.packer.failures.Load() > failures })
+	if r := ts.execute(with(python("read a"), "session_id", string(wire.CodeInvalid))); r.Run.Stdout != "c\n" {
+		t.Errorf("%s", r.Raw)
+	}
+	for _, session := range []wire.Code{wire.CodeOverloaded, wire.CodeInvalid} {
+		if r := ts.do("DELETE", "/v1/sessions/"+string(session), ""); r.Status != 204 {
+			t.Errorf("delete: %s", r.Raw)
+		}
+	}
+	eventually(t, "no volume is left", func() bool { return ts.fake.volumeCount() == 0 })
+	ts.wantHeld("0 mounted, 0 given, 0 packed")
 }
 
 func TestUnpackFails(t *testing.T) {

@@ -203,8 +203,12 @@ func (t *sessions) release(s *session) {
 		turn <- true
 	case s.form == formNone || t.closed && t.journal == nil:
 		t.dropLocked(s)
-	case s.list != nil: // packed, and not asked for meanwhile
+	case s.list != nil: // the packer had it, and nobody asked for it meanwhile
 		s.busy = false
+		if s.packable {
+			t.packable.pushBack(s)
+			t.wakePackerLocked()
+		}
 	default:
 		s.busy = false
 		s.waiting = nil

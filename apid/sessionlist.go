@@ -129,11 +129,11 @@ func (t *sessions) packed(s *session, stored []byte) {
 	t.wakePackerLocked()
 }
 
-// unpackable leaves such a session mounted, until a request has changed it.
-func (t *sessions) unpackable(s *session) {
+// unpacked leaves such a session mounted: until a request has changed it, or, if it is to be tried again, until it is its turn behind the others.
+func (t *sessions) unpacked(s *session, again bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.packing--
-	s.packable = false
+	s.packable = again // and back in the list when it is released: who unlists it meanwhile takes it for busy
 	t.wakePackerLocked()
 }
