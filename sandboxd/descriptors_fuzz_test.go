@@ -48,6 +48,7 @@ func FuzzSortFiles(f *testing.F) {
 		defer wire.CloseAll(files)
 		got, err := sortFiles(job, files)
 		if err != nil {
+			wantCode(t, err, wire.CodeInvalid) // it breaks the contract
 			return
 		}
 		if len(files) != job.Fds() || (got.stdin != nil) != job.HasStdin || (got.contents != nil) != job.HasFiles || (got.environ != nil) != job.HasEnviron || (got.stdout != nil) != (job.Terminal == nil) {
@@ -66,4 +67,21 @@ func FuzzSortFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What fails with us is tried again. A client that is told that its job breaks the contract takes us for another version, and its operator for one who has to act.
+func TestDescriptorsThatCannotBeAsked(t *testing.T) {
+	var files []*os.File
+	for range 2 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		files = append(files, w)
+	}
+	defer files[0].Close()
+	files[1].Close()
+	_, err := sortFiles(&wire.Job{}, files)
+	wantCode(t, err, wire.CodeNotBegun)
 }

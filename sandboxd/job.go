@@ -67,13 +67,16 @@ func sortFiles(j *wire.Job, files []*os.File) (jobFiles, error) {
 		}
 		// Only what passes bytes: a program could walk from a folder, or connect through a socket, to what is the host's.
 		var st unix.Stat_t
-		if err := unix.Fstat(int(stdio.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		if err := unix.Fstat(int(stdio.Fd()), &st); err != nil {
+			return jobFiles{}, wire.Errorf(wire.CodeNotBegun, "descriptor for the program: %v", err) // no matter of the contract: worth another try
+		}
+		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFIFO && kind != unix.S_IFREG {
 			return jobFiles{}, wire.Errorf(wire.CodeInvalid, "a descriptor for the program is neither a pipe nor a file")
 		}
 		// Programs expect descriptors that block; the client's runtime may have made its pipes non-blocking, and the flag
 		// belongs to what both sides share.
 		if err := unix.SetNonblock(int(stdio.Fd()), false); err != nil {
-			return jobFiles{}, wire.Errorf(wire.CodeInvalid, "descriptor for the program: %v", err)
+			return jobFiles{}, wire.Errorf(wire.CodeNotBegun, "descriptor for the program: %v", err)
 		}
 	}
 	return f, nil

@@ -98,9 +98,10 @@ func (s *server) handle(conn *wire.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(firstPacket))
 	files, err := conn.Recv(&req)
 	if err != nil {
+		var failed *net.OpError
 		switch {
 		case errors.Is(err, io.EOF):
-		case errors.Is(err, wire.ErrTruncated), errors.Is(err, os.ErrDeadlineExceeded): // nothing is wrong with what it asks for
+		case errors.Is(err, wire.ErrTruncated), errors.As(err, &failed): // it came too late, or not whole: nothing is wrong with what it asks for
 			s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeNotBegun, "%v", err)})
 		default:
 			s.reply(conn, &wire.Reply{Error: wire.Errorf(wire.CodeInvalid, "%v", err)})
