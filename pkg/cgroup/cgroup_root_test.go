@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/containerd/cgroups/v3"
 )
 
 // These tests need root and a cgroup filesystem; without them they fail.
@@ -236,5 +239,52 @@ func TestResetPeak(t *testing.T) {
 	const most = 6 << 20 // pages of files and of the kernel may be the leaf's for a while
 	if before.MemoryPeak < 7<<20 || reset > most == can || after.MemoryPeak > most == can {
 		t.Errorf("peak %d, reset to %d, then %d; it can be reset: %v", before.MemoryPeak, reset, after.MemoryPeak, can)
+	}
+}
+
+// Below a systemd unit: ours is beside the cgroup of the unit's own process. While that is in the unit's, v2 hands no controller on, and Open leaves nothing behind.
+func TestParentInAUnit(t *testing.T) {
+	unit := fmt.Sprintf("runtools-unit-%d", os.Getpid())
+	t.Cleanup(func() {
+		for _, h := range append([]string{""}, controllersV1...) {
+			if err := removeAll(path.Join(root, h, unit)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if cgroups.Mode() == cgroups.Unified {
+		daemon := exec.Command("/bin/sleep", "600")
+		if err := errors.Join(os.MkdirAll(path.Join(root, unit, "daemon"), 0o755), daemon.Start()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { daemon.Process.Kill(); daemon.Wait() })
+		move := func(to string) {
+			t.Helper()
+			if err := os.WriteFile(path.Join(root, to, "cgroup.procs"), fmt.Append(nil, daemon.Process.Pid), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		move(unit)
+		if _, err := Open(unit+"/jails", 100, 1<<40); err == nil {
+			t.Error("Open succeeded below a cgroup with processes")
+		}
+		if _, err := os.Stat(path.Join(root, unit, "jails")); err == nil {
+			t.Error("what could not be opened is left")
+		}
+		move(unit + "/daemon")
+	}
+	p, err := Open(unit+"/jails", 100, 1<<40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Delete(); err != nil {
+			t.Error(err)
+		}
+	})
+	cmd, out := child(t, newLeaf(t, p, roomy), "cat /proc/self/cgroup")
+	lines, _ := io.ReadAll(out)
+	if err := cmd.Wait(); err != nil || !strings.Contains(string(lines), ":/"+unit+"/jails/job\n") {
+		t.Errorf("a process of the leaf is in\n%s, %v", lines, err)
 	}
 }
