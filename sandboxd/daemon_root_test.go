@@ -256,7 +256,7 @@ func TestLimitsFire(t *testing.T) {
 		"wall, storm":     {"echo out; f() { f | f & }; f & exec sleep 600", wire.Limits{WallMS: 500}, wire.LimitWall},
 		"cpu":             {"echo out; while :; do :; done", wire.Limits{WallMS: 60_000, CPUMS: 200}, wire.LimitCPU},
 		"cpu, children":   {"echo out; (while :; do :; done) & (while :; do :; done) & wait", wire.Limits{WallMS: 60_000, CPUMS: 200}, wire.LimitCPU},
-		"memory":          {"echo out; head -c 100000000 /dev/zero | tail", wire.Limits{WallMS: hang.Milliseconds(), MemoryBytes: 32 << 20}, wire.LimitMemory},
+		"memory":          {"echo out; : | dd bs=100M count=1 if=/dev/zero of=/dev/null", wire.Limits{WallMS: hang.Milliseconds(), MemoryBytes: 32 << 20}, wire.LimitMemory},
 		"memory in files": {"echo out; head -c 100000000 /dev/zero >/dev/shm/x; sleep 600", wire.Limits{WallMS: hang.Milliseconds(), MemoryBytes: 32 << 20}, wire.LimitMemory},
 	} {
 		t.Run(name, func(t *testing.T) {

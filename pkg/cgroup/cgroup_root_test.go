@@ -90,13 +90,13 @@ func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
 	if err := l.WatchOOM(func() { once.Do(func() { close(killed); syscall.Kill(-<-group, syscall.SIGKILL) }) }); err != nil {
 		t.Fatal(err)
 	}
-	// tail buffers its whole input.
-	cmd, _ := child(t, l, "head -c 100000000 /dev/zero | tail >/dev/null; sleep 1000")
+	// dd has a buffer of bs bytes. In the emulator tail, which makes its own larger again and again, takes a minute for that.
+	cmd, _ := child(t, l, "dd bs=100M count=1 if=/dev/zero of=/dev/null; sleep 1000")
 	group <- cmd.Process.Pid
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
-	case <-done: // the OOM ended the whole group, not only tail: else sleep would still run
+	case <-done: // the OOM ended the whole group, not only dd: else sleep would still run
 	case <-time.After(3 * time.Minute): // in an emulator that is given little time
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		t.Fatal("an OOM of one process did not end the job")
@@ -124,7 +124,7 @@ func TestSetMemoryRaisesAndLowers(t *testing.T) {
 			t.Fatalf("%d: %v", bytes, err)
 		}
 	}
-	cmd, out := child(t, l, "head -c 20000000 /dev/zero | tail | wc -c")
+	cmd, out := child(t, l, "dd bs=20000000 count=1 if=/dev/zero | wc -c")
 	line, _ := out.ReadString('\n')
 	if cmd.Wait(); strings.TrimSpace(line) != "20000000" {
 		t.Errorf("a program within the raised limit printed %q", line)
@@ -214,7 +214,7 @@ func TestProcesses(t *testing.T) {
 // The peak counts anew from what is in use; on v2 before Linux 6.12 it stays, and that is no error.
 func TestResetPeak(t *testing.T) {
 	l := newLeaf(t, openTest(t), roomy)
-	cmd, _ := child(t, l, "head -c 8000000 /dev/zero | tail >/dev/null")
+	cmd, _ := child(t, l, "dd bs=8000000 count=1 if=/dev/zero of=/dev/null")
 	cmd.Wait()
 	can := true
 	if v2, ok := l.(*leafV2); ok {
