@@ -68,6 +68,9 @@ func (a *app) explain(err error) string {
 			"  start a server with `make run` in the runtools repository, or name one with RUNTOOLS_URL or --url",
 			a.serverURL(), dial.Err)
 	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return fmt.Sprintf("%s speaks http, and not https: say http:// in RUNTOOLS_URL or --url", a.serverURL())
+	}
 	return fmt.Sprintf("no answer from %s: %v (was the server stopped? its log says more)", a.serverURL(), lost.Err)
 }
 

@@ -34,6 +34,7 @@ func TestScript(t *testing.T) {
 			srv := httptest.NewServer(&fakeServer{dir: env.WorkDir})
 			env.Defer(srv.Close)
 			env.Setenv("RUNTOOLS_URL", srv.URL)
+			env.Setenv("WRONG_SCHEME", strings.Replace(srv.URL, "http", "https", 1))
 			env.Setenv("RUNTOOLS_API_KEY", "rt_live_test")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second under -race
 			return nil
