@@ -42,8 +42,8 @@ func TestAllJobsTogether(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
 	hold := func() {
-		// tail keeps its input, which does not end: it holds the other end itself.
-		const script = "mkfifo p; exec 3<>p; head -c 30000000 /dev/zero >&3 & exec tail <&3"
+		// dd keeps what it has read, for nobody reads what it writes.
+		const script = "mkfifo p; exec 3<>p; exec dd if=/dev/zero bs=30000000 >&3"
 		job := &wire.Job{Template: "toy/run", Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, Limits: wire.Limits{WallMS: 2 * hang.Milliseconds()}}
 		go func() { ended <- td.runJob(ctx, job, nil).err }()
 	}
