@@ -44,6 +44,7 @@ var opens = map[string]struct {
 	"sandboxd/seccomp_explain.go": {1, "the operator's folder of profiles"},
 	"sandboxd/selftest.go":        {1, "the image, which no jail can write to"},
 	"sandboxd/sentinel.go":        {1, "below the image, which no jail can write to, through none of /proc's links"},
+	"sandboxd/stragglers.go":      {1, "/proc of a runner, by numbers"},
 	"sandboxd/template.go":        {2, "the image, which no jail can write to"},
 	"sandboxd/terminal.go":        {2, "ptmx of a devpts of our own, below a descriptor, and a mount without a path"},
 	"sandboxd/vault.go":           {14, "numbers of ours in a namespace that holds what sandboxd made alone; of a volume its root, never a path in it"},

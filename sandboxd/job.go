@@ -330,7 +330,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		r.WallNS = int64(max(0, ended-exit.Started))
 	}
 	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
-	if r.WorkspaceBytes, r.WorkspaceFiles, err = j.server.volumes.measure(j.workspace, j.mount); err != nil {
+	if r.WorkspaceBytes, r.WorkspaceFiles, err = j.measureWorkspace(r); err != nil {
 		return nil, err
 	}
 	if j.buildMnt != nil {

@@ -19,3 +19,9 @@ func (j *Jail) Intact() bool {
 	n, err := unix.Poll(poll, 0)
 	return err == nil && n == 0
 }
+
+// End kills every process of the jail and returns when they are dead. The jail is good for Close alone.
+func (j *Jail) End() {
+	j.Kill()
+	j.awaitDeath()
+}
