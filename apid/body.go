@@ -124,9 +124,9 @@ func (s *server) readRawBody(c *call) (body []byte, release func(), err *apiErro
 	return buf.Bytes(), release, nil
 }
 
-// Bounds of what is read, and thrown away, of a body that was refused.
+// Bounds of what is read, and thrown away, of a body that was refused. On a machine that is busy with a crowd, megabytes take seconds to come.
 const (
-	discardTime  = time.Second
+	discardTime  = 5 * time.Second
 	discardBytes = 256 << 20
 )
 

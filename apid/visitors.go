@@ -130,6 +130,9 @@ func (v *visitors) giveWay() bool {
 	return true
 }
 
+// partingTime is for what a connection that is turned away has sent already: another may want its place among those that part.
+const partingTime = time.Second
+
 // refuse answers without having read, and ends the connection.
 func (v *visitors) refuse(conn *net.TCPConn) {
 	var answer fasthttp.Response
@@ -140,7 +143,7 @@ func (v *visitors) refuse(conn *net.TCPConn) {
 	answer.Header.Set("X-Request-Id", id)
 	answer.SetConnectionClose()
 	answer.SetBodyRaw(refuse(errOverloaded, "the server has %d connections, and each is being served", v.most).body(id))
-	conn.SetDeadline(time.Now().Add(discardTime))
+	conn.SetDeadline(time.Now().Add(partingTime))
 	answer.WriteTo(conn) // which fits into an empty socket buffer
 	v.part(conn)
 }
@@ -152,7 +155,7 @@ func (v *visitors) part(conn *net.TCPConn) error {
 		go func() {
 			defer func() { <-v.parting }()
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(discardTime))
+			conn.SetDeadline(time.Now().Add(partingTime))
 			conn.CloseWrite()
 			io.CopyN(io.Discard, conn, discardBytes)
 		}()
