@@ -38,7 +38,7 @@ func TestSumImage(t *testing.T) {
 	if n := strings.Count(string(sums), "\n"); err != nil || n != 3 {
 		t.Errorf("%d files, want 3: %v\n%s", n, err, sums)
 	}
-	check := exec.Command("sha256sum", "-c", "--quiet", "../"+sumsFile) // as docs/operate.md has it
+	check := exec.Command("sha256sum", "-c", "--quiet", "../"+sumsFile) // as docs/languages.md has it
 	check.Dir = root
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
