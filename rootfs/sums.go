@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// sumsFile has the digest of each file of an image. It lies beside rootfs, where no jail can name it, to compare with.
+	// sumsFile has the digest of each file of an image. It lies beside rootfs, where no jail can name it, for sandboxd to compare with (sandboxd/sentinel.go).
 	sumsFile = "SHA256SUMS"
 	// treeSums ends the name of the same of a base or a layer, which lies beside it in the cache.
 	treeSums = ".sums"

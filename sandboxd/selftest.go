@@ -43,7 +43,6 @@ type selftest struct {
 	attacks []*attack
 	rootfs  *os.File      // of the image
 	every   time.Duration // 0: only when asked
-	once    bool          // there is no other run: nothing to compare the image with
 
 	ctx    context.Context // until the server drains
 	cancel context.CancelFunc
@@ -51,7 +50,7 @@ type selftest struct {
 
 	running  sync.Mutex // one run at a time
 	runs     int        // under running
-	sentinel *sentinel  // nil before the first
+	sentinel *sentinel  // likewise
 
 	mu     sync.Mutex
 	failed []string  // of the last run that told anything
@@ -103,6 +102,7 @@ func newSelftest(s *server, image string, every time.Duration) (*selftest, error
 	if st.rootfs, err = os.Open(filepath.Join(image, "rootfs")); err != nil {
 		return nil, err
 	}
+	st.sentinel = newSentinel(st.rootfs, s.pools.all)
 	st.ctx, st.cancel = context.WithCancel(context.Background())
 	if st.every > 0 {
 		st.worker.Go(st.work)
@@ -134,9 +134,7 @@ func (st *selftest) work() {
 func (st *selftest) run() (checks []wire.Check) {
 	st.running.Lock()
 	defer st.running.Unlock()
-	if !st.once {
-		checks = append(checks, st.imageCheck())
-	}
+	checks = append(checks, st.imageCheck())
 	templates := slices.Sorted(maps.Keys(st.server.pools.all))
 	for i, a := range st.attacks {
 		in := []string{templates[(st.runs+i)%len(templates)]}

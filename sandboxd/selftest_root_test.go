@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -37,7 +38,16 @@ func (laxLeaf) SetMemory(int64) error { return nil }
 
 // A layer that is taken away is found, by the check that is meant for it, and takes the node out of readiness until it is back.
 func TestSelftestFindsABrokenLayer(t *testing.T) {
+	var loader, other string // busybox needs neither
 	td := startDaemon(t, func(c *config) {
+		loader, other = filepath.Join(c.Image, "rootfs/lib64/ld-linux-x86-64.so.2"), filepath.Join(c.Image, "rootfs/etc/other")
+		for _, path := range []string{loader, other} {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("as built"), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writeSums(t, c.Image)
+		flip(t, loader)                                                           // before sandboxd starts
 		spec := `{"templates":{"run":{"pool":0},"compile":{"pool":0,"pids":32}}}` // nobody but the self test builds a jail
 		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(spec), 0o644); err != nil {
 			t.Fatal(err)
@@ -49,6 +59,12 @@ func TestSelftestFindsABrokenLayer(t *testing.T) {
 	if s := st.status(); s.Passed || s.Runs != 0 {
 		t.Errorf("before the first run: %+v", s)
 	}
+	found, s := failing(t, st.run()), st.status()
+	if !slices.Equal(found, []string{"image"}) || s.Passed || len(s.Failed) != 1 || !strings.HasPrefix(s.Failed[0], "image in all: /lib64/ld-linux-x86-64.so.2 changed") {
+		t.Errorf("the loader was changed before the start: found %v, status %+v", found, s)
+	}
+	flip(t, loader)
+	td.wantNoJails()
 	filter := b.policy.Load().inForce["toy/compile"].filter
 	good, cgroups, ids := filter.BPF, b.cgroups, b.slots
 	// return SECCOMP_RET_ALLOW
@@ -61,14 +77,17 @@ func TestSelftestFindsABrokenLayer(t *testing.T) {
 		"memory limit": {func() { b.cgroups = laxParent{cgroups, true, false} }, []string{"memory"}},
 		"pids limit":   {func() { b.cgroups = laxParent{cgroups, false, true} }, []string{"forks"}},
 		"filter":       {func() { filter.BPF = allow }, []string{"seccomp"}},
-		"image":        {func() { st.sentinel = &sentinel{st.rootfs, map[string][]byte{"/bin/sh": nil}} }, []string{"image"}},
+		"image":        {func() { flip(t, other) }, []string{"image"}},
 		"user ids":     {func() { b.slots = &slots{free: []int{0, 0, 0, 0}} }, []string{"privileges"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.spoil()
 			found := failing(t, st.run())
 			status := st.status()
-			b.cgroups, filter.BPF, st.sentinel = cgroups, good, nil
+			b.cgroups, filter.BPF = cgroups, good
+			if name == "image" {
+				flip(t, other)
+			}
 			td.wantNoJails()
 			b.slots = ids
 			if !slices.Equal(found, c.found) {
@@ -147,7 +166,10 @@ func (td *testDaemon) wantNoJails() {
 
 // The schedule begins at start, and jobs do not wait for it. What cannot be tested says nothing: neither that it holds nor that it does not.
 func TestSelftestSchedule(t *testing.T) {
-	td := startDaemon(t, func(c *config) { c.SelftestEvery = duration(time.Hour) })
+	td := startDaemon(t, func(c *config) {
+		writeSums(t, c.Image)
+		c.SelftestEvery = duration(time.Hour)
+	})
 	if r := td.run("echo hi", nil); r.stdout != "hi\n" {
 		t.Errorf("%+v", r)
 	}

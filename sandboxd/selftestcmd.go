@@ -37,7 +37,6 @@ func selftestOnce(c *config) (checks []wire.Check, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.server.selftest.once = true
 	checks = d.server.selftest.run()
 	return checks, errors.Join(d.close(), forget(&own))
 }
