@@ -162,12 +162,13 @@ type answer struct {
 	hasTests          bool
 	collected         *collected
 	repeated          *repeated
+
+	raw, size int64 // bytes of output, and what these are in JSON, about: weigh
 }
 
 // encode writes the JSON by hand: output is mostly one long string, which encoding/json would copy three times.
 func (a *answer) encode() []byte {
-	_, size := a.size()
-	b := make([]byte, 0, 1024+size+size/64)
+	b := make([]byte, 0, 1024+a.size+a.size/64)
 	b = append(b, `{"language":`...)
 	b = appendText(b, []byte(a.language))
 	b = append(b, `,"version":`...)

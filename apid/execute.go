@@ -40,6 +40,7 @@ type execution struct {
 	tested    []testAnswer
 	repeated  *repeated  // nil: it was run once, or not at all
 	collected *collected // artifacts of the request; nil: none were asked for, or there was no run
+	final     *answer    // of all that; nil: nobody asked for it yet
 
 	tool     *tool    // nil: a program is run
 	forking  *forking // nil: the session is not forked
@@ -373,13 +374,17 @@ func (x *execution) environmentAfter(j *preparedJob, out *jobOutput) []string {
 	return x.changes
 }
 
-// answer is what the caller gets.
+// answer is what the caller gets. It is for when the jobs are done, and is weighed once: there may be megabytes to look at.
 func (x *execution) answer() *answer {
-	return &answer{
-		language: x.plan.runtime.Name, version: x.plan.runtime.Version,
-		sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
-		tests: x.tested, hasTests: x.plan.tests != nil, collected: x.collected, repeated: x.repeated,
+	if x.final == nil {
+		x.final = &answer{
+			language: x.plan.runtime.Name, version: x.plan.runtime.Version,
+			sessionID: x.name, sessionCreated: x.created, compile: x.compiled, run: x.ran,
+			tests: x.tested, hasTests: x.plan.tests != nil, collected: x.collected, repeated: x.repeated,
+		}
+		x.final.weigh()
 	}
+	return x.final
 }
 
 // encode makes the body of the 200.

@@ -257,9 +257,9 @@ func (x *execution) carryOutBehind(ctx context.Context, t *ticket, a *asyncExecu
 func (x *execution) keptBody(ctx context.Context) ([]byte, *apiError) {
 	x.call.outcome = x.ran.status
 	most := x.executions.cfg.MaxBytesPerKey
-	raw, size := x.answer().size()
+	size := x.answer().size
 	if size <= most {
-		made, err := x.unread.room(ctx, x.call.key.ID, raw, size)
+		made, err := x.room(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -29,8 +29,8 @@ func (s *server) pistonExecute(c *call) *apiError {
 	if err := x.perform(ctx); err != nil {
 		return err
 	}
-	raw, size := x.answer().size()
-	made, err := s.unread.room(ctx, c.key.ID, 2*raw, 2*(raw+size)) // everything twice, and as strings before
+	a := x.answer()
+	made, err := s.unread.room(ctx, c.key.ID, 2*a.raw, 2*(a.raw+a.size)) // everything twice, and as strings before
 	if err != nil {
 		return err
 	}

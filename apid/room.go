@@ -13,15 +13,15 @@ import (
 
 // room waits until the answer may be put together. release says that it is taken, or counted by who sends it.
 func (x *execution) room(ctx context.Context) (release func(), err *apiError) {
-	raw, size := x.answer().size()
-	return x.unread.room(ctx, x.call.key.ID, raw, size)
+	a := x.answer()
+	return x.unread.room(ctx, x.call.key.ID, a.raw, a.size)
 }
 
-// size is about how many bytes of output an answer has, and how many it has in JSON, what is small left out.
-func (a *answer) size() (raw, size int64) {
+// weigh finds about how many bytes of output an answer has, and how many it has in JSON, what is small left out.
+func (a *answer) weigh() {
 	count := func(s *stageAnswer) {
-		raw += int64(len(s.stdout) + len(s.stderr))
-		size += streamSize(s.stdout) + streamSize(s.stderr)
+		a.raw += int64(len(s.stdout) + len(s.stderr))
+		a.size += streamSize(s.stdout) + streamSize(s.stderr)
 	}
 	count(&a.run)
 	if a.compile != nil {
@@ -32,11 +32,10 @@ func (a *answer) size() (raw, size int64) {
 	}
 	if a.collected != nil {
 		for _, f := range a.collected.files {
-			raw += int64(len(f.content))
-			size += int64(base64.StdEncoding.EncodedLen(len(f.content)))
+			a.raw += int64(len(f.content))
+			a.size += int64(base64.StdEncoding.EncodedLen(len(f.content)))
 		}
 	}
-	return raw, size
 }
 
 // streamSize is the length of what appendStream writes of data.

@@ -94,8 +94,8 @@ func TestAnswerSize(t *testing.T) {
 	}
 	a := answer{run: stageAnswer{stdout: make([]byte, 1000)}, compile: &stageAnswer{stderr: []byte("\xff")}, tests: []testAnswer{{run: stageAnswer{stdout: []byte("x")}}},
 		collected: &collected{files: []requestFile{{content: make([]byte, 3)}}}}
-	if raw, size := a.size(); raw != 1005 || size != 6000+3+4+1+4 {
-		t.Errorf("%d and %d", raw, size)
+	if a.weigh(); a.raw != 1005 || a.size != 6000+3+4+1+4 {
+		t.Errorf("%d and %d", a.raw, a.size)
 	}
 }
 
