@@ -1,5 +1,5 @@
 /*
- * end.c - spares CPython to take apart, object by object, what a program that has ended leaves: half of a hello's time.
+ * end.c - spares CPython to take apart, object by object, what a program that has ended leaves: two thirds of what a parked one spends on a hello.
  *
  * Python does so after exit handlers have run and the streams are flushed, and it is more than tidiness: objects that die then may run code of the
  * program's (__del__, a generator's finally, a weak reference's callback) or write what they hold (a file). So at that point we look at all objects, and only
