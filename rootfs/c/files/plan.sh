@@ -13,8 +13,14 @@ for w; do
 	set -- "$@" "$([ "$w" = '{sources}' ] && echo "./probe$suffix" || echo "$w")"
 	shift
 done
-"$plain" -fuse-ld=gold -### "$@" 2>&1 | sed -n 's/^ //; s/"//g; /\/cc1/p; /^as /p; /\/collect2 /p' >/tmp/plan
-[ "$(wc -l </tmp/plan)" -eq 3 ]
+"$plain" -fuse-ld=gold -### "$@" 2>&1 | sed 's/^ //; s/"//g' >/tmp/said
+# With the space: names of temporary files are /tmp/cc and six characters, and one in sixty goes on with a 1.
+grep -E '/cc1(plus)? |^as |/collect2 ' /tmp/said >/tmp/plan || true
+if [ "$(wc -l </tmp/plan)" -ne 3 ]; then
+	echo "$plain -### does not say three commands, compiler, assembler and linker, but:"
+	cat /tmp/said
+	exit 1
+fi
 
 for l in $(grep -o ' -l[^ ]*' /tmp/plan | sort -u | sed s/-l//); do
 	for f in "lib$l.so" "lib$l.so.1" "lib$l.a"; do
@@ -32,7 +38,7 @@ awk -v suffix="$suffix" -v as="$(command -v as)" -v gold="$(command -v ld.gold)"
 	function add(w) { words = words " " w "," }
 	function text(w) { add("\"" w "\"") }
 	{ words = "" }
-	/\/cc1/ {
+	/\/cc1(plus)? / {
 		for (i = 1; i <= NF && $i != "|"; i++)
 			if ($i == "./probe" suffix) add("SOURCE")
 			else if ($i == "probe" suffix) add("BASE")
