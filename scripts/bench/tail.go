@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // load is the share of the closed-loop rate that benchTail asks for.
@@ -16,7 +18,7 @@ const load = 0.8
 func benchTail(ctx context.Context, b *bench) ([]table, error) {
 	t := table{
 		Title:   fmt.Sprintf("Tail at %.0f %% load: ms", 100*load),
-		Columns: []column{{"closed", "closed loop/s"}, {"sent", "requests"}, {"p50", "p50"}, {"p99", "p99"}, {"max", "max"}, {"ratio", "p99/p50"}},
+		Columns: []column{{"closed", "closed loop/s"}, {"sent", "requests"}, {"p50", "p50"}, {"p99", "p99"}, {"max", "max"}, {"ratio", "p99/p50"}, {"hits", "pool hits %"}},
 		Notes: []string{
 			fmt.Sprintf("Poisson arrivals for %v at %.0f %% of what 8 callers in a closed loop reached just before; time counts from when a request was due, "+
 				"so that a stall meets all who came during it.", 4*b.window, 100*load),
@@ -34,13 +36,23 @@ func benchTail(ctx context.Context, b *bench) ([]table, error) {
 		if err := b.parked.settle(5); err != nil {
 			return nil, err
 		}
+		before, err := b.parked.wire.Status(ctx, &wire.StatusRequest{})
+		if err != nil {
+			return nil, err
+		}
 		times, err := openLoop(ctx, load*rate, 4*b.window, func() error { _, err := p.runHTTP(b.parked, fresh()); return err })
 		if err != nil {
 			return nil, err
 		}
+		after, err := b.parked.wire.Status(ctx, &wire.StatusRequest{})
+		if err != nil {
+			return nil, err
+		}
+		hits := after.PoolHits - before.PoolHits
 		q := summarize(times)
 		t.Rows = append(t.Rows, row{Name: name, Values: map[string]float64{
-			"closed": rate, "sent": float64(q.N), "p50": q.P50, "p99": q.P99, "max": q.Max, "ratio": q.P99 / q.P50}})
+			"closed": rate, "sent": float64(q.N), "p50": q.P50, "p99": q.P99, "max": q.Max, "ratio": q.P99 / q.P50,
+			"hits": percent(hits, hits+after.PoolMisses-before.PoolMisses)}})
 	}
 	return []table{t}, nil
 }
