@@ -420,21 +420,25 @@ func TestOneJobAtATimeInAWorkspace(t *testing.T) {
 	}
 }
 
+// holders is how many jobs have a volume.
+func (td *testDaemon) holders(id string) int {
+	vs := td.d.server.volumes
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if vs.byID[id] == nil {
+		return 0
+	}
+	return vs.byID[id].held
+}
+
 // wantHolders waits until n jobs have a volume.
 func (td *testDaemon) wantHolders(id string, n int) {
 	td.t.Helper()
-	vs, held := td.d.server.volumes, 0
-	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		vs.mu.Lock()
-		if held = 0; vs.byID[id] != nil {
-			held = vs.byID[id].held
-		}
-		vs.mu.Unlock()
-		if held == n {
-			return
+	for deadline := time.Now().Add(hang); td.holders(id) != n; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			td.t.Fatalf("%d jobs have the volume %s, want %d", td.holders(id), id, n)
 		}
 	}
-	td.t.Fatalf("%d jobs have the volume %s, want %d", held, id, n)
 }
 
 func TestBuildVolume(t *testing.T) {

@@ -26,6 +26,7 @@ type job struct {
 	build     *volume  // what is attached at /build, or nil
 	buildMnt  *os.File
 
+	stopped   bool // jail.Exit.Stopped
 	renewable bool // the jail may serve its owner again
 
 	meters *meters // nil: nobody wants to see them
@@ -136,7 +137,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	if err != nil && !errors.Is(err, jail.ErrKilled) {
 		return nil, j.startError(err)
 	}
-	j.renewable = exit.Renewable
+	j.stopped, j.renewable = exit.Stopped, exit.Renewable
 	result, err = j.result(exit, err, before.CPU)
 	if result != nil {
 		if j.apart == nil {
@@ -349,6 +350,19 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	return r, err
 }
 
+// handOver lets the job that runs an artifact have it as soon as the compiler has stopped itself: to free the compiler's memory takes the kernel 7 to 20 ms (C#, Java),
+// and the caller would wait for them. Nothing can write to the artifact any more: the jail has no other process, and none but itself could have the compiler go on,
+// which PID 1 is about to kill. A compiler that foreign text has taken over could have set a timer for it; what it then writes it could have written before.
+func (j *job) handOver(keep bool) {
+	if j.build == nil || !keep || !j.req.Build.New || j.renewable || !j.ready.loaded || !j.alone() {
+		return
+	}
+	if err := j.server.volumes.release(j.build, true); err != nil {
+		j.server.log.Error("release volume", "error", err)
+	}
+	j.build = nil
+}
+
 // finish gives everything back, in the background: the answer does not wait for it. result is nil if there is none.
 func (j *job) finish(result *wire.Result) {
 	vs := j.server.volumes
@@ -369,6 +383,7 @@ func (j *job) finish(result *wire.Result) {
 		}
 	}
 	keepBuild := !j.req.Build.New || result != nil && result.Limit == "" && result.Signal == 0 && result.Code == 0
+	j.handOver(keepBuild)
 	letGo := func() {
 		for v, keep := range map[*volume]bool{j.workspace: keepWorkspace, j.build: keepBuild} {
 			if v == nil {

@@ -106,6 +106,29 @@ func TestParkedJobs(t *testing.T) {
 	}
 }
 
+// An artifact can be had while the memory of its compiler is still being freed, unless somebody is left who could write to it.
+func TestArtifactIsHandedOver(t *testing.T) {
+	td := startParked(t, parkedToy, nil)
+	for id, c := range map[string]struct {
+		argv []string
+		held int
+	}{"alone": {[]string{"large"}, 0}, "accompanied": {[]string{"large", "child"}, 1}} {
+		td.awaitReady(2)
+		r := td.run("", func(j *wire.Job) {
+			toyJob(c.argv...)(j)
+			j.Limits.MemoryBytes, j.Build = 1<<30, wire.Volume{ID: id, New: true}
+		})
+		held := td.holders(id)
+		if r.err != nil || r.Code != 0 || !r.Parked || held != c.held {
+			t.Errorf("%s: %+v; the volume has %d holders, want %d", id, r, held, c.held)
+		}
+		// Either way the next job gets it.
+		if r := td.run("", func(j *wire.Job) { toyJob("exit", "0")(j); j.Build = wire.Volume{ID: id} }); r.err != nil {
+			t.Errorf("%s: %v", id, r.err)
+		}
+	}
+}
+
 // A session's workspace is dropped, kept and found again as with a cold jail.
 func TestParkedWorkspaces(t *testing.T) {
 	td := startParked(t, parkedToy, nil)

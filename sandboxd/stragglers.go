@@ -1,12 +1,6 @@
 package main
 
-import (
-	"bytes"
-	"fmt"
-	"os"
-
-	"github.com/runtools/runtools/pkg/wire"
-)
+import "github.com/runtools/runtools/pkg/wire"
 
 // measureWorkspace is what the workspace of a job that has ended holds: r says whether it is kept. What the program left behind is ended before. PID 1 is about to end
 // it anyhow, but until it does a process may write on, and a session would count for less than it keeps: 60 MiB less, by sixteen that had waited for the end.
@@ -18,16 +12,8 @@ func (j *job) measureWorkspace(r *wire.Result) (bytes, files int64, err error) {
 	return j.server.volumes.measure(j.workspace, j.mount)
 }
 
-// alone says that nothing of the job's is left that could write: a parked runtime whose program has ended stops itself.
+// alone says that nothing of the job's is left that could write: a parked runtime whose program has ended stops itself, and then is killed.
 func (j *job) alone() bool {
 	n, err := j.ready.leaf.Processes()
-	return err == nil && (n == 0 || n == 1 && stopped(j.ready.jail.RunnerPID()))
-}
-
-// stopped says that a process is. What it says of one that has ended, whose number may be another's by now, does not matter.
-func stopped(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	// The name, in parentheses, may hold anything.
-	state := bytes.LastIndex(stat, []byte(") "))
-	return err == nil && state >= 0 && bytes.HasPrefix(stat[state:], []byte(") T"))
+	return err == nil && (n == 0 || n == 1 && j.stopped)
 }

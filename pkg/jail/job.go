@@ -128,6 +128,7 @@ type Exit struct {
 	Status  unix.WaitStatus // meaningless with ErrKilled
 	Started time.Duration   // just before exec; 0 if it never came to that
 	Ended   time.Duration   // 0 with ErrKilled
+	Stopped bool            // a loaded runtime said that its program has ended, and stopped: its process is there until PID 1 ends
 	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else; with Job.Again, nor has /tmp anything
 
 	Renewable bool // with Job.Again: Clear and Renew may be tried
@@ -162,7 +163,11 @@ func (j *Jail) Wait() (Exit, error) {
 	if err != nil {
 		return Exit{Started: started}, err
 	}
-	return Exit{Status: r.status, Started: started, Ended: time.Duration(r.ns), Same: r.same, Renewable: j.again && r.same && j.renewable(),
+	stopped := r.status.Stopped() // with the exit code in the place of the signal
+	if stopped {
+		r.status = unix.WaitStatus(r.status.StopSignal() << 8)
+	}
+	return Exit{Status: r.status, Stopped: stopped, Started: started, Ended: time.Duration(r.ns), Same: r.same, Renewable: j.again && r.same && j.renewable(),
 		InvoluntarySwitches: int64(r.switches), MajorFaults: int64(r.faults)}, nil
 }
 

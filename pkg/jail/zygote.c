@@ -390,7 +390,7 @@ static int says_ended(const struct zygote_step *s, int *status)
 	uint32_t word;
 	if (!WIFSTOPPED(*status) || pread(fds[s->fd], &word, sizeof word, 0) != sizeof word || !(word & ZYGOTE_ENDED))
 		return 0;
-	*status = (int)(word & 0xff) << 8; /* as wait(2) gives an exit code */
+	*status = (int)(word & 0xff) << 8 | 0x7f; /* as wait(2) gives a stop, with the exit code in the place of the signal */
 	return 1;
 }
 

@@ -114,6 +114,11 @@ static int program(int argc, char **argv)
 			for (;;)
 				pause();
 		printf("left");
+	} else if (strcmp(what, "large") == 0) {
+		memset(malloc(200 << 20), 1, 200 << 20);
+		if (argc > 2 && fork() == 0)
+			for (;;)
+				pause();
 	} else if (strcmp(what, "signal") == 0) {
 		raise(SIGSEGV);
 	} else if (strcmp(what, "stop") == 0) {
