@@ -44,7 +44,6 @@ var opens = map[string]struct {
 	"sandboxd/seccomp_explain.go": {1, "the operator's folder of profiles"},
 	"sandboxd/selftest.go":        {1, "the image, which no jail can write to"},
 	"sandboxd/sentinel.go":        {2, "below the image, which no jail can write to, and the file of digests beside it; what a descriptor of ours is open at"},
-	"sandboxd/stragglers.go":      {1, "/proc of a runner, by numbers"},
 	"sandboxd/template.go":        {2, "the image, which no jail can write to"},
 	"sandboxd/terminal.go":        {2, "ptmx of a devpts of our own, below a descriptor, and a mount without a path"},
 	"sandboxd/vault.go":           {14, "numbers of ours in a namespace that holds what sandboxd made alone; of a volume its root, never a path in it"},
