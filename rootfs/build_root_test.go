@@ -105,12 +105,14 @@ func TestBuildToyLanguage(t *testing.T) {
 			t.Errorf("%d bytes of digests, want %d that are others: %v", len(got), len(want), err)
 		}
 	})
-	t.Run("broken steps leave the image as it was", func(t *testing.T) {
-		edit(t, filepath.Join(dir, "toy/steps.sh"), "echo made", "false\necho made")
-		wantSameImage(t, set, image, "toy/steps.sh")
+	t.Run("broken steps leave the image as it was, and say which line it is", func(t *testing.T) {
+		edit(t, filepath.Join(dir, "toy/steps.sh"), "echo made", "[ a = b ]\necho made")
+		wantSameImage(t, set, image, "toy/steps.sh: exit 1 :\nline 1: exit 1: [ a = b ]")
+		edit(t, filepath.Join(dir, "toy/steps.sh"), "[ a = b ]\n", "# of a pipe\nfalse | cat\n")
+		wantSameImage(t, set, image, "line 2: exit 1: ")
 	})
 	t.Run("a failing sample leaves the image as it was", func(t *testing.T) {
-		edit(t, filepath.Join(dir, "toy/steps.sh"), "false\n", "")
+		edit(t, filepath.Join(dir, "toy/steps.sh"), "# of a pipe\nfalse | cat\n", "")
 		edit(t, filepath.Join(dir, "toy/samples/hello/case.json"), "made by", "MADE BY")
 		wantSameImage(t, set, image, "toy/hello")
 	})

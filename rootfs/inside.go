@@ -91,12 +91,16 @@ func (b box) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer)
 	return end, nil
 }
 
+// strict stands before a script's first line. A script ends with the first command that fails, also one whose output another command reads, and
+// says which: a test that fails, `[ a = b ]`, has no words of its own. It is for bash, because dash knows neither pipefail nor ERR.
+const strict = `set -Eeuo pipefail; trap 'echo "line $LINENO: exit $?: $BASH_COMMAND" >&2' ERR; `
+
 // script runs a shell script as root inside the box and shows its output only when it fails.
 func (b box) script(ctx context.Context, name string, text []byte) error {
-	b.Argv = []string{"/bin/sh", "-eu", "-s"}
+	b.Argv = []string{"/bin/bash", "-s"}
 	b.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LC_ALL=C.UTF-8"}, b.Env...)
 	var out bytes.Buffer
-	end, err := b.run(ctx, bytes.NewReader(text), &out, &out)
+	end, err := b.run(ctx, io.MultiReader(strings.NewReader(strict), bytes.NewReader(text)), &out, &out)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

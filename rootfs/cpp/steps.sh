@@ -27,9 +27,10 @@ precompile() {
 taken() {
 	compiler=$(sed -n 's/^static const char \*const compiler\[\] = {\(.*\) NULL};$/\1/p' plan.h |
 		sed 's/[",]//g; s# SOURCE # /tmp/probe.cpp #; s/ BASE / probe.cpp /; s/ EXTENSION / .cpp /')
-	$compiler -H 2>&1 >/dev/null | grep -qxF "! $1.gch/gnu++20"
+	$compiler -H 2>&1 >/dev/null | grep -xF "! $1.gch/gnu++20" >/dev/null # not -q: the compiler would be killed as it goes on
 	printf '#include <%s>\nint main() {}\n' "${1#*/c++/13/}" >/tmp/empty.cpp
-	if g++-13 -O2 -std=gnu++20 -pthread -ftime-report -c -o /tmp/empty.o /tmp/empty.cpp 2>&1 | grep -q '^ template instantiation .*[0-9]M'; then
+	g++-13 -O2 -std=gnu++20 -pthread -ftime-report -c -o /tmp/empty.o /tmp/empty.cpp 2>/tmp/report
+	if grep '^ template instantiation .*[0-9]M' /tmp/report; then
 		echo "precompiled $1 has templates left to instantiate"
 		exit 1
 	fi
