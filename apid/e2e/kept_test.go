@@ -54,7 +54,7 @@ func TestKeptCompilers(t *testing.T) {
 		}
 	})
 	for language, sources := range keptPrograms {
-		if err := kept.waitCompiler(language); err != nil {
+		if err := kept.waitLoaded(language + "/compile"); err != nil {
 			t.Fatal(err)
 		}
 		before := kept.reused(t)
@@ -134,7 +134,7 @@ func TestKeptCompilersAreNotForSessions(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := kept.waitCompiler(language); err != nil {
+	if err := kept.waitLoaded(language + "/compile"); err != nil {
 		t.Fatal(err)
 	}
 	writes := `import java.nio.file.*; public class Main { public static void main(String[] a) throws Exception { Files.writeString(Path.of("left"), "%d"); } }`
@@ -157,10 +157,10 @@ func (s *stack) reused(t *testing.T) int {
 	return int(n)
 }
 
-// waitCompiler waits until a compiler of the language is warm.
-func (s *stack) waitCompiler(language string) error {
-	return eventually("a compiler of "+language+" is warm", func() error {
-		n, err := s.metric(`runtools_pool_ready\{template="` + language + `/compile"\}`)
+// waitLoaded waits until a jail of the template, language/stage, is ready, with its runtime loaded.
+func (s *stack) waitLoaded(template string) error {
+	return eventually("a jail of "+template+" is ready", func() error {
+		n, err := s.metric(`runtools_pool_ready\{template="` + template + `"\}`)
 		if err == nil && n < 1 {
 			err = fmt.Errorf("%v are", n)
 		}

@@ -12,14 +12,14 @@ var seedPrograms = map[string]struct {
 	runs int // of loaded runtimes
 	code string
 }{
-	"python": {400, `import os, random, secrets, tempfile, uuid
+	"python": {300, `import os, random, secrets, tempfile, uuid
 print(random.random(), hash("x"), secrets.token_hex(8), uuid.uuid4(), os.urandom(8).hex(), next(tempfile._get_candidate_names()), sep="\n")
 print(random.getrandbits(64))`},
-	"javascript": {200, `const crypto = require("crypto")
+	"javascript": {150, `const crypto = require("crypto")
 console.log([Math.random(), crypto.randomUUID(), crypto.randomBytes(8).toString("hex")].join("\n"))`},
 	"typescript": {50, `import * as crypto from "crypto"
 console.log([Math.random(), crypto.randomUUID()].join("\n"))`},
-	"ruby": {200, `require "securerandom"
+	"ruby": {150, `require "securerandom"
 puts rand, "x".hash, Object.new.hash, SecureRandom.hex(8), Random.new_seed, Random.seed, [1, :a].hash`},
 	"bash": {250, `echo $SRANDOM$SRANDOM; echo $((RANDOM << 45 | RANDOM << 30 | RANDOM << 15 | RANDOM))`},
 	"java": {50, `public class Main { public static void main(String[] a) {
@@ -35,7 +35,7 @@ Console.WriteLine(Guid.NewGuid());
 Console.WriteLine(((long)"x".GetHashCode() << 32) + "y".GetHashCode());`},
 }
 
-// A parked runtime was started before its request, but none was started from another: in 1,200 runs of loaded runtimes no seed comes twice. Every tenth is in a session.
+// A parked runtime was started before its request, but none was started from another: in 1,000 runs of loaded runtimes no seed comes twice. Every tenth is in a session.
 // A thousand of each language would take minutes, and RANDOM of bash, which has 32 bits, would meet itself by chance.
 func TestSeeds(t *testing.T) {
 	for language, p := range seedPrograms {
@@ -51,16 +51,8 @@ func TestSeeds(t *testing.T) {
 				if ran > 20*p.runs {
 					t.Fatalf("%d of %d runs had a loaded runtime", p.runs-missing, ran)
 				}
-				// Loading has a small share of a busy machine: when few were loaded in time the pools have theirs, and some runs at a time are enough.
-				batch := missing
-				if ran > 2*(p.runs-missing) {
-					if _, err := api.settledDirs(); err != nil {
-						t.Fatal(err)
-					}
-					batch = min(missing, 16)
-				}
-				seedRuns(t, language, p.code, batch, seen)
-				ran += batch
+				seedRuns(t, language, p.code, missing, seen)
+				ran += missing
 			}
 		})
 	}
@@ -82,7 +74,8 @@ func seedSession(language string, worker int) string {
 	return fmt.Sprintf("seeds-%s-%d", language, worker)
 }
 
-// seedRuns runs the program so many times, and looks for what has been seen.
+// seedRuns runs the program so many times, each when a runtime is loaded, and looks for what has been seen. Without the wait every other run would
+// have none and count for nothing: loading has a small share of a busy machine.
 func seedRuns(t *testing.T, language, code string, runs int, seen map[string]bool) {
 	t.Helper()
 	var mu sync.Mutex
@@ -91,6 +84,10 @@ func seedRuns(t *testing.T, language, code string, runs int, seen map[string]boo
 	for worker := range seedWorkers {
 		workers.Go(func() {
 			for n := range work {
+				if err := api.waitLoaded(language + "/run"); err != nil {
+					t.Error(err)
+					continue
+				}
 				change := request{"ephemeral": true}
 				if n%10 == 0 {
 					change = request{"session_id": seedSession(language, worker)}
