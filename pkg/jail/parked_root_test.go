@@ -81,6 +81,24 @@ func TestParkedRuntimeTakesOver(t *testing.T) {
 	}
 }
 
+// What a runtime has open, and the signals that it ignores, are not the program's that it executes.
+func TestParkedExecHandsNothingOn(t *testing.T) {
+	b := newBench(t)
+	b.toy(t)
+	for _, c := range []struct {
+		argv []string
+		want string
+	}{
+		{[]string{"/bin/sh", "-c", "echo /proc/self/fd/*"}, "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n"}, // 3: the folder
+		{[]string{"/bin/grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"}, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"},
+	} {
+		o := b.runLoaded(t, "", func(_ *Spec, job *Job, _ *Jail) { job.Argv = c.argv }, []string{"/bin/toy"}, []string{"OPEN=1"})
+		if o.err != nil || o.stdout != c.want {
+			t.Errorf("%q: %q, %q, %v; want %q", c.argv, o.stdout, o.stderr, o.err, c.want)
+		}
+	}
+}
+
 func TestParkedFailures(t *testing.T) {
 	b := newBench(t)
 	b.toy(t)

@@ -260,6 +260,20 @@ int parked_same_env(const struct parked_job *j, const char *const *prefixes)
 	return 1;
 }
 
+/* exec takes handlers back, but not what is ignored (Node: SIGPIPE, SIGXFSZ) or blocked (a JVM: SIGQUIT). By system call, as in zygote.c. Handlers
+ * stay until then: other threads of the runtime may still need them. */
+static void default_signals(void)
+{
+	static const uint64_t no_signals = 0, default_action[4] = { 0 };
+	for (int sig = 1; sig < NSIG; sig++) {
+		uint64_t action[4] = { 0 }; /* struct sigaction of the kernel: the handler comes first */
+		syscall(SYS_rt_sigaction, sig, NULL, action, sizeof no_signals);
+		if (action[0] == (uintptr_t)SIG_IGN)
+			syscall(SYS_rt_sigaction, sig, default_action, NULL, sizeof no_signals);
+	}
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, NULL, sizeof no_signals);
+}
+
 void parked_exec(const struct parked_job *j)
 {
 	struct timespec t;
@@ -270,6 +284,7 @@ void parked_exec(const struct parked_job *j)
 	syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
 	reply.index++;
 	send_reply();
+	default_signals();
 	execve(j->argv[0], j->argv, j->env);
 	fail(index);
 }
