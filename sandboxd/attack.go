@@ -30,7 +30,8 @@ import (
 //	                           if there is none it says nothing. With a limit, which is one of the section limits, it may say what it likes. Without "code 0" nothing runs. Main is compiled as its lang.json says then;
 //	                           programs in C without this section have the options that the attack leaves them
 //	parked                     why a runtime must have been loaded before: made in no other jail
-//	lent LANGUAGE...           why what is compiled is lent only the jails of these languages, whose runtime executes it: see findLender. "lent none": of none
+//	lent LANGUAGE...           why what is compiled is lent only the jails of these languages, whose runtime executes it: see findLenders. "lent none": of none;
+//	                           "lent all": in turn those of each language that has a runtime, for what such a runtime could leave to the program
 //	alone                      why nothing else may run beside it
 //	processes                  why main must have had as many processes at one time as its template allows, by the kernel's count, and no more. As long as the
 //	                           clock ends it before that it gets more time

@@ -22,30 +22,38 @@ func (r *attackRun) meetsRuntime() bool {
 	return r.td.config.Parked && r.template == "" && r.a.compile == "" && !strings.HasPrefix(r.a.want["main"], "error ") && !slices.Equal(r.a.lent, []string{"none"})
 }
 
-// findLender returns the template that lends the attack its jails, empty if the attack needs none: all of its programs met a runtime already, or none must.
-func (r *attackRun) findLender() string {
+// findLenders returns the templates that lend the attack their jails, none if the attack needs none: all of its programs met a runtime already, or none must.
+func (r *attackRun) findLenders() (found []string) {
 	r.t.Helper()
 	borrows := false
 	for _, job := range r.jobs {
 		borrows = borrows || job != nil && r.runtime(job.Template) == nil
 	}
 	if !borrows || !r.meetsRuntime() {
-		return ""
+		return nil
 	}
+	all := slices.Equal(r.a.lent, []string{"all"})
 	sum := fnv.New32a()
 	sum.Write([]byte(r.a.name))
 	for i := range lenders {
 		name := lenders[(int(sum.Sum32())+i)%len(lenders)]
-		if language, _, _ := strings.Cut(name, "/"); len(r.a.lent) > 0 && !slices.Contains(r.a.lent, language) {
+		if language, _, _ := strings.Cut(name, "/"); slices.Contains(found, name) || !all && len(r.a.lent) > 0 && !slices.Contains(r.a.lent, language) {
 			continue
 		}
 		r.awaitRuntimeOf(name)
-		if r.fitsIn(name, r.a.limits.MemoryBytes) {
-			return name
+		switch {
+		case r.fitsIn(name, r.a.limits.MemoryBytes):
+			if found = append(found, name); !all {
+				return found
+			}
+		case all:
+			r.t.Errorf("the runtime of %s does not leave the attack the memory that it may have: change its limits", name)
 		}
 	}
-	r.t.Error("no runtime leaves the attack the memory that it may have: change its limits, or say why in a section lent")
-	return ""
+	if len(found) == 0 {
+		r.t.Error("no runtime leaves the attack the memory that it may have: change its limits, or say why in a section lent")
+	}
+	return found
 }
 
 func (r *attackRun) runtime(template string) *parkedSpec {
