@@ -63,12 +63,13 @@ type asyncExecution struct {
 	sending chan struct{} // its owner's
 
 	// Set before done is closed.
-	ended  time.Time
-	status string // stateDone or stateFailed
-	body   []byte // what a GET is answered, and a webhook sent: one for all of them, as many may ask for a large one and not read it
+	ended   time.Time
+	deleted bool   // before it ended
+	status  string // stateDone or stateFailed
+	body    []byte // what a GET is answered, and a webhook sent: one for all of them, as many may ask for a large one and not read it
 }
 
-// errDeleted is the cause of the end of an execution that its caller deleted. Nobody is told.
+// errDeleted is the cause of the end of an execution that its caller deleted. Nobody is told: who waits for the end finds the execution unknown.
 var errDeleted = refuse(errGone, "the execution was deleted")
 
 func newExecutions(cfg executionsConfig, sendingPerKey int) *executions {
@@ -109,7 +110,7 @@ func (e *executions) end(a *asyncExecution, status string, body []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer close(a.done)
-	if e.byID[a.executionKey] != a {
+	if a.deleted = e.byID[a.executionKey] != a; a.deleted {
 		return
 	}
 	o := e.owners[a.keyID]
@@ -315,6 +316,13 @@ func (s *server) execution(c *call) *apiError {
 		case <-ctx.Done():
 			return contextError(ctx)
 		}
+	}
+	select {
+	case <-a.done:
+		if a.deleted {
+			return key.unknown() // who waited is told what who asks now is
+		}
+	default:
 	}
 	s.replyExecution(c, a)
 	return nil

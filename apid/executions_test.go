@@ -96,6 +96,16 @@ func TestExecutions(t *testing.T) {
 		ts.async(ts.key, "GET", "/"+e.ID, nil, 404)
 	}
 	eventually(t, "the programs are killed", func() bool { ts.fake.mu.Lock(); defer ts.fake.mu.Unlock(); return ts.fake.killed == 3 })
+	// Who waits for the end of one that is deleted is told what who asks later is.
+	awaited := ts.async(ts.key, "POST", "", python("sleep 1h"), 202)
+	ts.executions.mu.Lock()
+	for key := range ts.executions.byID {
+		if key.id == awaited.ID {
+			time.AfterFunc(50*time.Millisecond, func() { ts.executions.drop(key) }) // when it most likely waits; else it is a 404 in any case
+		}
+	}
+	ts.executions.mu.Unlock()
+	ts.async(ts.key, "GET", "/"+awaited.ID+"?wait=30", nil, 404)
 	// What is too old is forgotten.
 	last := ts.async(ts.key, "POST", "", python("print 1"), 202)
 	ts.async(ts.key, "GET", "/"+last.ID+"?wait=30", nil, 200)
