@@ -118,7 +118,7 @@ func (s *server) readFork(c *call) (count int64, err *apiError) {
 		return err
 	})
 	if err == nil && (count < 1 || count > maxForks) {
-		err = invalidField("count", "%d is out of range, want 1 to %d", count, maxForks)
+		err = outOfRange("count", count, 1, maxForks)
 	}
 	return count, err
 }

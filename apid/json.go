@@ -158,7 +158,6 @@ func (r *jsonReader) integer(path string) (int64, *apiError) {
 	if v, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return v, nil
 	}
-	const exact = 1 << 53 // every whole number up to here has its own float64
 	f, _ := strconv.ParseFloat(text, 64)
 	if f != math.Trunc(f) {
 		return 0, invalidField(path, "want a whole number, got %s", cut(text, mostShown))
@@ -167,6 +166,21 @@ func (r *jsonReader) integer(path string) (int64, *apiError) {
 		f = math.Copysign(exact, f)
 	}
 	return int64(f), nil
+}
+
+// exact is how far every whole number has its own float64.
+const exact = 1 << 53
+
+// outOfRange refuses a whole number. It repeats no other than the caller's: beyond exact integer does not know which it was.
+func outOfRange(path string, n, least, most int64) *apiError {
+	given := strconv.FormatInt(n, 10)
+	switch {
+	case n >= exact:
+		given = "so large a number"
+	case n <= -exact:
+		given = "so low a number"
+	}
+	return invalidField(path, "%s is out of range, want %d to %d", given, least, most)
 }
 
 // float reads a number that is not negative.

@@ -58,7 +58,7 @@ func checkNames(files []requestFile, codeFiles int) (*pathSet, *apiError) {
 			case !file:
 				return nil, invalidField(field, "%s is already a folder of another file", shown(f.name))
 			case codeFiles == 1 && f.name == files[0].name:
-				return nil, invalidField(field, "%s is the name that code is written to", shown(f.name))
+				return nil, invalidField(field, "%s is the name that code is written to; give it another, or leave out code and put this file first", shown(f.name))
 			}
 			return nil, invalidField(field, "%s is given twice", shown(f.name))
 		}

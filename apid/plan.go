@@ -146,7 +146,7 @@ func (p *plan) setLimits(q *request, limits *limitsConfig) *apiError {
 			continue
 		}
 		if *l.asked < l.least || *l.asked > l.bound.Max {
-			return invalidField(l.field, "%d is out of range, want %d to %d", *l.asked, l.least, l.bound.Max)
+			return outOfRange(l.field, *l.asked, l.least, l.bound.Max)
 		}
 		*l.to = *l.asked
 	}

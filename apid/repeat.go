@@ -40,7 +40,7 @@ func (p *plan) setRepeat(q *request, cfg *repeatConfig) *apiError {
 	n, most := *q.repeat, time.Duration(cfg.MaxTime).Milliseconds()
 	switch {
 	case n < 1 || n > int64(cfg.MaxRuns):
-		return invalidField("repeat", "%d is out of range, want 1 to %d", n, cfg.MaxRuns)
+		return outOfRange("repeat", n, 1, int64(cfg.MaxRuns))
 	case q.tests != nil:
 		return invalidField("repeat", "cannot stand beside tests")
 	case q.artifacts != nil:

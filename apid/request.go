@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"strings"
 
 	"github.com/runtools/runtools/pkg/wire"
@@ -325,7 +326,9 @@ func decodeContent(path, encodingPath string, content []byte, encoding string, k
 		n, err := len(content), error(nil)
 		switch encoding {
 		case "base64":
-			n, err = base64.StdEncoding.Decode(content, content)
+			if n, err = base64.StdEncoding.Decode(content, content); err != nil { // whose error names no place where padding is missing
+				err = errors.New("want the standard alphabet (+ and /), padded with = to a multiple of four characters")
+			}
 		case "hex":
 			n, err = hex.Decode(content, content)
 		}

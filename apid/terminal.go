@@ -142,7 +142,7 @@ const mostSide = 1000
 func (r *jsonReader) terminalSide(path string) (uint16, *apiError) {
 	n, err := r.integer(path)
 	if err == nil && (n < 1 || n > mostSide) {
-		err = invalidField(path, "%d is out of range, want 1 to %d", n, mostSide)
+		err = outOfRange(path, n, 1, mostSide)
 	}
 	return uint16(n), err
 }
