@@ -50,6 +50,9 @@ func (s *server) planPiston(c *call, body []byte, message bool) (*plan, *apiErro
 	if err != nil {
 		return nil, err
 	}
+	if q.code == nil && len(q.files) == 0 { // else it is refused for want of a field that Piston does not have
+		return nil, invalidField("files", `is missing; want at least one {"content": "..."}`)
+	}
 	q.withinBounds(&s.cfg.Limits)
 	p, err := makePlan(q, s.langs, &s.cfg.Limits)
 	if err != nil {

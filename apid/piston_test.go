@@ -52,7 +52,7 @@ func TestPiston(t *testing.T) {
 		t.Errorf("compile error: %s", raw)
 	}
 	for body, want := range map[string]string{
-		`{`: "", `{"language": "cobol", "version": "*", "files": [{"content": ""}]}`: "cobol", `{"language": "python", "version": "*"}`: "files",
+		`{`: "", `{"language": "cobol", "version": "*", "files": [{"content": ""}]}`: "cobol", `{"language": "python", "version": "*"}`: "files: is missing", `{"language": "python", "files": [{}]}`: "files: is missing",
 		`{"language": "python", "files": [{"content": 7}]}`: "files[0].content", `{"language": "python", "fils": 7}`: "fils",
 	} {
 		status, _, raw := ts.piston(body)
