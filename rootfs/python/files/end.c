@@ -128,22 +128,23 @@ static int remember(PyObject *object, void *failed)
 	return 1;
 }
 
-/* The files that sys has for streams, in the order of streams; 0 if they are none. */
-static int find_streams(PyObject **found)
+/*
+ * The files that sys has for streams, in the order of streams; 0 if they are none. With known_streams, 0 at the first that is another one, which is asked nothing: it
+ * may be the program's own object, and write or wait for ever when it is asked for an attribute.
+ */
+static int find_streams(PyObject **found, PyObject *const *known_streams)
 {
 	static const char *const names[] = { "stdin", "stdout", "stderr" };
 	static const char *const below[] = { "buffer", "raw" };
 
-	for (int i = 0; i < 3; i++) {
-		PyObject *file = PySys_GetObject(names[i]); /* borrowed, like all that follow: sys holds one, and each the next */
-		*found++ = file;
-		for (int j = 0; j < 2 && file; j++) {
-			file = PyObject_GetAttrString(file, below[j]);
-			*found++ = file;
-			if (file)
-				Py_DecRef(file);
-		}
-		if (!file) {
+	for (int i = 0; i < STREAMS; i++) {
+		PyObject *file; /* borrowed: sys holds the first, and each the next */
+		if (i % 3 == 0)
+			file = PySys_GetObject(names[i / 3]);
+		else if ((file = PyObject_GetAttrString(found[i - 1], below[i % 3 - 1])))
+			Py_DecRef(file);
+		found[i] = file;
+		if (!file || (known_streams && file != known_streams[i])) {
 			PyErr_Clear();
 			return 0;
 		}
@@ -170,7 +171,7 @@ int end_prepare(void)
 	int failed = 0;
 	PyUnstable_GC_VisitObjects(remember, &failed);
 	libraries = libraries_loaded();
-	return !failed && find_streams(streams);
+	return !failed && find_streams(streams, NULL);
 }
 
 void end_watch(void)
@@ -185,7 +186,7 @@ static int is_simple(void)
 {
 	PyObject *now[STREAMS];
 
-	if (!find_streams(now) || memcmp(now, streams, sizeof now) != 0)
+	if (!find_streams(now, streams))
 		return 0;
 	/* A write that failed for now is made again by the file's finalizer. */
 	for (int fd = 1; fd <= 2; fd++) {
