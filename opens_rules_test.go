@@ -13,10 +13,10 @@ var opens = map[string]struct {
 	calls  int
 	reason string
 }{
-	"pkg/cgroup/cgroup.go":        {10, "cgroup files, which the kernel names"},
+	"pkg/cgroup/cgroup.go":        {11, "cgroup files, which the kernel names"},
 	"pkg/cgroup/details.go":       {1, "cgroup files, which the kernel names"},
-	"pkg/cgroup/v1.go":            {6, "cgroup files, which the kernel names"},
-	"pkg/cgroup/v2.go":            {5, "cgroup files, which the kernel names"},
+	"pkg/cgroup/v1.go":            {5, "cgroup files, which the kernel names"},
+	"pkg/cgroup/v2.go":            {4, "cgroup files, which the kernel names"},
 	"pkg/jail/binary.go":          {1, "/proc/self/exe"},
 	"pkg/jail/jail.go":            {1, "/proc of a runner, by its number"},
 	"pkg/jail/mount.go":           {4, "image, mirror, devices and roots of volumes, by names of ours, the last part no link; else mounts without a path"},

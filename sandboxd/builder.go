@@ -244,8 +244,8 @@ func (b *builder) clear(r *readyJail) error {
 		return errWornOut
 	}
 	// Who was started for the last job, and is not the compiler, would be there in the next.
-	if n, err := r.leaf.Processes(); err != nil || n != 1 {
-		return errors.Join(err, fmt.Errorf("%d processes, want the compiler alone", n))
+	if left, err := r.leaf.Processes(); err != nil || len(left) != 1 {
+		return errors.Join(err, fmt.Errorf("%d processes, want the compiler alone", len(left)))
 	}
 	return r.jail.Clear()
 }

@@ -259,7 +259,7 @@ func (j *job) jailJob() *jail.Job {
 		Argv: j.req.Argv, Env: j.req.Env,
 		Stdin: j.fds.stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
 		Environ: j.fds.environ,
-		Signals: j.signals != nil,
+		Signals: j.signals != nil || j.ready.loaded && j.keepsFiles(), // of ours, in endRunner
 		Compare: j.req.Workspace.DropUnchanged,
 		Again:   j.ready.owner != "",
 	}
@@ -350,11 +350,10 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	return r, err
 }
 
-// handOver lets the job that runs an artifact have it as soon as the compiler has stopped itself: to free the compiler's memory takes the kernel 7 to 20 ms (C#, Java),
-// and the caller would wait for them. Nothing can write to the artifact any more: the jail has no other process, and none but itself could have the compiler go on,
-// which PID 1 is about to kill. A compiler that foreign text has taken over could have set a timer for it; what it then writes it could have written before.
+// handOver lets the job that runs an artifact have it as soon as a loaded compiler has stopped itself, alone in its jail: to free the compiler's memory takes the
+// kernel 7 to 20 ms (C#, Java), and the caller would wait for them. endRunner argues why nothing can write to the artifact any more.
 func (j *job) handOver(keep bool) {
-	if j.build == nil || !keep || !j.req.Build.New || j.renewable || !j.ready.loaded || !j.alone() {
+	if j.build == nil || !keep || !j.req.Build.New || j.renewable || !j.stopped || !j.endRunner() {
 		return
 	}
 	if err := j.server.volumes.release(j.build, true); err != nil {

@@ -61,8 +61,8 @@ type Leaf interface {
 	// ResetPeak makes MemoryPeak count anew from what is in use, and returns that, bytes. A v2 kernel before 6.12 cannot: there the
 	// peak stays.
 	ResetPeak() (int64, error)
-	// Processes counts those in it.
-	Processes() (int, error)
+	// Processes are those in it, by number; one that ends is there no more before it is waited for.
+	Processes() ([]int, error)
 	// Usage reads the counters.
 	Usage() (Usage, error)
 	// Details reads what Usage leaves out because few ask for it.
@@ -226,6 +226,22 @@ func removeAll(folder string) error {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return err
+}
+
+// processes reads a list of them.
+func processes(list string) (pids []int, err error) {
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	for _, word := range bytes.Fields(text) {
+		pid, err := strconv.Atoi(string(word))
+		if err != nil {
+			return nil, fmt.Errorf("cgroup: %w", err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
 }
 
 // killAll kills each process of a cgroup. It need not be atomic: the first round ends the PID 1 of every jail, and with it the jail.

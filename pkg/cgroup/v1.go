@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -216,13 +215,7 @@ func (l *leafV1) ResetPeak() (int64, error) {
 	return field(l.peak, "")
 }
 
-func (l *leafV1) Processes() (int, error) {
-	list, err := os.ReadFile(l.path("pids", "cgroup.procs"))
-	if err != nil {
-		return 0, fmt.Errorf("cgroup: %w", err)
-	}
-	return bytes.Count(list, []byte("\n")), nil
-}
+func (l *leafV1) Processes() ([]int, error) { return processes(l.path("pids", "cgroup.procs")) }
 
 func (l *leafV1) Usage() (u Usage, err error) {
 	nanoseconds, err := field(l.cpu, "")

@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -151,13 +150,7 @@ func (l *leafV2) ResetPeak() (int64, error) {
 	return field(l.peak, "")
 }
 
-func (l *leafV2) Processes() (int, error) {
-	list, err := os.ReadFile(l.path("cgroup.procs"))
-	if err != nil {
-		return 0, fmt.Errorf("cgroup: %w", err)
-	}
-	return bytes.Count(list, []byte("\n")), nil
-}
+func (l *leafV2) Processes() ([]int, error) { return processes(l.path("cgroup.procs")) }
 
 func (l *leafV2) Usage() (u Usage, err error) {
 	microseconds, err := field(l.cpu, "usage_usec")
