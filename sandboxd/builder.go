@@ -278,8 +278,14 @@ func (b *builder) renew(r *readyJail) error {
 }
 
 // destroyLater ends a jail in the background; after runs when its last process is dead.
-func (b *builder) destroyLater(r *readyJail, after func()) {
+func (b *builder) destroyLater(r *readyJail, after func()) { b.destroyAfter(nil, r, after) }
+
+// destroyAfter does so once the caller of the jail's job has been answered: what ends has memory and namespaces to free, and would take the CPUs from the answer.
+func (b *builder) destroyAfter(answered <-chan struct{}, r *readyJail, after func()) {
 	b.destroy.Go(func() {
+		if answered != nil {
+			<-answered
+		}
 		r.jail.Close()
 		after()
 		b.release(r)

@@ -32,11 +32,12 @@ type job struct {
 	meters *meters // nil: nobody wants to see them
 	noise  *noise  // nil: nor these
 
-	apart   func(*template) (*readyJail, error) // makes a jail that is none of the pools' (selftest.go); nil: it has one of them
-	free    func()                              // gives its CPU back, and its share of all
-	killed  chan<- string                       // reasons to kill it
-	signals *signals                            // for its program, or nil
-	cause   cause
+	apart    func(*template) (*readyJail, error) // makes a jail that is none of the pools' (selftest.go); nil: it has one of them
+	free     func()                              // gives its CPU back, and its share of all
+	killed   chan<- string                       // reasons to kill it
+	answered <-chan struct{}                     // closed when the caller has its answer; nil: nobody is answered
+	signals  *signals                            // for its program, or nil
+	cause    cause
 }
 
 // jobFiles are the descriptors that came with the request.
@@ -406,6 +407,6 @@ func (j *job) finish(result *wire.Result) {
 		if j.ready.owner != "" {
 			pools.kept.lost(j.ready.keptBy())
 		}
-		pools.builder.destroyLater(j.ready, letGo)
+		pools.builder.destroyAfter(j.answered, j.ready, letGo)
 	}
 }

@@ -158,7 +158,9 @@ func (s *server) handleJob(conn *wire.Conn, req *wire.Job, files []*os.File) {
 		return
 	}
 	kills := make(chan string, 2)
-	j := &job{server: s, conn: conn, req: req, fds: fds, killed: kills}
+	answered := make(chan struct{})
+	defer close(answered)
+	j := &job{server: s, conn: conn, req: req, fds: fds, killed: kills, answered: answered}
 	if req.Signals {
 		j.signals = newSignals()
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// measureWorkspace is what the workspace of a job that has ended holds: r says whether it is kept. What the program left behind is ended before. PID 1 is about to end
-// it anyhow, but until it does a process may write on, and a session would count for less than it keeps: 60 MiB less, by sixteen that had waited for the end.
+// measureWorkspace is what the workspace of a job that has ended holds: r says whether it is kept. What the program left behind is ended before. Once the
+// caller is answered all of it is killed anyhow, but until then a process may write on, and a session would count for less than it keeps: 60 MiB less, by sixteen that had waited for the end.
 // Nobody waits for that who would not: callers' readers wait until the last process has closed its streams.
 func (j *job) measureWorkspace(r *wire.Result) (bytes, files int64, err error) {
 	if j.req.Workspace.ID != "" && !r.WorkspaceDropped && !j.renewable && !j.endRunner() {

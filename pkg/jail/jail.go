@@ -30,8 +30,10 @@ const maxEnviron = 128 << 10
 
 // Jail is one jail, from Spawn to Close:
 //
-//	spawned --Build--> parked [--Load--> loaded] --Start--> running --Wait--> dead
+//	spawned --Build--> parked [--Load--> loaded] --Start--> running --Wait--> ended
 //	                                        ^---------------Renew-----------'
+//
+// What a job leaves behind runs on until End or Close.
 //
 // It runs one job at most, but for a compiler, which runs no foreign code (Job.Again). One goroutine uses it, but Kill and Close may come from another.
 type Jail struct {

@@ -212,6 +212,7 @@ func (b *bench) runLoaded(t testing.TB, script string, change func(*Spec, *Job, 
 	defer guard.Stop()
 	var o outcome
 	o.exit, o.err = j.Wait()
+	j.End() // as sandboxd does when it has answered
 	o.stdout, o.stderr = drain(t, out), drain(t, errs)
 	return o
 }

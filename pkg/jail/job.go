@@ -107,8 +107,6 @@ func (j *Jail) Start(job *Job) error {
 		for _, dir := range scratch {
 			p.add(step{op: opCount, a: 1, s1: cstring(dir), what: "look into " + dir})
 		}
-	} else {
-		p.add(step{op: opExit, what: "exit"})
 	}
 	return j.init.send(p)
 }
@@ -140,7 +138,7 @@ type Exit struct {
 // ErrKilled means that the jail was killed before the program ended.
 var ErrKilled = errors.New("jail: killed")
 
-// Wait waits until the main process has ended, or the jail was killed, or the job could not be started.
+// Wait waits until the main process has ended, or the jail was killed, or the job could not be started. Others may be left: End or Close.
 func (j *Jail) Wait() (Exit, error) {
 	r, _, err := j.init.receive()
 	switch {

@@ -540,9 +540,6 @@ static int do_step(const struct zygote_step *s)
 		return step_count(s);
 	case ZOP_ENTER:
 		return write(fds[s->fd], "0", 1) == 1 ? 0 : -1;
-	case ZOP_EXIT:
-		send_reply();
-		_exit(0);
 	}
 	errno = ENOSYS;
 	return -1;

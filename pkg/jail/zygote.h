@@ -61,7 +61,6 @@ enum zygote_op {
 	ZOP_COPY_OUT,    /* at most a bytes of regular file s1 to fd; a missing or odd file is skipped */
 	ZOP_SAME,        /* clears `same` unless s1 has the mode and type a and, if a file, one name and the c bytes of fd from offset b */
 	ZOP_COUNT,       /* clears `same` unless the filesystem of s1 has a inodes in use */
-	ZOP_EXIT,        /* reply, then end */
 	ZOP_ENTER,       /* write "0", which is oneself, to fd: a cgroup's list of tasks */
 };
 

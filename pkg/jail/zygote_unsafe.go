@@ -56,6 +56,5 @@ const (
 	opCopyOut      = C.ZOP_COPY_OUT
 	opSame         = C.ZOP_SAME
 	opCount        = C.ZOP_COUNT
-	opExit         = C.ZOP_EXIT
 	opEnter        = C.ZOP_ENTER
 )

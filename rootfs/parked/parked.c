@@ -337,7 +337,7 @@ void parked_begin(struct parked_job *j)
 }
 
 /*
- * PID 1 waits for the stop, looks at the page, and, unless the process is wanted again, ends the jail. The signal is this thread's, which stops before
+ * PID 1 waits for the stop, looks at the page, and reports; sandboxd ends the jail, unless the process is wanted again. The signal is this thread's, which stops before
  * it goes on; one for the process may be taken by another thread, and this one be stopped only when it has looked at the page once more and is about to
  * send the next: that would stop it after sandboxd has let it go on, for good.
  */

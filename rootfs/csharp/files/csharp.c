@@ -147,27 +147,37 @@ static int same_command(const struct parked_job *job)
 	return parked_same_env(job, is_host ? programs : compilers);
 }
 
-static int copies[3]; /* coreclr's, of 0, 1 and 2; made in this order when it starts. 0: there is none */
-
-/* They were made of /dev/null, of which nothing else has a descriptor. The program can see them: a copy of stdout holds a pipe open that it closes. */
+/*
+ * coreclr makes copies of 0, 1 and 2 when it starts, in this order: they are of /dev/null, of which nothing else has a descriptor. The program can see them: a copy of
+ * stdout holds a pipe open that it closes.
+ */
 static void renew_copies(void)
 {
 	struct stat st;
 	for (int fd = 3, original = 0; original <= 2 && fd < 16; fd++) {
 		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
 			continue;
-		if (dup3(original, fd, O_CLOEXEC) == fd)
-			copies[original] = fd;
+		dup3(original, fd, O_CLOEXEC);
 		original++;
 	}
 }
 
-/* Runs after the program's exit handlers and before parked.c's, for the same reason as that closes the originals: who reads them waits for it. */
+#define MAX_COPY 64 /* behind what the runtime opens by itself */
+
+/*
+ * Those, and what Console made of them. Runs after the program's exit handlers and before parked.c's, for the same reason as that closes the originals: who reads
+ * them waits for it.
+ */
 static void close_copies(void)
 {
+	struct stat originals[3], st;
 	for (int i = 0; i <= 2; i++)
-		if (copies[i])
-			close(copies[i]);
+		if (fstat(i, &originals[i]) < 0)
+			originals[i].st_ino = 0; /* no file's */
+	for (int fd = 3; fd < MAX_COPY; fd++)
+		for (int i = 0; i <= 2 && fstat(fd, &st) == 0; i++)
+			if (st.st_dev == originals[i].st_dev && st.st_ino == originals[i].st_ino)
+				close(fd);
 }
 
 static int execute(void *host, unsigned domain, int argc, const char **argv, const char *assembly, unsigned *code)
@@ -199,6 +209,8 @@ void *dlsym(void *handle, const char *name)
 
 /* ---- the compiler ---- */
 
+static int again; /* the job may be one of several */
+
 /* Waits for the job and takes it over; the words after the command are the sources. Called by compile.dll. */
 int csharp_wait(char ***sources)
 {
@@ -208,6 +220,7 @@ int csharp_wait(char ***sources)
 	parked = 0;
 	if (!same_command(job))
 		parked_exec(job);
+	again = job->again;
 	parked_begin(job);
 	*sources = job->argv + command_words;
 	return job->argc - command_words;
@@ -216,6 +229,8 @@ int csharp_wait(char ***sources)
 /* Ends the job. Returns if there may be another, which is to be waited for. */
 void csharp_again(int code)
 {
+	if (!again)
+		close_copies();
 	parked_again(code);
 }
 
