@@ -164,7 +164,7 @@ VM_TESTS := Jobs|LimitsFire|KillByClient|NoMoreCgroups|HangUp|Workspaces|BuildVo
 VM_TESTS := $(VM_TESTS)|AllJobsTogether|AccountsShareTheCPU|EachCallOfA|TestMeters$$|MetersTell/(cpu|processes)|^TestKills$$
 
 # pkg/cgroup on a kernel of before 6.12: on v2, whose peaks of memory cannot be reset there, and on v1 as systemd mounts it, cpu and cpuacct in one hierarchy. For whoever
-# changes it, and not a part of `make test`: Debian 12 is the last to have such a kernel. No daemon runs there: jails need Linux 6.3, and Debian's 6.12 has no v1 memory controller.
+# changes it, and not a part of `make test`: Debian 12 is the last to have such a kernel. No daemon runs there: jails need Linux 6.3, and the 6.12 of its backports has no v1 memory controller.
 test-vm-v1: deps test-deps
 	@mkdir -p bin/vm
 	$(GO) test -c -o bin/vm/ ./pkg/cgroup

@@ -260,7 +260,7 @@ func (j *job) jailJob() *jail.Job {
 		Argv: j.req.Argv, Env: j.req.Env,
 		Stdin: j.fds.stdin, Stdout: j.fds.stdout, Stderr: j.fds.stderr,
 		Environ: j.fds.environ,
-		Signals: j.signals != nil || j.ready.loaded && j.keepsFiles(), // of ours, in endRunner
+		Signals: j.signals != nil,
 		Compare: j.req.Workspace.DropUnchanged,
 		Again:   j.ready.owner != "",
 	}
@@ -332,7 +332,8 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		r.WallNS = int64(max(0, ended-exit.Started))
 	}
 	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
-	if r.WorkspaceBytes, r.WorkspaceFiles, err = j.measureWorkspace(r); err != nil {
+	j.endStragglers(r)
+	if r.WorkspaceBytes, r.WorkspaceFiles, err = j.server.volumes.measure(j.workspace, j.mount); err != nil {
 		return nil, err
 	}
 	if j.buildMnt != nil {
@@ -351,12 +352,9 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	return r, err
 }
 
-// handOver lets the job that runs an artifact have it as soon as a loaded compiler has stopped itself, alone in its jail: to free the compiler's memory takes the
-// kernel 7 to 20 ms (C#, Java), and the caller would wait for them. endRunner argues why nothing can write to the artifact any more.
-func (j *job) handOver(keep bool) {
-	if j.build == nil || !keep || !j.req.Build.New || j.renewable || !j.stopped || !j.endRunner() {
-		return
-	}
+// handOver lets the job that runs an artifact have it at once. Nothing can write to it any more (endStragglers), but a compiler's jail takes the kernel 7 to 20 ms to free
+// (C#, Java), and the caller would wait for them.
+func (j *job) handOver() {
 	if err := j.server.volumes.release(j.build, true); err != nil {
 		j.server.log.Error("release volume", "error", err)
 	}
@@ -383,7 +381,9 @@ func (j *job) finish(result *wire.Result) {
 		}
 	}
 	keepBuild := !j.req.Build.New || result != nil && result.Limit == "" && result.Signal == 0 && result.Code == 0
-	j.handOver(keepBuild)
+	if j.req.Build.New && keepBuild && !j.renewable {
+		j.handOver()
+	}
 	letGo := func() {
 		for v, keep := range map[*volume]bool{j.workspace: keepWorkspace, j.build: keepBuild} {
 			if v == nil {

@@ -20,6 +20,14 @@ func (j *Jail) Intact() bool {
 	return err == nil && n == 0
 }
 
+// KillStopped kills a runtime that has said that its program has ended, and stopped (Exit.Stopped). Its memory is freed behind our back. PID 1 waits for nobody any more, so
+// the number is the runner's as long as PID 1 lives; without PID 1 all are dead.
+func (j *Jail) KillStopped() {
+	if err := j.openRunner(); err == nil && j.alive() {
+		j.Signal(unix.SIGKILL)
+	}
+}
+
 // End kills every process of the jail and returns when they are dead. The jail is good for Close alone.
 func (j *Jail) End() {
 	j.Kill()

@@ -56,7 +56,7 @@ func (j *Jail) openRunner() error {
 	if j.pidRun != nil {
 		return nil
 	}
-	// PID 1 has not begun to reap, so this is the runner.
+	// PID 1 has not begun to reap, or has ended doing so and the runner was not waited for (KillStopped): it is the runner.
 	fd, err := unix.PidfdOpen(j.pid, 0)
 	if err != nil {
 		return fmt.Errorf("jail: pidfd of the runner: %w", err)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -44,6 +45,36 @@ static void stop_for_a_moment(void)
 	raise(SIGSTOP);
 	wait(NULL);
 	printf("went on");
+}
+
+static void *grow(void *file)
+{
+	static const char page[4096];
+	while (write(*(int *)file, page, sizeof page) > 0)
+		usleep(20);
+	return file;
+}
+
+static void ignore(int number)
+{
+	(void)number;
+}
+
+/* The stop that says that a program has ended is undone by a timer of its own, again and again. */
+static void wake_after_the_end(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGCONT };
+	struct itimerspec often = { { 0, 50000 }, { 0, 50000 } };
+	static int file;
+	signal(SIGCONT, ignore); /* with the default the kernel would send it once */
+	pthread_t thread;
+	timer_t timer;
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0)
+		abort();
+	timer_settime(timer, 0, &often, NULL);
+	file = open("/build/f", O_CREAT | O_WRONLY, 0644);
+	pthread_create(&thread, NULL, grow, &file);
+	usleep(1000);
 }
 
 /* What a runtime with pools of threads makes of the CPUs that it sees when it starts. */
@@ -119,6 +150,8 @@ static int program(int argc, char **argv)
 		if (argc > 2 && fork() == 0)
 			for (;;)
 				pause();
+	} else if (strcmp(what, "wakes") == 0) {
+		wake_after_the_end();
 	} else if (strcmp(what, "signal") == 0) {
 		raise(SIGSEGV);
 	} else if (strcmp(what, "stop") == 0) {

@@ -162,7 +162,7 @@ static void renew_copies(void)
 	}
 }
 
-#define MAX_COPY 64 /* behind what the runtime opens by itself */
+#define MAX_COPY 64 /* a copy above it is closed by the kernel, later */
 
 /*
  * Those, and what Console made of them. Runs after the program's exit handlers and before parked.c's, for the same reason as that closes the originals: who reads
@@ -170,10 +170,9 @@ static void renew_copies(void)
  */
 static void close_copies(void)
 {
-	struct stat originals[3], st;
+	struct stat originals[3] = { 0 }, st; /* of what is closed inode 0, which no file has */
 	for (int i = 0; i <= 2; i++)
-		if (fstat(i, &originals[i]) < 0)
-			originals[i].st_ino = 0; /* no file's */
+		fstat(i, &originals[i]);
 	for (int fd = 3; fd < MAX_COPY; fd++)
 		for (int i = 0; i <= 2 && fstat(fd, &st) == 0; i++)
 			if (st.st_dev == originals[i].st_dev && st.st_ino == originals[i].st_ino)
