@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -160,6 +161,9 @@ func parseKey(line []byte) (*key, error) {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&k); err != nil {
 		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("data after the object: a key has a line of its own") // else it would be a key that nobody can use, and no word of it
 	}
 	hash, err := hex.DecodeString(k.SHA256)
 	switch {

@@ -59,6 +59,24 @@ func TestKeysCommand(t *testing.T) {
 	}
 }
 
+// What stands behind a key on its line would be one that is never valid.
+func TestKeyLines(t *testing.T) {
+	const good = `{"id": "a", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}`
+	for line, want := range map[string]string{
+		good:              "",
+		good + " ":        "",
+		good + good:       "data after the object",
+		good + ", ":       "data after the object",
+		`{"id": "a"}`:     "sha256",
+		`{"id": "a", "x"`: "unexpected EOF",
+	} {
+		_, err := parseKey([]byte(line))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", line, err, want)
+		}
+	}
+}
+
 func TestKeysFollowTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	var log syncBuffer

@@ -88,11 +88,17 @@ func TestUse(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// What is no record is not written over.
-	if err := os.WriteFile(filepath.Join(dir, "c.json"), []byte(`{"why": 1}`), 0o644); err != nil {
+	// What is no record, or more than one, is not written over.
+	whole, err := os.ReadFile(filepath.Join(dir, "c.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteUse(dir, want); err == nil || !strings.Contains(err.Error(), "record it anew") {
-		t.Error(err)
+	for _, other := range []string{`{"why": 1}`, string(whole) + string(whole)} {
+		if err := os.WriteFile(filepath.Join(dir, "c.json"), []byte(other), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := WriteUse(dir, want); err == nil || !strings.Contains(err.Error(), "record it anew") {
+			t.Errorf("%v: over %s", err, other)
+		}
 	}
 }

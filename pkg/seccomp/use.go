@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -74,6 +75,9 @@ func ReadUse(path string) (*Use, error) {
 	u := &Use{}
 	if err := dec.Decode(u); err != nil {
 		return nil, fmt.Errorf("%s: %w: record it anew", path, err)
+	}
+	if _, err := dec.Token(); err != io.EOF { // calls that two records together make would be lost in silence
+		return nil, fmt.Errorf("%s: data after the record: record it anew", path)
 	}
 	if u.Language == "" || u.Calls == nil {
 		return nil, fmt.Errorf("%s: is no record of calls: name a file of seccomp-profiles/use", path)
