@@ -239,6 +239,9 @@ func TestEachCallOfAJailFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), step) || !strings.Contains(err.Error(), injected.Error()) && !strings.Contains(step, ": ") {
 			t.Errorf("%s: want %s: %v, got %v", call, step, injected, err)
 		}
+		if step == "wait for the program" && err != nil && strings.Contains(err.Error(), "no jail for a job") {
+			t.Errorf("%s: its caller would try again what may have run: %v", call, err)
+		}
 		after := td.holding()
 		for deadline := time.Now().Add(hang); after.exceeds(before) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			after = td.holding()

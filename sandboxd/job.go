@@ -278,14 +278,14 @@ func (j *job) startError(err error) error {
 	if !errors.As(err, &step) {
 		return err
 	}
-	switch {
-	case step.File >= 0:
+	switch step.Stage {
+	case jail.StageFile:
 		return &wire.Error{Code: wire.CodeFile, Index: step.File, Message: fmt.Sprintf("%s: %s", step.Step, step.Errno)}
-	case step.Step == "chdir "+jail.WorkDir: // an earlier job of the session closed it
+	case jail.StageWorkDir: // an earlier job of the session closed it
 		return wire.Errorf(wire.CodeFile, "the working directory: %s", step.Errno)
-	case step.Step == "exec "+j.req.Argv[0]:
+	case jail.StageExec:
 		return wire.Errorf(wire.CodeExec, "%v", err)
-	case step.Step == "wait for the program": // which may have begun
+	case jail.StageWait: // the program may have begun
 		return err
 	}
 	return j.notBegun(err)

@@ -174,7 +174,7 @@ func proveExec(r *readyJail) error {
 		_, err = r.jail.Wait()
 	}
 	var step *jail.StepError
-	if errors.As(err, &step) && step.Step == "exec "+nothing && step.Errno == unix.EACCES { // the kernel's own answer
+	if errors.As(err, &step) && step.Stage == jail.StageExec && step.Errno == unix.EACCES { // the kernel's own answer
 		return nil
 	}
 	if err == nil {

@@ -211,7 +211,7 @@ func (j *Jail) Load(argv, env []string, patience time.Duration) error {
 		return fmt.Errorf("jail: seal memfd: %w", err)
 	}
 	var dir plan
-	dir.simple(opChdir, WorkDir, "chdir "+WorkDir)
+	dir.workDir()
 	if _, _, err := j.runner.do(&dir); err != nil {
 		return err
 	}

@@ -343,6 +343,10 @@ func TestExecFailureIsOurError(t *testing.T) {
 	if want := "jail: exec /bin/none: no such file or directory"; o.err == nil || o.err.Error() != want {
 		t.Errorf("got %v, want %s", o.err, want)
 	}
+	var step *StepError
+	if !errors.As(o.err, &step) || step.Stage != StageExec || step.File != -1 {
+		t.Errorf("got %+v", step)
+	}
 }
 
 // CVE-2019-5736: before exec /proc/self/exe is a copy of sandboxd's own binary.
@@ -443,7 +447,7 @@ func TestJobFields(t *testing.T) {
 			job.Files = []File{{"a", 1}, {"b", 2}}
 		})
 		var step *StepError
-		if !errors.As(o.err, &step) || step.File != 1 || step.Errno != unix.ENODATA {
+		if !errors.As(o.err, &step) || step.Stage != StageFile || step.File != 1 || step.Errno != unix.ENODATA {
 			t.Errorf("got %v", o.err)
 		}
 	})

@@ -51,7 +51,7 @@ func (j *Jail) Start(job *Job) error {
 		}
 	}
 	j.exec = plan{}
-	j.exec.simple(opChdir, WorkDir, "chdir "+WorkDir)
+	j.exec.workDir()
 	if job.Terminal != nil {
 		// The runner leads a session and has no terminal: the kernel makes this one its own. No ioctl is needed, which its filter would refuse.
 		j.exec.add(step{op: opOpen, s1: cstring(terminal), what: "open " + terminal})
@@ -63,7 +63,7 @@ func (j *Jail) Start(job *Job) error {
 		}
 		j.exec.add(step{op: opStdio, fd: f, a: uint64(target), what: fmt.Sprintf("set descriptor %d", target)})
 	}
-	exec := step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), what: "exec " + job.Argv[0]}
+	exec := step{op: opExec, a: uint64(len(job.Argv)), b: uint64(len(job.Env)), s1: joinWords(job.Argv, job.Env), what: "exec " + job.Argv[0], stage: StageExec}
 	if job.Again {
 		exec.c = 1
 	}
@@ -85,14 +85,14 @@ func (j *Jail) Start(job *Job) error {
 	} else {
 		p.caps(0)
 	}
-	p.simple(opChdir, WorkDir, "chdir "+WorkDir)
+	p.workDir()
 	if err := placeFiles(p, job); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
 	if err := p.relay(&j.exec); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	reap := step{op: opReap, fd: j.end, what: "wait for the program"}
+	reap := step{op: opReap, fd: j.end, what: "wait for the program", stage: StageWait}
 	if j.end != nil {
 		reap.a = 1
 	}

@@ -25,12 +25,12 @@ func placeFiles(p *plan, job *Job) error {
 			if !made[folder] {
 				made[folder] = true
 				above, name := splitPath(folder)
-				p.add(step{op: opFolder, s1: cstring(above), s2: cstring(name), a: folderMode, what: "mkdir " + folder, file: i + 1})
+				p.add(step{op: opFolder, s1: cstring(above), s2: cstring(name), a: folderMode, what: "mkdir " + folder, stage: StageFile, file: i + 1})
 			}
 		}
 		above, name := splitPath(f.Name)
 		p.add(step{op: opFile, fd: job.Contents, s1: cstring(above), s2: cstring(name), a: fileMode, b: uint64(offset), c: uint64(f.Size),
-			what: "place " + f.Name, file: i + 1})
+			what: "place " + f.Name, stage: StageFile, file: i + 1})
 		offset += f.Size
 		if p.size > maxPacket {
 			return fmt.Errorf("%w: the steps of %d files of %d, at most %d bytes", ErrTooLarge, i+1, len(job.Files), maxPacket)

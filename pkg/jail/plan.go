@@ -23,7 +23,8 @@ type step struct {
 	s1, s2  []byte
 	relayed []*os.File // with opRelay: the descriptors of the packet in s1
 	what    string     // "mount proc on /proc": the beginning of the error
-	file    int        // 1 + index of the job's file that the step places, else 0
+	stage   Stage      // likewise
+	file    int        // with StageFile: 1 + index of the job's file, else 0
 }
 
 func (p *plan) add(s step) {
@@ -71,6 +72,10 @@ func (p *plan) mount(kind, path string, flags uint64, options string) {
 
 func (p *plan) attach(mount *os.File, path string) {
 	p.add(step{op: opAttach, fd: mount, s1: cstring(path), what: "attach " + path})
+}
+
+func (p *plan) workDir() {
+	p.add(step{op: opChdir, s1: cstring(WorkDir), what: "chdir " + WorkDir, stage: StageWorkDir})
 }
 
 // relay makes PID 1 send another plan to the runner.
@@ -173,9 +178,21 @@ func decodeReply(b []byte) (reply, error) {
 	return r, nil
 }
 
+// Stage is what a step is for, where it matters to the caller whose fault a failure is.
+type Stage int
+
+const (
+	StageSetup   Stage = iota // whatever is none of the others
+	StageFile                 // places StepError.File
+	StageWorkDir              // goes to WorkDir, which an earlier job with the same workspace may have closed
+	StageExec                 // starts the program
+	StageWait                 // waits for the program, which may have begun
+)
+
 // StepError is a step that failed inside a jail.
 type StepError struct {
-	Step  string     // what was being done: "mount proc on /proc"
+	Step  string     // what was being done: "mount proc on /proc"; for people
+	Stage Stage      // the same for programs
 	File  int        // index of the job's file that was being placed, else -1
 	Errno unix.Errno // why
 }
@@ -192,5 +209,5 @@ func (p *plan) result(r reply) error {
 		return fmt.Errorf("jail: internal error: step %d of %d failed: %w", r.index, len(p.steps), r.errno)
 	}
 	s := p.steps[r.index]
-	return &StepError{Step: s.what, File: s.file - 1, Errno: r.errno}
+	return &StepError{Step: s.what, Stage: s.stage, File: s.file - 1, Errno: r.errno}
 }
