@@ -45,8 +45,8 @@ var hard = map[string][]*attack{
 
 func hardOn(language, what, source, compile string, env ...string) *attack {
 	return &attack{
-		name: "kept-" + what, title: what, limits: defaultLimits, programs: map[string]program{"main": {language, source}}, files: map[string]string{"evil.so": "no library"},
-		env: env, compile: compile,
+		probe:    probe{name: "kept-" + what, title: what, limits: defaultLimits},
+		programs: map[string]program{"main": {language, source}}, files: map[string]string{"evil.so": "no library"}, env: env, compile: compile,
 	}
 }
 

@@ -19,7 +19,7 @@ var lenders = []string{
 // meetsRuntime tells whether the programs must meet runtimes. Those that attack a compiler meet what is in its jail, which of C's, C++'s, Go's and Rust's is none;
 // and what cannot be executed meets nothing.
 func (r *attackRun) meetsRuntime() bool {
-	return r.td.config.Parked && r.template == "" && r.a.compile == "" && !strings.HasPrefix(r.a.want["main"], "error ") && !slices.Equal(r.a.lent, []string{"none"})
+	return r.td.config.Parked && r.template == "" && r.a.compile == "" && !strings.HasPrefix(r.a.wants["main"], "error ") && !slices.Equal(r.a.lent, []string{"none"})
 }
 
 // findLenders returns the templates that lend the attack their jails, none if the attack needs none: all of its programs met a runtime already, or none must.

@@ -59,7 +59,7 @@ func (r *attackRun) attack() {
 	}
 	if _, ok := r.a.programs["peer"]; ok {
 		got["main"], got["peer"] = r.together(main, r.job("peer"))
-	} else if main != nil || r.a.want["main"] != "" {
+	} else if main != nil || r.a.wants["main"] != "" {
 		got["main"] = r.inTurn("main", main)
 	}
 	if _, ok := r.a.programs["next"]; ok {
@@ -203,7 +203,7 @@ func (r *attackRun) want(role string) string {
 	if role == "compile" {
 		return r.a.compile
 	}
-	return r.a.want[role]
+	return r.a.wants[role]
 }
 
 // judgeMain looks at what the result tells besides the outcome.
@@ -229,7 +229,7 @@ func (r *attackRun) judgeMain(job *attackJob, res *wire.Result) {
 func (r *attackRun) judge(got map[string]string) {
 	r.t.Helper()
 	known := len(r.a.open) > 0
-	for role := range r.a.want {
+	for role := range r.a.wants {
 		want := r.want(role)
 		if got[role] == want {
 			continue

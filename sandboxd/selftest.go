@@ -18,10 +18,10 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// selfAttacks are attacks that need nothing but the /bin/sh of an image: one for each layer of a jail. TestAttacks runs them as well.
+// probeFiles hold one probe for each layer of a jail. TestAttacks makes them as well.
 //
 //go:embed testdata/attack/selftest-*.txtar
-var selfAttacks embed.FS
+var probeFiles embed.FS
 
 // filterCheck is made in the jails of every template, for the filter is what differs between them. The other checks are made in one template,
 // each time in the next; and one of them in a jail whose runtime is loaded, each time of the next template that has such, until each was made in all.
@@ -39,10 +39,10 @@ const filterCheck = "seccomp"
 // end of the first run, a second at most on an idle machine: nobody has seen yet that this node holds. Jobs that come all the same are
 // carried out; to refuse them would have every other client of a lone node pay for a check that may itself be wrong.
 type selftest struct {
-	server  *server
-	attacks []*attack
-	rootfs  *os.File      // of the image
-	every   time.Duration // 0: only when asked
+	server *server
+	probes []*probe
+	rootfs *os.File      // of the image
+	every  time.Duration // 0: only when asked
 
 	ctx    context.Context // until the server drains
 	cancel context.CancelFunc
@@ -77,27 +77,27 @@ func (st *selftest) weight() uint64 {
 	return loadWeight
 }
 
-// newSelftest reads the attacks and begins the schedule.
+// newSelftest reads the probes and begins the schedule.
 func newSelftest(s *server, image string, every time.Duration) (*selftest, error) {
 	st := &selftest{server: s, every: every}
 	if s.builder.recorder != nil {
 		st.every = 0 // its calls are not the programs', and nothing is denied
 	}
-	files, err := selfAttacks.ReadDir("testdata/attack")
+	files, err := probeFiles.ReadDir("testdata/attack")
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range files {
-		data, err := selfAttacks.ReadFile(path.Join("testdata/attack", f.Name()))
+		data, err := probeFiles.ReadFile(path.Join("testdata/attack", f.Name()))
 		if err != nil {
 			return nil, err
 		}
-		a, err := parseAttack(f.Name(), data)
+		p, err := parseProbe(f.Name(), data)
 		if err != nil {
 			return nil, err
 		}
-		a.name = strings.TrimPrefix(a.name, "selftest-")
-		st.attacks = append(st.attacks, a)
+		p.name = strings.TrimPrefix(p.name, "selftest-")
+		st.probes = append(st.probes, p)
 	}
 	if st.rootfs, err = os.Open(filepath.Join(image, "rootfs")); err != nil {
 		return nil, err
@@ -136,17 +136,17 @@ func (st *selftest) run() (checks []wire.Check) {
 	defer st.running.Unlock()
 	checks = append(checks, st.imageCheck())
 	templates := slices.Sorted(maps.Keys(st.server.pools.all))
-	for i, a := range st.attacks {
+	for i, p := range st.probes {
 		in := []string{templates[(st.runs+i)%len(templates)]}
-		if a.name == filterCheck {
+		if p.name == filterCheck {
 			in = templates
 		}
 		for _, template := range in {
-			checks = append(checks, st.check(a, template, false))
+			checks = append(checks, st.check(p, template, false))
 		}
 	}
-	if a, template := st.whenParked(templates); a != nil {
-		checks = append(checks, st.check(a, template, true))
+	if p, template := st.whenParked(templates); p != nil {
+		checks = append(checks, st.check(p, template, true))
 	}
 	st.runs++
 	if st.ctx.Err() == nil {
@@ -155,15 +155,15 @@ func (st *selftest) run() (checks []wire.Check) {
 	return checks
 }
 
-// whenParked is this run's check of a jail whose runtime is loaded: the runtime starts the attack in its own place, as it does with every program that
-// is not for it. nil: no template has a runtime. Attacks with limits of their own are left out, for those are not what a runtime needs.
-func (st *selftest) whenParked(templates []string) (*attack, string) {
+// whenParked is this run's check of a jail whose runtime is loaded: the runtime starts the probe in its own place, as it does with every program that
+// is not for it. nil: no template has a runtime. Probes with limits of their own are left out, for those are not what a runtime needs.
+func (st *selftest) whenParked(templates []string) (*probe, string) {
 	templates = slices.DeleteFunc(templates, func(name string) bool { return st.server.pools.all[name].template.spec.Parked == nil })
-	attacks := slices.DeleteFunc(slices.Clone(st.attacks), func(a *attack) bool { return a.limits != defaultLimits })
-	if len(templates) == 0 || len(attacks) == 0 {
+	probes := slices.DeleteFunc(slices.Clone(st.probes), func(p *probe) bool { return p.limits != defaultLimits })
+	if len(templates) == 0 || len(probes) == 0 {
 		return nil, ""
 	}
-	return attacks[st.runs/len(templates)%len(attacks)], templates[st.runs%len(templates)]
+	return probes[st.runs/len(templates)%len(probes)], templates[st.runs%len(templates)]
 }
 
 // conclude takes a run over into the state, and tells of a change.
@@ -227,25 +227,25 @@ func (st *selftest) stuckLocked() string {
 	return fmt.Sprintf("no run has ended for more than %v", st.stuckAfter())
 }
 
-// check runs one attack.
-func (st *selftest) check(a *attack, in string, parked bool) wire.Check {
-	c := wire.Check{Name: a.name, About: a.about, Template: in}
-	build, limits := st.server.pools.buildApart, a.limits
+// check runs one probe.
+func (st *selftest) check(p *probe, in string, parked bool) wire.Check {
+	c := wire.Check{Name: p.name, About: p.about, Template: in}
+	build, limits := st.server.pools.buildApart, p.limits
 	if parked {
 		c.Template += " (parked)"
 		build, limits.MemoryBytes = st.server.pools.parkApart, 0 // as for a job that says nothing: the runtime is in it
 	}
-	got, err := st.attack(a, in, limits, func(t *template) (*readyJail, error) { return build(t, st.weight()) })
-	want := a.want["main"]
+	got, err := st.attack(p, in, limits, func(t *template) (*readyJail, error) { return build(t, st.weight()) })
+	want := p.want
 	switch {
 	case err != nil:
 		c.Problem, c.Inconclusive = err.Error(), true
 	case got.text != want && got.late && !strings.HasPrefix(want, "limit "+wire.LimitWall):
-		c.Problem, c.Inconclusive = fmt.Sprintf("not done within %d ms", a.limits.WallMS), true
+		c.Problem, c.Inconclusive = fmt.Sprintf("not done within %d ms", p.limits.WallMS), true
 	case got.text != want:
 		c.Problem = fmt.Sprintf("got %.150q, want %.100q", got.text, want)
-	case a.violations != nil:
-		for line := range strings.Lines(*a.violations) {
+	case p.violations != nil:
+		for line := range strings.Lines(*p.violations) {
 			if !slices.Contains(got.violations, line) {
 				c.Problem = "denied, but not named: " + strings.TrimSpace(line)
 			}
@@ -254,7 +254,7 @@ func (st *selftest) check(a *attack, in string, parked bool) wire.Check {
 	return c
 }
 
-// attacked is what became of an attack, in the words of the section want.
+// attacked is what became of a probe, in the words of the section want.
 type attacked struct {
 	text       string
 	late       bool // it ran out of wall time
@@ -262,7 +262,7 @@ type attacked struct {
 }
 
 // attack runs the program in a jail of its own. An error says nothing about the sandbox.
-func (st *selftest) attack(a *attack, in string, limits wire.Limits, build func(*template) (*readyJail, error)) (got attacked, err error) {
+func (st *selftest) attack(p *probe, in string, limits wire.Limits, build func(*template) (*readyJail, error)) (got attacked, err error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return got, err
@@ -270,7 +270,7 @@ func (st *selftest) attack(a *attack, in string, limits wire.Limits, build func(
 	defer read.Close()
 	defer write.Close()
 	job := &job{server: st.server, apart: build, fds: jobFiles{stdout: write, stderr: write}, req: &wire.Job{
-		Template: in, Argv: []string{"/bin/sh", "-c", a.programs["main"].source, "sh"}, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin"}, Limits: limits,
+		Template: in, Argv: []string{"/bin/sh", "-c", p.source, "sh"}, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin"}, Limits: limits,
 	}}
 	output := make(chan []byte, 1)
 	kills := make(chan string, 2)

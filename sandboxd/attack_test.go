@@ -2,23 +2,15 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/rogpeppe/go-internal/txtar"
-	"golang.org/x/sys/unix"
-
-	"github.com/runtools/runtools/pkg/wire"
+	"testing"
 )
 
-// An attack is one file of testdata/attack. Its first line is the CVE, the issue or the class that it stands for, then follow a
-// sentence or two, then these sections:
+// An attack is one file of testdata/attack: what a probe is made of (probe.go), and these sections, which the daemon does not know:
 //
-//	main.c, main.py, main.sh   the program, in a language of the extension; main.dash is for the /bin/sh of any image
+//	main.c, main.py, main.sh   the program, in a language of the extension
 //	peer.c, peer.py, peer.sh   a second program in another jail: starts when the first has written "ready\n", which then lives until it
 //	                           is done (its stdin ends)
 //	next.c, next.py, next.sh   a program in another jail after the first has ended
@@ -35,12 +27,9 @@ import (
 //	alone                      why nothing else may run beside it
 //	processes                  why main must have had as many processes at one time as its template allows, by the kernel's count, and no more. As long as the
 //	                           clock ends it before that it gets more time
-//	limits                     "wall 500", "cpu 500" in ms, "memory 64" in MiB: other than defaultLimits
-//	want                       first line: "code N", "signal NAME", "limit NAME" or "error CODE"; then stdout, exactly. With a limit stdout
-//	                           is what was written until then
-//	want peer, want next       likewise
+//	want peer, want next       what comes of those programs, as the section want says it of main
 //	want lent, want lent peer  what comes of it in the jails that other languages lend it, where that differs, as their profiles do
-//	violations                 what the result of main names: "syscall(args): count" a line. Not where want lent holds
+//	                           Where it holds, violations does not
 //	open                       instead of what `want` says this is what happens today: a hole that is known. When it is closed the test
 //	                           fails until the section is removed. "open peer", "open next" likewise
 //
@@ -49,13 +38,10 @@ import (
 // On the sockets PLANTED.stream and PLANTED.packet, which everybody may connect to, likewise on @PLANTED.stream and @PLANTED.packet, on the port PLANTED_PORT of
 // the host's 127.0.0.1 and ::1, and on SANDBOXD_SOCKET, somebody listens.
 type attack struct {
-	name     string
-	title    string
-	about    string             // what holds, on one line
+	probe
 	programs map[string]program // by role: "main", "peer", "next"
-	want     map[string]string
+	wants    map[string]string
 	open     map[string]string
-	limits   wire.Limits
 	alone    bool
 	full     bool // section processes
 
@@ -66,36 +52,29 @@ type attack struct {
 	lent    []string
 	inLent  map[string]string // want lent
 	made    string            // by the program "output": the language of what runs then
-
-	violations *string // nil: whatever there is
 }
 
 type program struct{ language, source string }
 
-// languages are by the extensions of sections. "sh" is the shell of any image.
+// languages are by the extensions of sections. Beside them is "sh", the shell of any image: main.dash.
 var languages = map[string]string{
-	"c": "c", "cpp": "cpp", "cs": "csharp", "dash": "sh", "go": "go", "java": "java", "js": "javascript", "py": "python", "rb": "ruby", "rs": "rust",
+	"c": "c", "cpp": "cpp", "cs": "csharp", "go": "go", "java": "java", "js": "javascript", "py": "python", "rb": "ruby", "rs": "rust",
 	"sh": "bash", "ts": "typescript",
 }
 
-// defaultLimits bound an attack that says nothing else; memory is small, so that those that go for it leave the machine alone.
-var defaultLimits = wire.Limits{WallMS: 20_000, CPUMS: 10_000, MemoryBytes: 128 << 20}
-
-// outputCap is where the runner asks for a kill, as apid does, bytes.
-const outputCap = 64 << 10
-
 func parseAttack(path string, data []byte) (*attack, error) {
-	archive := txtar.Parse(data)
-	title, about, _ := strings.Cut(string(archive.Comment), "\n")
-	a := &attack{
-		name: strings.TrimSuffix(filepath.Base(path), ".txtar"), title: title, limits: defaultLimits,
-		about:    strings.Join(strings.Fields(about), " "),
-		programs: map[string]program{}, want: map[string]string{}, open: map[string]string{}, files: map[string]string{}, inLent: map[string]string{},
+	p, rest, err := readSections(path, data)
+	if err != nil {
+		return nil, err
 	}
-	if title == "" || strings.TrimSpace(about) == "" {
-		return nil, fmt.Errorf("%s: a line that names the attack and a sentence about it come first", path)
+	a := &attack{probe: p, programs: map[string]program{}, wants: map[string]string{}, open: map[string]string{}, files: map[string]string{}, inLent: map[string]string{}}
+	if p.source != "" {
+		a.programs["main"] = program{"sh", p.source}
 	}
-	for _, f := range archive.Files {
+	if p.want != "" {
+		a.wants["main"] = p.want
+	}
+	for _, f := range rest {
 		kind, role, _ := strings.Cut(f.Name, " ")
 		if role == "" {
 			role = "main"
@@ -106,11 +85,9 @@ func parseAttack(path string, data []byte) (*attack, error) {
 			_, role, _ = strings.Cut(role, " ")
 			a.inLent[cmp.Or(role, "main")] = data
 		case kind == "want":
-			a.want[role] = data
+			a.wants[role] = data
 		case kind == "open":
 			a.open[role] = data
-		case kind == "violations":
-			a.violations = &data
 		case kind == "alone":
 			a.alone = true
 		case kind == "processes":
@@ -125,8 +102,6 @@ func parseAttack(path string, data []byte) (*attack, error) {
 			a.env = strings.Split(strings.TrimSpace(data), "\n")
 		case kind == "compile":
 			a.compile = data
-		case kind == "limits":
-			err = a.setLimits(data)
 		case strings.Contains(kind, "."):
 			name, extension, _ := strings.Cut(kind, ".")
 			a.programs[name] = program{languages[extension], data}
@@ -151,7 +126,7 @@ func (a *attack) check(path string) error {
 	wants := 0
 	for role, p := range a.programs {
 		compiles := role != "main" || a.compile == "" || strings.HasPrefix(a.compile, "code 0\n")
-		if p.language == "" || compiles == (a.want[role] == "") || !slices.Contains([]string{"main", "output", "peer", "next"}, role) {
+		if p.language == "" || compiles == (a.wants[role] == "") || !slices.Contains([]string{"main", "output", "peer", "next"}, role) {
 			return fmt.Errorf("%s: program %q needs a known language and, if it runs, a section want", path, role)
 		}
 		if compiles {
@@ -164,49 +139,38 @@ func (a *attack) check(path string) error {
 		return fmt.Errorf("%s: want main", path)
 	}
 	for role := range a.inLent {
-		if a.want[role] == "" {
+		if a.wants[role] == "" {
 			return fmt.Errorf("%s: want lent %s: no program of that role runs", path, role)
 		}
 	}
-	if len(a.want) != wants {
+	if len(a.wants) != wants {
 		return fmt.Errorf("%s: want as many programs as expectations", path)
 	}
 	return nil
 }
 
-func (a *attack) setLimits(text string) error {
-	for line := range strings.Lines(text) {
-		name, number, _ := strings.Cut(strings.TrimSpace(line), " ")
-		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil {
-			return fmt.Errorf("limits: %w", err)
-		}
-		switch name {
-		case "wall":
-			a.limits.WallMS = n
-		case "cpu":
-			a.limits.CPUMS = n
-		case "memory":
-			a.limits.MemoryBytes = n << 20
-		default:
-			return fmt.Errorf("limits: unknown %q", name)
+// The daemon takes what is a probe, and no more: a section that it passed over could be what the attack is about.
+func TestProbes(t *testing.T) {
+	const whole = "class: x\nIt holds.\n-- main.dash --\ntrue\n-- want --\ncode 0\n"
+	for text, want := range map[string]string{
+		whole: "",
+		whole + "-- limits --\nwall 5\ncpu 6\nmemory 7\n-- violations --\nunshare(): 1\n": "",
+		whole + "-- peer.c --\n":                          `section "peer.c" is none of a probe`,
+		whole + "-- main.c --\n":                          `section "main.c" is none of a probe`,
+		whole + "-- open --\n":                            `section "open" is none of a probe`,
+		whole + "-- limits --\nwall x\n":                  "limits: ",
+		whole + "-- limits --\npids 1\n":                  `limits: unknown "pids"`,
+		"class: x\nIt holds.\n":                           "main.dash and want",
+		"class: x\n-- main.dash --\ntrue\n":               "a sentence about it come first",
+		"class: x\nIt holds.\n-- main.dash --\ntrue\n":    "main.dash and want",
+		"class: x\nIt holds.\n-- want --\ncode 0\ntrue\n": "main.dash and want",
+	} {
+		p, err := parseProbe("x.txtar", []byte(text))
+		switch {
+		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		case err == nil && (p.source != "true\n" || p.want != "code 0\n" || p.about != "It holds." || p.limits == defaultLimits != (text == whole)):
+			t.Errorf("%q: got %+v", text, p)
 		}
 	}
-	return nil
-}
-
-// outcome is the first line of an expectation.
-func outcome(res *wire.Result, err error) string {
-	var known *wire.Error
-	switch {
-	case err != nil && errors.As(err, &known):
-		return "error " + string(known.Code) + "\n"
-	case err != nil:
-		return "error " + err.Error() + "\n"
-	case res.Limit != "":
-		return "limit " + res.Limit + "\n"
-	case res.Signal != 0:
-		return "signal " + unix.SignalName(unix.Signal(res.Signal)) + "\n"
-	}
-	return fmt.Sprintf("code %d\n", res.Code)
 }
