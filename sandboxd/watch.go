@@ -96,14 +96,13 @@ const cpuTick = 5 * time.Millisecond
 
 func (j *job) watchCPU(limit, before time.Duration, done <-chan struct{}) {
 	for {
-		u, err := j.ready.leaf.Usage()
-		if err != nil {
-			return // the leaf is gone: the job has ended
-		}
-		left := limit - (u.CPU - before)
-		if left <= 0 {
-			j.kill(wire.LimitCPU)
-			return
+		// The leaf is there until we are done. A host without memory may fail to tell its time once, and that must not end the limit: we ask again.
+		var left time.Duration
+		if u, err := j.ready.leaf.Usage(); err == nil {
+			if left = limit - (u.CPU - before); left <= 0 {
+				j.kill(wire.LimitCPU)
+				return
+			}
 		}
 		select {
 		// It cannot use the rest any sooner than on all CPUs at once.
