@@ -247,3 +247,28 @@ func TestSelftestSchedule(t *testing.T) {
 	td.config.SelftestEvery = 0
 	td.start()
 }
+
+// Nobody asks, and a layer that goes while sandboxd serves is found, and so is that it is back.
+func TestSelftestComesAgain(t *testing.T) {
+	var loader string
+	td := startDaemon(t, func(c *config) {
+		loader = filepath.Join(c.Image, "rootfs/lib64/ld-linux-x86-64.so.2") // looked at in each run; busybox needs none
+		if err := errors.Join(os.MkdirAll(filepath.Dir(loader), 0o755), os.WriteFile(loader, []byte("as built"), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		writeSums(t, c.Image)
+		c.SelftestEvery = duration(time.Second)
+	})
+	for i, passed := range []bool{true, false, true} {
+		if i > 0 {
+			flip(t, loader)
+		}
+		for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+			if s := td.d.server.selftest.status(); s.Runs > 0 && s.Passed == passed {
+				break
+			} else if time.Since(began) > hang {
+				t.Fatalf("want passed: %t, got %+v", passed, s)
+			}
+		}
+	}
+}
