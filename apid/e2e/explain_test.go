@@ -104,5 +104,16 @@ func TestExplainEverywhere(t *testing.T) {
 			t.Errorf("event %s without a table", e.Name)
 		}
 	}
+	asked := program("bash", ":").with(request{"explain": true})
+	later := api.async(t, api.key, "POST", "", asked, 202)
+	for name, a := range map[string]*answer{
+		"an execution":   api.async(t, api.key, "GET", "/"+later.ID+"?wait=60", nil, 200).Result,
+		"a dialogue":     talk(t, asked).end(),
+		"a repeated run": execute(t, asked.with(request{"repeat": 5})),
+	} {
+		if a == nil || a.Run.Limits == nil {
+			t.Errorf("%s without its table: %s", name, a)
+		}
+	}
 	refused(t, api.key, program("bash", ":").with(request{"explain": "yes"}), 400, "invalid_field")
 }
