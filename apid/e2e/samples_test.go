@@ -167,6 +167,10 @@ func runSample(t *testing.T, language, dir string) {
 func checkSample(t *testing.T, s *sample, a *answer) {
 	got, want := &a.Run, &s.Want
 	wantStatus(t, a, want.Status)
+	// What a runtime or a compiler tries on its own and does without is listed as expected in its profile.
+	if len(got.Violations) > 0 || a.Compile != nil && len(a.Compile.Violations) > 0 {
+		t.Errorf("a denied call that no profile expects: %s", a)
+	}
 	// A compiler's code is its own affair, and no process ran.
 	if want.Status != "CE" && (!same(got.Code, want.Code) || !same(got.Signal, want.Signal)) {
 		t.Errorf("code and signal differ: %s", a)
