@@ -23,7 +23,7 @@ var opens = map[string]struct{ calls, reason string }{
 	"pkg/jail/netns.go":           {"1 os.WriteFile", "/proc/sys"},
 	"pkg/jail/scratch.go":         {"1 unix.Open, 1 unix.Openat2", "the root of a parked runner, and openat2 below it, through no link"},
 	"pkg/jail/spawner.go":         {"1 os.Open, 1 os.OpenFile, 1 os.OpenRoot, 1 os.StartProcess, 1 unix.Openat", "/proc, /dev/null, and a descriptor of our own binary"},
-	"pkg/jail/zygote.c":           {"1 SYS_move_mount, 1 SYS_openat2, 1 SYS_pivot_root, 3 chdir, 2 execve, 1 mkdir, 1 mkdirat, 3 mount, 2 open, 3 open_below, 4 open_resolving, 1 openat, 1 statfs, 2 umount2, 1 unlinkat", "before a job: the image's folders, which are read-only; with one: its workspace, below it and through no magic link, with the jail's own rights"},
+	"pkg/jail/zygote.c":           {"1 SYS_move_mount, 1 SYS_openat2, 1 SYS_pivot_root, 3 chdir, 2 execve, 1 mkdir, 1 mkdirat, 3 mount, 3 open, 3 open_below, 4 open_resolving, 1 openat, 1 statfs, 2 umount2, 1 unlinkat", "before a job: a setting in /proc/sys, and the image's folders, which are read-only; with one: its workspace, below it and through no magic link, with the jail's own rights"},
 	"pkg/seccomp/profile.go":      {"1 os.ReadFile", "the operator's folder of profiles"},
 	"pkg/seccomp/use.go":          {"1 os.Lstat, 1 os.OpenFile, 1 os.ReadFile", "the folder of seccomp record, which the operator named, by names of languages"},
 	"pkg/wire/conn.go":            {"1 net.DialUnix", "sandboxd's own socket, by those who ask it"},

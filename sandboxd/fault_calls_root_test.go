@@ -30,6 +30,7 @@ var jailCalls = []struct{ call, step string }{
 	{"setns(", "join network namespace"},
 	{"clone3(", "clone"},
 	{"setgroups(0, NULL) 1", "become uid 0"}, {"setresgid(0, ", "become uid 0"}, {"setresuid(0, ", "become uid 0"}, {"prctl(4, 0x0, 0x0, 0x0, 0x0) 1", "become uid 0"},
+	{`openat(AT_FDCWD, "/proc/sys/user/max_user_namespaces", `, "let no user namespace be made"}, {"write(8, &, 1) 1", "let no user namespace be made"},
 	{`move_mount(3, "", AT_FDCWD, "/jail", `, "attach /jail"},
 	{`move_mount(4, "", AT_FDCWD, "/jail/dev", `, "attach /jail/dev"},
 	{`mount("tmpfs", "/jail/tmp", `, "mount tmpfs on /jail/tmp"},

@@ -121,6 +121,8 @@ const initCaps = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	var p plan
 	p.setIDs(0, 0)
+	// Behind the filter: a namespace of its own would open most of the kernel to a program. What this file sets is the limit of whose user namespace one is in.
+	p.add(step{op: opZero, s1: cstring("/proc/sys/user/max_user_namespaces"), what: "let no user namespace be made"})
 	p.attach(s.Root, buildRoot)
 	p.attach(s.Dev, buildRoot+"/dev")
 	if s.Packages != nil {

@@ -285,6 +285,7 @@ func TestProgramSeesItsJailAndNothingElse(t *testing.T) {
 		"cgroup":            {"grep -v ':/$' /proc/self/cgroup", ""},
 		"own session":       {"read a b c d e f rest </proc/self/stat; test $e = $f; echo $e", "2\n"},
 		"umask":             {"umask", "0022\n"},
+		"no namespaces":     {"unshare -U true 2>&1", "unshare: unshare(0x10000000): No space left on device\n"}, // no filter is in the way here
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := b.run(t, c.script, nil)

@@ -235,6 +235,21 @@ static int step_pivot(const struct zygote_step *s)
 	return chdir("/");
 }
 
+/* The result of a step, whose errno closing must not change. */
+static int then_close(int fd, int result)
+{
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
+}
+
+static int step_zero(const struct zygote_step *s)
+{
+	int fd = open(str(s->s1), O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -1 : then_close(fd, write(fd, "0", 1) == 1 ? 0 : -1);
+}
+
 static int copy_bytes(int from, int to, off_t offset, uint64_t left)
 {
 	static char buffer[32 << 10];
@@ -278,13 +293,7 @@ static int open_below(const char *path)
 static int step_folder(const struct zygote_step *s)
 {
 	int above = open_below(str(s->s1));
-	if (above < 0)
-		return -1;
-	int result = mkdirat(above, str(s->s2), (mode_t)s->a) < 0 && errno != EEXIST ? -1 : 0;
-	int saved = errno;
-	close(above);
-	errno = saved;
-	return result;
+	return above < 0 ? -1 : then_close(above, mkdirat(above, str(s->s2), (mode_t)s->a) < 0 && errno != EEXIST ? -1 : 0);
 }
 
 static int step_file(const struct zygote_step *s)
@@ -293,17 +302,10 @@ static int step_file(const struct zygote_step *s)
 	if (above < 0)
 		return -1;
 	/* What has this name is removed, not opened: a FIFO cannot block us, a link cannot lead elsewhere, a hard link keeps its content. */
-	int fd = -1, result = -1;
+	int fd = -1;
 	if (unlinkat(above, str(s->s2), 0) == 0 || errno == ENOENT)
 		fd = openat(above, str(s->s2), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)s->a);
-	if (fd >= 0)
-		result = copy_bytes(fds[s->fd], fd, (off_t)s->b, s->c);
-	int saved = errno;
-	if (fd >= 0)
-		close(fd);
-	close(above);
-	errno = saved;
-	return result;
+	return then_close(above, fd < 0 ? -1 : then_close(fd, copy_bytes(fds[s->fd], fd, (off_t)s->b, s->c)));
 }
 
 static int step_copy_out(const struct zygote_step *s)
@@ -325,11 +327,6 @@ static int step_keep_only(void)
 	if (control > 3 && syscall(SYS_close_range, 3, control - 1, 0) < 0)
 		return -1;
 	return (int)syscall(SYS_close_range, control + 1, ~0u, 0);
-}
-
-static int step_relay(const struct zygote_step *s)
-{
-	return send_packet(relay, packet.bytes + s->s1, s->a, fds + s->fd, s->c);
 }
 
 /* Sets argv and env to the words of an exec step. */
@@ -502,6 +499,8 @@ static int do_step(const struct zygote_step *s)
 		return step_pivot(s);
 	case ZOP_HOSTNAME:
 		return sethostname(str(s->s1), strlen(str(s->s1)));
+	case ZOP_ZERO:
+		return step_zero(s);
 	case ZOP_SESSION:
 		return setsid() < 0 ? -1 : 0;
 	case ZOP_MKDIR:
@@ -525,7 +524,7 @@ static int do_step(const struct zygote_step *s)
 		relay = fcntl(fds[s->fd], F_DUPFD_CLOEXEC, 3);
 		return relay < 0 ? -1 : 0;
 	case ZOP_RELAY:
-		return step_relay(s);
+		return send_packet(relay, packet.bytes + s->s1, s->a, fds + s->fd, s->c);
 	case ZOP_EXEC:
 		return step_exec(s);
 	case ZOP_PARK:

@@ -62,6 +62,7 @@ enum zygote_op {
 	ZOP_SAME,        /* clears `same` unless s1 has the mode and type a and, if a file, one name and the c bytes of fd from offset b */
 	ZOP_COUNT,       /* clears `same` unless the filesystem of s1 has a inodes in use */
 	ZOP_ENTER,       /* write "0", which is oneself, to fd: a cgroup's list of tasks */
+	ZOP_ZERO,        /* path s1, a setting of the kernel, becomes 0 */
 };
 
 struct zygote_step {

@@ -40,6 +40,7 @@ const (
 	opUmount       = C.ZOP_UMOUNT
 	opPivot        = C.ZOP_PIVOT
 	opHostname     = C.ZOP_HOSTNAME
+	opZero         = C.ZOP_ZERO
 	opSession      = C.ZOP_SESSION
 	opMkdir        = C.ZOP_MKDIR
 	opFolder       = C.ZOP_FOLDER
