@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,6 +152,62 @@ func TestAnchorsAreRoots(t *testing.T) {
 		t.Errorf("a jail sees %q", r.stdout)
 	}
 	if err := td.client.ForgetAll(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What an older sandboxd left is found where that had it: all names are written out here, for what today's code makes it finds itself, whatever it is called.
+func TestVolumesOfAnOlderDaemon(t *testing.T) {
+	td := startDaemon(t, nil)
+	td.stop()
+	folder := td.config.Socket + ".vaults"
+	a, _, err := openAnchors(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := (&vaults{anchors: a}).anchored()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.do(func() error {
+		for _, name := range []string{"7", "12"} {
+			// SAFETY: the vault's thread is in a namespace where nothing is but what is made here.
+			if err := errors.Join(unix.Mkdir("/"+name, 0o700), unix.Mount("volume", "/"+name, "tmpfs", 0, "mode=755,uid=1000,gid=1000"),
+				os.WriteFile("/"+name+"/f", []byte(name), 0o644), unix.Symlink("of-"+name, "/"+name+".id")); err != nil {
+				return err
+			}
+		}
+		return errors.Join(unix.Mkdir("/13", 0o700), unix.Mount("volume", "/13", "tmpfs", 0, "mode=755,uid=1000,gid=1000")) // without a name: nobody was told of it
+	}); err != nil {
+		t.Fatal(err)
+	}
+	v.close()
+	td.start()
+	if ids, err := td.client.List(t.Context()); err != nil || !slices.Equal(ids, []string{"of-12", "of-7"}) {
+		t.Errorf("found %q %v", ids, err)
+	}
+	for _, name := range []string{"7", "12"} {
+		if r := td.run("cat f; echo more >g; cat g", inWorkspace(wire.Volume{ID: "of-" + name})); r.err != nil || r.stdout != name+"more\n" {
+			t.Errorf("the volume %s: %q %+v", name, r.stdout, r)
+		}
+	}
+	// And one that still runs is seen: of each of its locks.
+	td.stop()
+	for _, name := range []string{td.config.Socket + ".lock", "/run/runtools-cgroup-" + td.config.CgroupParent + ".lock"} {
+		held, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Flock(int(held.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			t.Errorf("lock %s: %v", name, err)
+		}
+		if _, err := start(&td.config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another sandboxd") {
+			t.Errorf("beside one that has %s: %v", name, err)
+		}
+		held.Close()
+	}
+	td.start()
+	if err := td.client.Forget(t.Context(), "of-7", "of-12"); err != nil {
 		t.Error(err)
 	}
 }
