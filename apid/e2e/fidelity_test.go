@@ -35,7 +35,8 @@ type fidelity struct {
 	Env         map[string]string
 	Memory      int64 // of the run, bytes; 0: as if nothing was asked for
 	Runs        int
-	Cold        string // why parked runners leave the program to the cold path
+	Cold        string            // why parked runners leave the program to the cold path
+	Denied      map[string]string // system calls, names with spaces between -> why the program makes them, though the filter denies them
 	Except      struct {
 		Bare, Parked map[string]string // beginning of a line, or "exit" -> why it differs
 	}
@@ -193,6 +194,11 @@ func readFidelity(path string) (*fidelity, error) {
 			}
 		}
 	}
+	for calls, why := range f.Denied {
+		if calls == "" || why == "" {
+			return nil, fmt.Errorf("case.json: denied %q: %q: want names of system calls and a reason", calls, why)
+		}
+	}
 	if f.Stdin != "" {
 		f.StdinBase64 = []byte(f.Stdin)
 	}
@@ -342,10 +348,17 @@ func (c *corpus) overHTTP(t *testing.T, s *stack, f *fidelity) (outcomes []outco
 	if f.Memory > 0 {
 		q["run_memory_limit"] = f.Memory
 	}
+	denied := map[string]bool{} // to the program, while it ran
 	for range f.Runs {
 		a := s.execute(t, s.key, q)
+		for _, v := range a.Run.Violations {
+			denied[v.Syscall] = true
+		}
 		q["session_id"] = *a.SessionID
 		if a.Compile != nil {
+			if len(a.Compile.Violations) > 0 {
+				t.Errorf("the compiler is denied what no profile expects: %+v", a.Compile.Violations)
+			}
 			o := a.Compile.outcome(t)
 			if o.Compile = true; compiledWell.Match(o.Stderr) {
 				o.Stderr = nil
@@ -364,7 +377,22 @@ func (c *corpus) overHTTP(t *testing.T, s *stack, f *fidelity) (outcomes []outco
 		}
 	}
 	s.deleteSession(t, s.key, q["session_id"].(string))
+	f.wantDenied(t, denied)
 	return outcomes, jobs
+}
+
+// wantDenied fails unless the program was denied what case.json lists, and nothing else. What a runtime tries on its own is no program's.
+func (f *fidelity) wantDenied(t *testing.T, denied map[string]bool) {
+	listed := map[string]bool{}
+	for calls := range f.Denied {
+		for call := range strings.FieldsSeq(calls) {
+			listed[call] = true
+		}
+	}
+	if !maps.Equal(denied, listed) {
+		t.Errorf("denied are %v, and case.json lists %v: list what the program itself asks for; what its runtime tries and does without is \"expected\" in the profile",
+			slices.Sorted(maps.Keys(denied)), slices.Sorted(maps.Keys(listed)))
+	}
 }
 
 func (s *stage) outcome(t *testing.T) outcome {
