@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -120,7 +121,8 @@ func (s *stack) leftovers() error {
 	return errors.Join(append(errs, s.leftFiles())...)
 }
 
-// leftFiles looks at the folder of a stopped stack. What is not its settings, keys, locks and the journal of apid, is of what ran: sockets, anchors of vaults.
+// leftFiles looks at the folder of a stopped stack, where the daemons have their temporary files as well. What is not its settings, keys, locks and the
+// journal of apid, is of what ran: sockets, anchors of vaults.
 func (s *stack) leftFiles() (err error) {
 	filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, e error) error {
 		name := strings.TrimPrefix(strings.TrimPrefix(path, s.dir), "/")
@@ -129,12 +131,42 @@ func (s *stack) leftFiles() (err error) {
 		switch {
 		case e != nil:
 			err = errors.Join(err, e)
-		case name == "", slices.Contains(s.settings, first) && (!below || first != "state"):
+		case name == "", slices.Contains(s.settings, first) && (!below || first != "state" && first != "tmp"):
 		case name == "s.sock.lock", name == "keys.lock", first == "state" && number == nil:
 		default:
 			err = errors.Join(err, fmt.Errorf("%s is left", path))
 		}
 		return nil
 	})
+	for path, info := range publicFiles() {
+		if path != s.dir && path != s.cgroupLock() && !s.strangers[path] && s.has(path, info) {
+			err = errors.Join(err, fmt.Errorf("%s is left, of uid %d", path, info.Uid))
+		}
+	}
 	return err
+}
+
+// publicFolders are where programs leave files that are in no folder of their own.
+var publicFolders = []string{"/tmp", "/var/tmp", "/run", "/run/lock", "/dev/shm"}
+
+// publicFiles are what they hold, and whose it is.
+func publicFiles() map[string]*syscall.Stat_t {
+	all := map[string]*syscall.Stat_t{}
+	for _, folder := range publicFolders {
+		entries, _ := os.ReadDir(folder) // a machine may lack one
+		for _, e := range entries {
+			var info syscall.Stat_t
+			if path := filepath.Join(folder, e.Name()); syscall.Lstat(path, &info) == nil { // else it is gone
+				all[path] = &info
+			}
+		}
+	}
+	return all
+}
+
+// has says that a file on the host is of this stack, and not of others that run at the same time: by its name, or because apid made it or a process of a jail.
+// What sandboxd makes is root's, and known by its name, or by its place: TMPDIR.
+func (s *stack) has(path string, info *syscall.Stat_t) bool {
+	return strings.Contains(path, s.cgroup) || strings.Contains(path, filepath.Base(s.dir)) ||
+		info.Uid == apidUser || info.Uid >= s.firstUID && info.Uid < s.firstUID+stackUIDs
 }

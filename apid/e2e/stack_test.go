@@ -33,6 +33,8 @@ type stack struct {
 	settings     []string // what is in it before the daemons are
 	image        string
 	cgroup       string // the parent below /sys/fs/cgroup
+	firstUID     uint32
+	strangers    map[string]bool // what was there before in publicFolders
 	url, metrics string
 
 	listen, metricsListen string
@@ -49,13 +51,16 @@ var daemonSecret = "PLANTED_IN_DAEMONS=" + randomMarker()
 // other tests that may run here: one stack lives as long as the tests, and up to three others besides.
 var stacks int
 
-func firstUID() int {
+func firstUID() uint32 {
 	n := 0
 	if stacks > 1 {
 		n = 1 + stacks%3
 	}
-	return ownUIDs().first + n*0x04000000
+	return uint32(ownUIDs().first + n*stackUIDs)
 }
+
+// stackUIDs is how many uids of the host a stack has: 65536 for each of 1024 jails.
+const stackUIDs = 0x04000000
 
 // ownUIDs are those of this run: make test has two at a time. Who listens has them, until the process ends.
 var ownUIDs = sync.OnceValue(func() (own struct {
@@ -83,16 +88,21 @@ func startStackOf(languages []string, name, settings string, sandboxd ...string)
 		return nil, err
 	}
 	stacks++
-	s := &stack{dir: dir, image: image, cgroup: fmt.Sprintf("runtools-e2e-%d-%s", os.Getpid(), name)}
+	s := &stack{dir: dir, image: image, cgroup: fmt.Sprintf("runtools-e2e-%d-%s", os.Getpid(), name), firstUID: firstUID(), strangers: map[string]bool{}}
+	for path := range publicFiles() {
+		s.strangers[path] = true
+	}
 	live.Store(s, nil)
 	err = errors.Join(
 		os.Chmod(dir, 0o755),
 		os.Chown(dir, 0, apidUser),
 		os.Mkdir(s.path("state"), 0o700),
 		os.Chown(s.path("state"), apidUser, apidUser),
+		os.Mkdir(s.path("tmp"), 0o700),
+		os.Chown(s.path("tmp"), apidUser, apidUser),
 		os.Symlink(filepath.Join(repository, "seccomp-profiles"), s.path("profiles")),
 		os.WriteFile(s.path("apid.toml"), []byte(settings), 0o644),
-		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n%s\n", firstUID(), strings.Join(sandboxd, "\n")), 0o644),
+		os.WriteFile(s.path("sandboxd.toml"), fmt.Appendf(nil, "first_uid = %d\n%s\n", s.firstUID, strings.Join(sandboxd, "\n")), 0o644),
 	)
 	if err == nil && languages != nil {
 		s.image = s.path("image")
@@ -153,6 +163,9 @@ func makeImage(dir string, languages []string) error {
 	}
 	return err
 }
+
+// cgroupLock is a file that sandboxd leaves, as it leaves that beside its socket: another may have opened it to wait for the lock.
+func (s *stack) cgroupLock() string { return "/run/runtools-cgroup-" + s.cgroup + ".lock" }
 
 func (s *stack) path(name string) string { return filepath.Join(s.dir, name) }
 
@@ -249,7 +262,7 @@ func (s *stack) stop() error {
 	err = errors.Join(err, s.leftovers())
 	s.kill()
 	live.Delete(s)
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, os.RemoveAll(s.dir), os.Remove(s.cgroupLock())) // the lock is nobody else's: the name of the cgroup has our pid
 }
 
 // forget drops the sessions that were kept for the next daemons.
@@ -285,7 +298,7 @@ func (s *stack) startDaemon(uid uint32, name string, socket *os.File, args ...st
 		d.command.ExtraFiles = []*os.File{socket}
 	}
 	d.command.Stdout, d.command.Stderr = d.log, d.log
-	d.command.Env = append(os.Environ(), daemonSecret, "E2E_STACK="+s.cgroup)
+	d.command.Env = append(os.Environ(), daemonSecret, "E2E_STACK="+s.cgroup, "TMPDIR="+s.path("tmp")) // where leftFiles looks
 	d.command.Dir = "/"
 	// If the tests are killed, or panic, the daemons end as well. What is sent to the group of the tests is theirs to pass on (endStacks).
 	d.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
