@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,8 +122,14 @@ func parseAttack(path string, data []byte) (*attack, error) {
 	return a, a.check(path)
 }
 
+// titleForm is the first line of an attack: where it comes from, if that was published, and else the class of such attacks.
+var titleForm = regexp.MustCompile(`^((CVE-\d{4}-\d{4,}|[\w.-]+/[\w.-]+#\d+)( \(.+\))?|class: .+)$`)
+
 // check says what is missing.
 func (a *attack) check(path string) error {
+	if !titleForm.MatchString(a.title) {
+		return fmt.Errorf("%s: %q: the first line is CVE-..., owner/name#number, either with words in brackets, or class: ...", path, a.title)
+	}
 	wants := 0
 	for role, p := range a.programs {
 		compiles := role != "main" || a.compile == "" || strings.HasPrefix(a.compile, "code 0\n")
