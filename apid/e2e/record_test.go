@@ -17,18 +17,14 @@ func TestRecordCommand(t *testing.T) {
 	}
 
 	t.Setenv("RUNTOOLS_RECORD", dir)
-	s, err := startStackOf([]string{"bash"}, "record", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := s.execute(t, s.key, program("bash", "mkfifo fifo; unshare --ipc true 2>/dev/null; echo done"))
-	wantStdout(t, a, "done\n")
-	if before, err := os.ReadDir(dir); err != nil || len(before) > 0 {
-		t.Errorf("%v, %v: something is written before the end", before, err)
-	}
-	if err := s.stop(); err != nil { // by SIGTERM
-		t.Fatal(err)
-	}
+	t.Run("serve", func(t *testing.T) { // at its end sandboxd is told to end, by SIGTERM
+		s := startKnowing(t, []string{"bash"}, "record", "")
+		a := s.execute(t, s.key, program("bash", "mkfifo fifo; unshare --ipc true 2>/dev/null; echo done"))
+		wantStdout(t, a, "done\n")
+		if before, err := os.ReadDir(dir); err != nil || len(before) > 0 {
+			t.Errorf("%v, %v: something is written before the end", before, err)
+		}
+	})
 	content, err := os.ReadFile(filepath.Join(dir, "bash.json"))
 	if err != nil {
 		t.Fatal(err)
