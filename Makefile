@@ -190,8 +190,8 @@ soak: bench-deps
 crash: all
 	RUNTOOLS_STATE=$(STATE) CRASH_KILLS=$(or $(CRASH_KILLS),200) $(GO) test -count=1 -timeout 60m -v -run RandomKills ./apid/e2e
 
-# Ten times what can be carried out, for OVERLOAD_SECONDS, 60 by default: every request is answered, memory is bounded, no key starves. Tells how long
-# accepted requests took, beside those of before.
+# Ten times what can be carried out, for OVERLOAD_SECONDS, 60 by default: every request is answered, memory is bounded, no key starves, and
+# from 60 on accepted requests take about as long as before: on a machine with nothing else to do.
 overload: all
 	RUNTOOLS_STATE=$(STATE) OVERLOAD_SECONDS=$(or $(OVERLOAD_SECONDS),60) $(GO) test -count=1 -timeout 60m -v -run 'Overload|Crowd' ./apid/e2e
 

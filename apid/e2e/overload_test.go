@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -89,17 +90,21 @@ func TestOverload(t *testing.T) {
 	t.Logf("the greedy key had %d carried out, another %d; callers that send much or read slowly had %d; %d requests were refused",
 		o.carriedOut.Load(), len(crowded), o.others.Load(), o.refused.Load())
 	queued = queued[len(alone):]
-	t.Logf("a request of the other key took %v alone, %v meanwhile; of that it waited for a slot %v, one of the greedy key %v",
-		spread(alone), spread(crowded), spread(queued), spread(o.queued))
+	t.Logf("a request of the other key took %v alone, %v meanwhile; of that it waited for a slot %v, one of the greedy key %v, and then took %v",
+		spread(alone), spread(crowded), spread(queued), spread(o.queued), spread(o.served))
 	// First come, first served, both would wait as long, behind the same thirty. How many are carried out meanwhile tells nothing: what else a request
 	// of the one caller needs, the processors, is everybody's.
 	if 4*middle(queued) >= middle(o.queued) {
 		t.Error("one key starves another")
 	}
 	// It waits for nobody's program to end (TestQueueBounds has some that never do). With the next slot that is free it would wait 13 ms, behind the
-	// thirty that wait eight times as long as it takes. Only `make overload` asks: a moment is too short, and in a test no clock decides.
-	if seconds >= 60 && (middle(queued) > 5*time.Millisecond || middle(crowded) > 3*middle(alone)) {
-		t.Errorf("accepted requests take %v instead of %v, and wait for %v", middle(crowded), middle(alone), middle(queued))
+	// thirty that wait eight times as long as it takes.
+	if judged(seconds) {
+		if middle(queued) > 5*time.Millisecond {
+			t.Errorf("the other key waits %v for a slot", middle(queued))
+		}
+		wantNear(t, "the other key", crowded, alone)
+		wantNear(t, "the greedy key, its wait for a slot apart", o.served, alone)
 	}
 	t.Logf("at most %v KiB and %v threads, before %+v", o.most, o.threads, before)
 	if o.refused.Load() == 0 {
@@ -131,23 +136,39 @@ func inQueue(t *testing.T, response *http.Response) time.Duration {
 	return waited
 }
 
-// spread is for people: what a machine takes that others use as well is nothing to test.
+// judged says that a clock decides: for `make overload`, on a machine that has nothing else to do. A moment is too short, and in `make test` no clock does.
+func judged(seconds int64) bool { return seconds >= 60 }
+
+// wantNear fails unless accepted requests take about as long as without the others. All share the processors, with refusals too: on two that are idle otherwise,
+// half of them took 1.7 times as long and one in a hundred 3.3 times. In turn behind thirty others, they would take twelve times and more.
+func wantNear(t *testing.T, whose string, took, alone []time.Duration) {
+	t.Helper()
+	if half, slowest := middle(took), percentile(took, 0.99); half > 3*middle(alone) || slowest > 8*middle(alone) {
+		t.Errorf("requests of %s took %v, and %v alone, want 3 and 8 times half of these at most; %s", whose, spread(took), spread(alone), machineLoad())
+	}
+}
+
+// machineLoad is for who reads why a clock decided so.
+func machineLoad() string {
+	load, _ := os.ReadFile("/proc/loadavg")
+	return "run it on a machine with nothing else to do: the load average is now " + strings.TrimSpace(string(load))
+}
+
+// spread is for people.
 func spread(took []time.Duration) string {
 	if len(took) == 0 {
 		return "nothing"
 	}
-	slices.Sort(took)
-	at := func(share float64) time.Duration {
-		return took[int(share*float64(len(took)-1))].Round(time.Millisecond / 10)
-	}
-	return fmt.Sprintf("%v (half), %v (of 100 the 99th)", at(0.5), at(0.99))
+	return fmt.Sprintf("%v (half), %v (of 100 the 99th)", middle(took).Round(time.Millisecond/10), percentile(took, 0.99).Round(time.Millisecond/10))
 }
 
-func middle(took []time.Duration) time.Duration {
+func middle(took []time.Duration) time.Duration { return percentile(took, 0.5) }
+
+func percentile(took []time.Duration, share float64) time.Duration {
 	if len(took) == 0 {
 		return 0
 	}
-	return slices.Sorted(slices.Values(took))[len(took)/2]
+	return slices.Sorted(slices.Values(took))[int(share*float64(len(took)-1))]
 }
 
 type overload struct {
@@ -158,7 +179,7 @@ type overload struct {
 	third                       string
 	most, threads               map[string]int // KiB of each daemon, and its threads
 	mu                          sync.Mutex
-	queued                      []time.Duration // how long those of the greedy key waited that were carried out
+	queued, served              []time.Duration // of those of the greedy key that were carried out: the wait for a slot, and the rest
 }
 
 func (o *overload) watchMemory() {
@@ -193,13 +214,15 @@ func (o *overload) answered(carriedOut *atomic.Int64, response *http.Response, c
 func (o *overload) want() {
 	for o.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		sent := time.Now()
 		response, content, err := o.send(ctx, o.key, http.MethodPost, "/v1/execute", program("bash", "sleep 0.05; echo x"))
+		took := time.Since(sent)
 		cancel()
 		o.answered(&o.carriedOut, response, content, err)
 		if err == nil && response.StatusCode == http.StatusOK {
 			waited := inQueue(o.t, response)
 			o.mu.Lock()
-			o.queued = append(o.queued, waited)
+			o.queued, o.served = append(o.queued, waited), append(o.served, took-waited)
 			o.mu.Unlock()
 		}
 	}
