@@ -151,14 +151,15 @@ test-vm: deps test-deps
 	@mkdir -p bin/vm
 	$(GO) test -c -o bin/vm/ ./pkg/cgroup ./pkg/jail
 	$(GO) build -o bin/vm/sandboxd ./sandboxd
+	CGO_ENABLED=0 $(GO) build -o bin/vm/apid ./apid
 	$(GO) test -c -tags testvm -o bin/vm/ ./sandboxd
 	$(GO) test -c -tags testvm -o bin/vm/guest.test ./scripts/test-vm-selftest
 	$(GO) run ./scripts/test-vm-attacks bin/vm/attacks
 	gcc -O2 -static -I rootfs/parked -o bin/vm/toy pkg/jail/testdata/parked.c rootfs/parked/parked.c 2>/dev/null
 	gcc -O2 -fPIC -shared -Wl,-z,relro,-z,now -o bin/vm/parked.so rootfs/parked/parked.c rootfs/parked/late.c
-	scripts/test-vm -timeout 2700 -memory 2048 -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/parked.so -with bin/vm/sandboxd.test=/test/sandboxd/ -with bin/vm/sandboxd=/test/bin/ \
+	scripts/test-vm -timeout 2700 -memory 2048 -with bin/vm/guest.test -with bin/vm/cgroup.test -with bin/vm/jail.test -with bin/vm/toy -with bin/vm/parked.so -with bin/vm/sandboxd.test=/test/sandboxd/ -with bin/vm/sandboxd=/test/bin/ -with bin/vm/apid=/test/bin/ \
 		-with seccomp-profiles=/test/seccomp-profiles -with /bin/bash=/bin/bash -with bin/vm/attacks -with sandboxd/testdata=/test/sandboxd/testdata -- \
-		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && SANDBOXD=$$PWD/../bin/sandboxd PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks PARKED_BASH=$$PWD/../parked.so ./sandboxd.test -test.run "$(VM_TESTS)" -test.skip ArePinned'
+		'./guest.test' './cgroup.test' 'PARKED_TOY=$$PWD/toy ./jail.test' 'cd sandboxd && SANDBOXD=$$PWD/../bin/sandboxd APID=$$PWD/../bin/apid PARKED_TOY=$$PWD/../toy ATTACKS=$$PWD/../attacks PARKED_BASH=$$PWD/../parked.so ./sandboxd.test -test.run "$(VM_TESTS)" -test.skip ArePinned'
 
 VM_TESTS := Jobs|LimitsFire|KillByClient|NoMoreCgroups|HangUp|Workspaces|BuildVolume|NothingLeaks|Drain|Parked|Burst|CompiledAttacks|ClockSteps|Overlays
 VM_TESTS := $(VM_TESTS)|AllJobsTogether|AccountsShareTheCPU|EachCallOfA|TestMeters$$|MetersTell/(cpu|processes)|^TestKills$$

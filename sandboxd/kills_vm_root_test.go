@@ -3,11 +3,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,12 +27,18 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// kill -9 of a sandboxd that is a process of its own, the program that $SANDBOXD names, on cgroup v2. TestRandomKills of apid/e2e is the large one, with
-// apid, on the cgroups of the machine it runs on.
+// kill -9 of a sandboxd and an apid that are processes of their own, the programs that $SANDBOXD and $APID name, on cgroup v2. TestRandomKills of apid/e2e is
+// the large one, on the cgroups of the machine it runs on.
 
-// killed is a sandboxd that is killed and started again. Of its testDaemon all is used that asks over the socket.
+// killed is a pair of daemons that are killed and started again. Of its testDaemon all is used that asks over the socket.
 type killed struct {
 	testDaemon
+	sandboxd, apid process
+	state, key     string // of apid: its folder, a key
+}
+
+// process is one of the two.
+type process struct {
 	command *exec.Cmd
 	ended   chan error
 }
@@ -36,38 +46,44 @@ type killed struct {
 // networksReady is how many network namespaces wait for a jail.
 const networksReady = 2
 
-// Killed at random moments while jobs run, by itself or by way of a process that it needs, it leaves nothing to the next, which finds each session.
+// Killed at random moments while jobs run, by themselves or by way of a process that they need, they leave nothing to the next, which find each session.
 func TestKills(t *testing.T) {
 	k := newKilled(t)
-	before := guest(t)
+	before := guest(t, k.state)
 	k.serve()
-	if r := k.run("echo 0 >n; echo kept >f", inWorkspace(wire.Volume{ID: "counter", New: true})); r.err != nil {
-		t.Fatal(r.err)
-	}
+	k.serveAPI()
+	k.await("a first request", func() error {
+		_, err := k.execute("witness", "echo kept >f", map[string]string{"V": "of witness"})
+		return err
+	})
 	stop := k.load()
-	victims := []string{"sandboxd", "spawner", "PID 1", "sandboxd", "runner"}
+	victims := slices.Repeat([]string{"sandboxd", "apid", "spawner", "PID 1", "runner"}, 4)
 	rand.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
 	for _, victim := range victims {
 		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		k.kill(victim)
-		k.await("a job in a session after the kill of "+victim, func() error {
-			r := k.run("cat f", inWorkspace(wire.Volume{ID: "counter"}))
-			if r.err == nil && r.stdout != "kept\n" {
-				t.Fatalf("after the kill of %s the session is not what it was: %q %+v", victim, r.stdout, r.Result)
+		k.await("a request in a session after the kill of "+victim, func() error {
+			stdout, err := k.execute("witness", `cat f; echo "$V"`, nil)
+			if err == nil && stdout != "kept\nof witness\n" {
+				t.Fatalf("after the kill of %s the session is not what it was: %q", victim, stdout)
 			}
-			return r.err // the session may be in use
+			return err
 		})
 	}
 	stop()
-	if err := k.client.Forget(t.Context(), "counter"); err != nil {
-		t.Error(err)
+	for _, id := range []string{"witness", "counter"} {
+		k.await("the session "+id+" is deleted", func() error {
+			_, err := k.ask(http.MethodDelete, "/v1/sessions/"+id, nil)
+			return err
+		})
 	}
+	k.end(&k.apid, "apid")
 	k.wantSettled()
 	k.wantNetworks()
-	k.end()
+	k.end(&k.sandboxd, "sandboxd")
 	var after []string
 	k.await("nothing is left", func() error {
-		if after = guest(t); !slices.Equal(after, before) {
+		if after = guest(t, k.state); !slices.Equal(after, before) {
 			return fmt.Errorf("there is\n%s\nwant\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
 		}
 		return nil
@@ -85,17 +101,28 @@ func newKilled(t *testing.T) *killed {
 	k.config.Image, k.config.CgroupParent = busyboxImage(t), "runtools-kills"
 	k.config.Socket = filepath.Join(t.TempDir(), "s.sock")
 	k.client = &wire.Client{Path: k.config.Socket}
+	k.state = t.TempDir()
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(k.config.Image, "rootfs/bin/toy"), toy, 0o755),
+		os.WriteFile(filepath.Join(k.config.Image, "image.json"), []byte(`{"digest": "test", "languages": {"toy": {"version": "1"}}}`), 0o644),
+		os.WriteFile(filepath.Join(k.config.Image, "languages/toy/lang.json"), []byte(`{"name": "toy", "extensions": [".sh"], "main": "main.sh",
+			"run": {"template": "run", "argv": ["/bin/sh", "{main}"]}}`), 0o644),
 		os.WriteFile(filepath.Join(k.config.Image, "languages/toy/jail.json"), fmt.Appendf(nil, `{"templates": {"run": %s}}`, parkedToy), 0o644),
 		os.WriteFile(k.settings(), fmt.Appendf(nil, "networks = %d\nselftest_every = \"0\"\ndrain = \"1s\"\n", networksReady), 0o644),
 	); err != nil {
 		t.Fatal(err)
 	}
+	key, err := exec.Command(os.Getenv("APID"), "keys", "create", "-name", "kills", "-file", k.keys()).Output()
+	if err != nil {
+		t.Fatalf("$APID keys create: %v", err)
+	}
+	k.key = strings.TrimSpace(string(key))
 	t.Cleanup(func() {
-		if k.command != nil {
-			k.command.Process.Kill()
-			<-k.ended
+		for _, p := range []*process{&k.apid, &k.sandboxd} {
+			if p.command != nil {
+				p.command.Process.Kill()
+				<-p.ended
+			}
 		}
 	})
 	return k
@@ -103,39 +130,106 @@ func newKilled(t *testing.T) *killed {
 
 func (k *killed) settings() string { return filepath.Join(k.config.Image, "sandboxd.toml") }
 
-// serve starts it, and waits until it answers.
+func (k *killed) keys() string { return filepath.Join(k.config.Image, "keys") }
+
+// serve starts sandboxd, and waits until it answers.
 func (k *killed) serve() {
 	k.t.Helper()
-	command := exec.Command(os.Getenv("SANDBOXD"), "-config", k.settings(), "-socket", k.config.Socket, "-user", "0", "-image", k.config.Image,
+	k.sandboxd = k.begin("SANDBOXD", "-config", k.settings(), "-socket", k.config.Socket, "-user", "0", "-image", k.config.Image,
 		"-profiles", "../seccomp-profiles", "-cgroup-parent", k.config.CgroupParent, "-first-uid", strconv.Itoa(attackedUIDs))
-	command.Stdout, command.Stderr = k.t.Output(), k.t.Output()
-	if err := command.Start(); err != nil {
-		k.t.Fatalf("$SANDBOXD: %v", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	k.command, k.ended = command, ended
 	k.await("sandboxd serves", func() error {
 		_, err := k.client.Status(k.t.Context(), &wire.StatusRequest{})
 		return err
 	})
 }
 
-// end is SIGTERM, and what comes of it must be success.
-func (k *killed) end() {
+// apidAddress is of a guest that nobody else uses.
+const apidAddress = "127.0.0.1:8080"
+
+func (k *killed) serveAPI() {
 	k.t.Helper()
-	k.command.Process.Signal(unix.SIGTERM)
-	if err := <-k.ended; err != nil {
-		k.t.Errorf("sandboxd after SIGTERM: %v", err)
+	k.apid = k.begin("APID", "-listen", apidAddress, "-metrics", "off", "-socket", k.config.Socket, "-image", k.config.Image, "-keys", k.keys(), "-state", k.state)
+	k.await("apid serves", func() error {
+		_, err := k.ask(http.MethodGet, "/healthz", nil)
+		return err
+	})
+}
+
+func (k *killed) begin(program string, args ...string) process {
+	k.t.Helper()
+	p := process{command: exec.Command(os.Getenv(program), args...), ended: make(chan error, 1)}
+	p.command.Stdout, p.command.Stderr = k.t.Output(), k.t.Output()
+	if err := p.command.Start(); err != nil {
+		k.t.Fatalf("$%s: %v", program, err)
 	}
-	k.command = nil
+	go func() { p.ended <- p.command.Wait() }()
+	return p
+}
+
+// end is SIGTERM, and what comes of it must be success.
+func (k *killed) end(p *process, name string) {
+	k.t.Helper()
+	p.command.Process.Signal(unix.SIGTERM)
+	if err := <-p.ended; err != nil {
+		k.t.Errorf("%s after SIGTERM: %v", name, err)
+	}
+	p.command = nil
+}
+
+// ask sends one request to apid. An answer that is no success is an error.
+func (k *killed) ask(method, path string, body any) ([]byte, error) {
+	content, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequest(method, "http://"+apidAddress+path, bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	request.Close = true
+	request.Header.Set("Authorization", "Bearer "+k.key)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := (&http.Client{Timeout: hang}).Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode >= 300 {
+		err = fmt.Errorf("%s: %s", response.Status, answer)
+	}
+	return answer, err
+}
+
+// execute runs a program in a session, whose environment env becomes a part of.
+func (k *killed) execute(session, code string, env map[string]string) (stdout string, err error) {
+	answer, err := k.ask(http.MethodPost, "/v1/execute", map[string]any{"language": "toy", "code": code, "session_id": session, "env": env})
+	if err != nil {
+		return "", err
+	}
+	var ran struct {
+		Run struct{ Status, Stdout string }
+	}
+	if err := json.Unmarshal(answer, &ran); err != nil {
+		return "", err
+	}
+	if ran.Run.Status != "OK" { // we killed it
+		return "", fmt.Errorf("the program ended as %s", answer)
+	}
+	return ran.Run.Stdout, nil
 }
 
 func (k *killed) kill(victim string) {
 	k.t.Helper()
-	if victim == "sandboxd" {
-		k.command.Process.Kill()
-	} else {
+	switch victim {
+	case "apid":
+		k.apid.command.Process.Kill()
+		<-k.apid.ended
+		k.serveAPI()
+		return
+	case "sandboxd":
+		k.sandboxd.command.Process.Kill()
+	default:
 		k.await("a "+victim+" is there and killed", func() error {
 			pids := k.pids(victim)
 			if len(pids) == 0 {
@@ -148,7 +242,7 @@ func (k *killed) kill(victim string) {
 		return
 	}
 	select {
-	case <-k.ended: // without its spawner it can make no jail, and says so by its end
+	case <-k.sandboxd.ended: // without its spawner it can make no jail, and says so by its end
 	case <-time.After(hang):
 		k.t.Fatal("sandboxd goes on without its " + victim)
 	}
@@ -203,16 +297,16 @@ func (k *killed) load() (stop func()) {
 			}
 		})
 	}
-	count, unknown := 0, 0 // what the session has counted to at least, and the jobs since then that were not answered
+	count, unknown := 0, 0 // what the session has counted to at least, and the requests since then that were not answered
 	caller("counter", func() bool {
-		r := k.run("read v <n && v=$((v + 1)) && echo $v >new && mv new n && echo $v", inWorkspace(wire.Volume{ID: "counter"}))
-		now, err := strconv.Atoi(strings.TrimSpace(r.stdout))
-		if r.err != nil || r.Signal != 0 || err != nil && r.Code > 128 {
+		stdout, err := k.execute("counter", "v=0; [ ! -e n ] || read v <n || exit 9; v=$((v + 1)); echo $v >new && mv new n && echo $v", nil)
+		if err != nil {
 			unknown++
 			return false
 		}
+		now, err := strconv.Atoi(strings.TrimSpace(stdout))
 		if err != nil || now <= count || now > count+unknown+1 {
-			k.t.Errorf("the session had counted to %d, and %d jobs were not answered; now it says %q %+v", count, unknown, r.stdout, r.Result)
+			k.t.Errorf("the session had counted to %d, and %d requests were not answered; now it says %q", count, unknown, stdout)
 		}
 		count, unknown = now, 0
 		return true
@@ -256,8 +350,8 @@ func (k *killed) wantNetworks() {
 	})
 }
 
-// guest is what is there in the whole machine, which nobody else uses: processes, mounts, cgroups, and files where daemons leave such.
-func guest(t *testing.T) (all []string) {
+// guest is what is there in the whole machine, which nobody else uses: processes, mounts, cgroups, and files where daemons leave such, but for the journal of apid.
+func guest(t *testing.T, journal string) (all []string) {
 	t.Helper()
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
@@ -280,7 +374,7 @@ func guest(t *testing.T) (all []string) {
 	}
 	for kind, root := range map[string]string{"cgroup": "/sys/fs/cgroup", "file": "/run", "temporary file": os.TempDir(), "shared memory": "/dev/shm"} {
 		if err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && (kind != "cgroup" || d.IsDir()) && filepath.Ext(path) != ".lock" { // locks stay: daemon.lock
+			if err == nil && (kind != "cgroup" || d.IsDir()) && filepath.Ext(path) != ".lock" && filepath.Dir(path) != journal { // locks stay: daemon.lock
 				all = append(all, kind+" "+path)
 			}
 			return err
