@@ -55,7 +55,8 @@ func parseFlags() (o options, inside bool) {
 
 func main() {
 	o, inside := parseFlags()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// SIGPIPE: of `make bench | head` the daemons would be left.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	var err error
 	switch {
