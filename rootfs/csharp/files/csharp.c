@@ -171,6 +171,7 @@ static void renew_copies(void)
 static void close_copies(void)
 {
 	struct stat originals[3] = { 0 }, st; /* of what is closed inode 0, which no file has */
+	fflush(NULL); /* a stream of C's may have one of them, and exit() would write what it holds after us */
 	for (int i = 0; i <= 2; i++)
 		fstat(i, &originals[i]);
 	for (int fd = 3; fd < MAX_COPY; fd++)
