@@ -308,6 +308,8 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	if j.apart == nil {
 		j.server.denied.add(j.req.Template, r.Violations)
 	}
+	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
+	j.endStragglers(r) // also if there will be no result: the session is kept, and measured
 	switch {
 	case waitErr != nil && limit == "":
 		// PID 1 died and none of us killed it: the kernel did, for want of memory on the host.
@@ -331,8 +333,6 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	if exit.Started > 0 { // else it was killed before it began
 		r.WallNS = int64(max(0, ended-exit.Started))
 	}
-	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
-	j.endStragglers(r)
 	if r.WorkspaceBytes, r.WorkspaceFiles, err = j.server.volumes.measure(j.workspace, j.mount); err != nil {
 		return nil, err
 	}
