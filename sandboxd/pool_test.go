@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -155,5 +156,39 @@ func TestRefillsLetJobsGoFirst(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// A pool is filled by as many as there are CPUs, but for the first jail, and the first after one that could not be made.
+func TestFillersWorkTogether(t *testing.T) {
+	const cpus = 3
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &builder{slots: newSlots(0, 0), making: make(chan struct{}, 1), ending: make(chan struct{}, cpus), log: slog.New(slog.DiscardHandler)}
+	b.policy.Store(&policy{})
+	b.making <- struct{}{} // whoever builds waits
+	ps := &pools{builder: b, log: b.log, cpus: cpus, budget: 1 << 30, turn: make(chan struct{}, cpus)}
+	p := &pool{template: &template{spec: templateSpec{Pool: 8, PoolMax: 8}}, wake: make(chan struct{}, 1), help: make(chan struct{}, 1)}
+	at := func(want int64) {
+		t.Helper()
+		for start := time.Now(); b.live.Load() != want; time.Sleep(time.Millisecond) {
+			if time.Since(start) > time.Minute {
+				t.Fatalf("%d jails are being made, want %d", b.live.Load(), want)
+			}
+		}
+		time.Sleep(20 * time.Millisecond) // nobody joins
+		if got := b.live.Load(); got != want {
+			t.Fatalf("%d jails are being made, want %d", got, want)
+		}
+	}
+	ps.startFilling(ctx, p, func() {}, func() {})
+	at(1)
+	p.proven.Store(true)
+	p.poke()
+	at(cpus)
+	cancel()
+	<-b.making // they fail: there is no slot for any
+	ps.workers.Wait()
+	if p.proven.Load() || p.stock.Load() != 0 || ps.held.Load() != 0 {
+		t.Errorf("after failures: proven %v, stock %d, held %d", p.proven.Load(), p.stock.Load(), ps.held.Load())
 	}
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // bounds are the least and the most jails to keep ready, by what one was last seen to take. Before the first has been made, a loaded one
-// is taken for an empty one; the filler makes one at a time, so that no second is made by that.
+// is taken for an empty one; one is made at a time until then (pool.proven), so that no second is made by that.
 func (p *pool) bounds() (floor, ceiling int64) {
 	s, each := &p.template.spec, p.bytes.Load()
 	if each == 0 {
@@ -50,16 +50,20 @@ func (p *pool) target() int64 {
 	return min(max(int64(p.demand.peak()), floor), ceiling)
 }
 
-// reserve sets memory aside for one more jail if the pool wants one and all pools together can have it: others may be loaded at the same time. bytes
+// reserve counts one more jail in, and sets memory aside for it, if the pool wants one and all pools together can have it: others may be loaded at the same time. bytes
 // are what the last one took; of one that was never made they are 0, and admit sees what it takes. The floor of a template is kept in any case:
 // it is the operator's word.
 func (ps *pools) reserve(p *pool) (bytes int64, ok bool) {
-	stock, bytes := p.stock.Load(), p.bytes.Load()
+	stock, bytes := p.stock.Add(1)-1, p.bytes.Load()
 	if floor, _ := p.bounds(); stock < floor {
 		ps.held.Add(bytes)
 		return bytes, true
 	}
-	return bytes, stock < p.target() && ps.hold(bytes)
+	if stock < p.target() && ps.hold(bytes) {
+		return bytes, true
+	}
+	p.stock.Add(-1)
+	return bytes, false
 }
 
 // hold counts bytes as taken unless they are more than there is room for.

@@ -134,6 +134,11 @@ const (
 )
 
 func run(ctx context.Context, o *options) (err error) {
+	if o.out != "" { // now, and not when there is something to lose
+		if err := os.MkdirAll(o.out, 0o755); err != nil {
+			return err
+		}
+	}
 	chosen, err := chosen(o.only)
 	if err != nil {
 		return err
