@@ -18,7 +18,7 @@ type pool struct {
 	template *template
 	memory   poolBounds
 	ready    chan *readyJail // has room for any ceiling
-	stock    atomic.Int64    // jails in ready, and the one being built
+	stock    atomic.Int64    // jails in ready, and those being built
 	bytes    atomic.Int64    // memory of one, as measured when the last was made; 0: not known yet
 	made     atomic.Int64    // since start
 	proven   atomic.Bool     // the last try made one
@@ -35,8 +35,8 @@ type pools struct {
 	kept    *kept
 	jobs    atomic.Int64  // running now
 	cpus    int           // and so many fillers a pool
-	turn    chan struct{} // as many build at a time, all pools together
-	load    chan struct{} // and as many load runtimes, at the lowest weight
+	turn    chan struct{} // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
+	load    chan struct{} // and how many load runtimes, at the lowest weight: no pool can take all places
 	budget  int64         // bytes that all ready jails may take together
 	held    atomic.Int64  // bytes that they take, and those that are being loaded will
 	cancel  context.CancelFunc
@@ -54,10 +54,12 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 	ctx, cancel := context.WithCancel(context.Background())
 	ps := &pools{
 		builder: b, log: log, all: map[string]*pool{}, kept: newKept(), budget: budget, cancel: cancel,
-		cpus: cpus, turn: make(chan struct{}, cpus), load: make(chan struct{}, cpus),
+		cpus: cpus, turn: make(chan struct{}, min(cpus, atOnce/2)), load: make(chan struct{}, 2*cpus),
 	}
 	for name, t := range templates {
-		ps.all[name] = &pool{template: t, memory: bounds[name], ready: make(chan *readyJail, mostReady), wake: make(chan struct{}, 1), help: make(chan struct{}, 1)}
+		ps.all[name] = &pool{
+			template: t, memory: bounds[name], ready: make(chan *readyJail, mostReady), wake: make(chan struct{}, 1), help: make(chan struct{}, 1),
+		}
 	}
 	ps.startFillers(ctx)
 	ps.workers.Go(func() { ps.trimAll(ctx) })
@@ -100,7 +102,7 @@ func (ps *pools) startFilling(ctx context.Context, p *pool, wait, settled func()
 }
 
 // fill keeps one pool full, alone or beside others, and says so when it had its floor for the first time, or could not. Helpers work only while
-// jails can be made: the first try, and each after a failure, is the first filler's.
+// jails can be made: the first try, and each after a failure until one succeeds, is the first filler's.
 func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled func()) {
 	defer settled()
 	for ctx.Err() == nil {
@@ -121,10 +123,11 @@ func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled 
 		}
 		p.poke() // there may be work for another, too
 		r, err := ps.make(ctx, p)
-		p.proven.Store(err == nil)
 		if err == nil {
 			p.made.Add(1)
-			if !ps.admit(p, r, reserved) {
+			stays := ps.admit(p, r, reserved)
+			p.proven.Store(true) // now that it is known what one takes
+			if !stays {
 				continue
 			}
 			p.ready <- r
@@ -134,8 +137,12 @@ func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled 
 			continue
 		}
 		settled()
+		p.proven.Store(false)
 		ps.held.Add(-reserved)
 		p.stock.Add(-1)
+		if ctx.Err() != nil {
+			return
+		}
 		ps.log.Error("fill pool", "error", err)
 		select {
 		case <-time.After(retryBuild):
@@ -145,17 +152,23 @@ func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled 
 	}
 }
 
-// make builds a jail and loads its runtime, if it has one.
+// make builds a jail and loads its runtime, if it has one, unless all is about to end.
 func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
 	ps.awaitQuiet(ctx, p)
 	ps.turn <- struct{}{}
+	if ctx.Err() != nil {
+		<-ps.turn
+		return nil, ctx.Err()
+	}
 	r, err := ps.builder.build(p.template)
 	<-ps.turn
 	if err != nil || p.template.spec.Parked == nil {
 		return r, err
 	}
 	ps.load <- struct{}{}
-	err = ps.builder.load(r, loadWeight)
+	if err = ctx.Err(); err == nil {
+		err = ps.builder.load(r, loadWeight)
+	}
 	<-ps.load
 	if err != nil {
 		ps.builder.release(r)

@@ -159,7 +159,7 @@ func TestRefillsLetJobsGoFirst(t *testing.T) {
 	}
 }
 
-// A pool is filled by as many as there are CPUs, but for the first jail, and the first after one that could not be made.
+// A pool is filled by as many as there are CPUs, but for the first jail; when one cannot be made, it is not proven any more.
 func TestFillersWorkTogether(t *testing.T) {
 	const cpus = 3
 	ctx, cancel := context.WithCancel(context.Background())

@@ -50,20 +50,29 @@ func (p *pool) target() int64 {
 	return min(max(int64(p.demand.peak()), floor), ceiling)
 }
 
-// reserve counts one more jail in, and sets memory aside for it, if the pool wants one and all pools together can have it: others may be loaded at the same time. bytes
-// are what the last one took; of one that was never made they are 0, and admit sees what it takes. The floor of a template is kept in any case:
-// it is the operator's word.
+// reserve counts one more jail in, and sets memory aside for it, if the pool wants one and all pools together can have it: others may be loaded at the
+// same time. bytes are what the last one took; of one that was never made they are 0, and admit sees what it takes. The floor of a template is kept in
+// any case: it is the operator's word.
 func (ps *pools) reserve(p *pool) (bytes int64, ok bool) {
-	stock, bytes := p.stock.Add(1)-1, p.bytes.Load()
-	if floor, _ := p.bounds(); stock < floor {
-		ps.held.Add(bytes)
-		return bytes, true
+	for {
+		stock, bytes := p.stock.Load(), p.bytes.Load()
+		floor, _ := p.bounds()
+		if stock >= max(floor, p.target()) {
+			return bytes, false
+		}
+		if !p.stock.CompareAndSwap(stock, stock+1) {
+			continue // another filler, or a job: look again
+		}
+		if stock < floor {
+			ps.held.Add(bytes)
+			return bytes, true
+		}
+		if ps.hold(bytes) {
+			return bytes, true
+		}
+		p.stock.Add(-1)
+		return bytes, false
 	}
-	if stock < p.target() && ps.hold(bytes) {
-		return bytes, true
-	}
-	p.stock.Add(-1)
-	return bytes, false
 }
 
 // hold counts bytes as taken unless they are more than there is room for.

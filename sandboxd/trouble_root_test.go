@@ -14,7 +14,7 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// While the kernel makes no cgroup no jail can be built: one job has the jail that was ready, others are refused as not begun, and the filler tries again
+// While the kernel makes no cgroup no jail can be built: one job has the jail that was ready, others are refused as not begun, and a filler tries again
 // once a second. When the trouble is over the pool is full again, and of what was half made nothing is left. apid/e2e/trouble_test.go has other troubles.
 func TestNoMoreCgroups(t *testing.T) {
 	td := startDaemon(t, func(c *config) {
