@@ -17,6 +17,10 @@ func (j *job) endStragglers(r *wire.Result) {
 // first, and then the look at who else is there. A runner that did not stop was waited for, and its number may be another's by now.
 func (j *job) endRunner() bool {
 	if j.stopped {
+		// The kernel frees a compiler's memory for 7 to 20 ms, and does not let go of the CPU for others in between: not on ours, which has yet to hand the artifact over.
+		if err := j.ready.leaf.SetWeight(loadWeight); err != nil {
+			j.server.log.Warn("a job's end does not give way", "template", j.req.Template, "error", err)
+		}
 		j.ready.jail.KillStopped()
 	}
 	left, err := j.ready.leaf.Processes()
