@@ -180,7 +180,7 @@ func TestFillersWorkTogether(t *testing.T) {
 			t.Fatalf("%d jails are being made, want %d", got, want)
 		}
 	}
-	ps.startFilling(ctx, p, func() {}, func() {})
+	ps.startFilling(ctx, p, ps.cpus, func() {}, func() {})
 	at(1)
 	p.proven.Store(true)
 	p.poke()
