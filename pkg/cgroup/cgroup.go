@@ -10,8 +10,10 @@ package cgroup
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -149,9 +151,9 @@ func (c *counters) close() {
 // field reads the number behind name in a file of "name number" lines, or the whole file's number if name is "".
 func field(f *os.File, name string) (int64, error) {
 	var buf [4096]byte
-	n, err := f.ReadAt(buf[:], 0)
+	n, err := readOnce(f, buf[:])
 	if n == 0 {
-		return 0, fmt.Errorf("read %s: %w", f.Name(), err)
+		return 0, fmt.Errorf("read %s: %w", f.Name(), cmp.Or(err, io.EOF))
 	}
 	for line := range bytes.Lines(buf[:n]) {
 		key, value, found := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
@@ -163,6 +165,22 @@ func field(f *os.File, name string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("read %s: no field %q", f.Name(), name)
+}
+
+// readOnce reads a file from its start with one call, where File.ReadAt makes two: the kernel hands these out whole.
+func readOnce(f *os.File, buf []byte) (n int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	closed := raw.Control(func(fd uintptr) {
+		for {
+			if n, err = unix.Pread(int(fd), buf, 0); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	return max(n, 0), errors.Join(closed, err)
 }
 
 // writeFile sets one value in a file below an open cgroup folder.
