@@ -4,7 +4,7 @@
 //
 //	apid --unixpacket--> server ---> job ---> pools ---> builder ---> jail, cgroup leaf, volume
 //	                     (one goroutine a connection)     ^
-//	                                          fillers ----+  (for each template one a CPU)
+//	                                          fillers ----+  (for each template one a CPU, for a compiler's half as many)
 //
 // A builder makes a jail in the order of builder.build: ids, cgroup leaf, namespaces, workspace, mounts and filter. A filler keeps
 // some of each template ready. A job takes one, or builds one if there is none; attaches volumes; starts the program; waits; reports;

@@ -34,7 +34,7 @@ type pools struct {
 	all     map[string]*pool
 	kept    *kept
 	jobs    atomic.Int64  // running now
-	cpus    int           // and so many fillers a pool
+	cpus    int           // and so many fillers has a pool; a compiler's half as many
 	turn    chan struct{} // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
 	load    chan struct{} // and how many load runtimes, at the lowest weight: no pool can take all places
 	budget  int64         // bytes that all ready jails may take together
@@ -71,7 +71,8 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 // Each pool but theirs has a filler for each CPU. A jail takes longer to make than to use, so one filler cannot keep up with a demand that the machine could serve;
 // and a pool that is empty stays empty, for jobs that start their runtimes themselves leave the fillers, which come last, no time. Of 68 requests of
 // Python a second, on two CPUs, 25 to 56 % found a jail ready with one filler, and 99 to 100 % with two; p99 was 184 to 851 ms, and 22 to 44.
-// Compilers have one: to warm one up takes more CPU than a compile without, and a crowd pays for it (C#, 2 at a time: 0.92 and 0.89 of bare; with two fillers 0.82 and 0.80).
+// Compilers have half as many: to warm one up takes more CPU than a compile without, and a crowd pays for it. C# on two CPUs, 2 at a time: 0.92 and 0.89 of the
+// bare runs a second; with two fillers 0.82 and 0.80.
 func (ps *pools) startFillers(ctx context.Context) {
 	var compilers, others []*pool
 	for _, p := range ps.all {
@@ -87,7 +88,7 @@ func (ps *pools) startFillers(ctx context.Context) {
 		ps.startFilling(ctx, p, ps.cpus, func() {}, sync.OnceFunc(first.Done))
 	}
 	for _, p := range compilers {
-		ps.startFilling(ctx, p, 1, first.Wait, func() {})
+		ps.startFilling(ctx, p, max(1, ps.cpus/2), first.Wait, func() {})
 	}
 }
 
@@ -181,10 +182,11 @@ func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
 // maxDefer bounds how long a refill waits for the jobs that run.
 const maxDefer = 50 * time.Millisecond
 
-// awaitQuiet lets jobs go first while half of the pool is there, or the pool is of one: a build takes a CPU for two milliseconds, and some of its
-// locks are the whole machine's.
+// awaitQuiet lets jobs go first while half of the pool is there: a build takes a CPU for two milliseconds, and some of its locks are the whole
+// machine's. A pool of one waits as well.
 func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
-	for start := time.Now(); ps.jobs.Load() > 0 && int64(len(p.ready)) >= p.target()/2 && time.Since(start) < maxDefer && ctx.Err() == nil; {
+	canWait := func() bool { target := p.target(); return target == 1 || 2*int64(len(p.ready)) >= target }
+	for start := time.Now(); ps.jobs.Load() > 0 && canWait() && time.Since(start) < maxDefer && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -128,18 +128,19 @@ func TestPoolsSetMemoryAside(t *testing.T) {
 	}
 }
 
-// A refill waits for the jobs that run while more than half of its pool is there, and not for long.
+// A refill waits for the jobs that run while half of its pool is there, or the pool is of one, and not for long.
 func TestRefillsLetJobsGoFirst(t *testing.T) {
 	for _, c := range []struct {
-		jobs  int64
-		ready int // of 4
-		waits bool
+		jobs          int64
+		ready, target int
+		waits         bool
 	}{
-		{1, 4, true}, {1, 3, true}, {1, 2, false}, {1, 0, false}, {0, 4, false},
+		{1, 4, 4, true}, {1, 2, 4, true}, {1, 1, 4, false}, {1, 0, 4, false}, {0, 4, 4, false},
+		{1, 1, 2, true}, {1, 0, 2, false}, {1, 1, 3, false}, {1, 0, 1, true}, {0, 0, 1, false},
 	} {
 		ps := &pools{}
 		ps.jobs.Store(c.jobs)
-		p := &pool{template: &template{spec: templateSpec{Pool: 4, PoolMax: 4}}, ready: make(chan *readyJail, 4)}
+		p := &pool{template: &template{spec: templateSpec{Pool: c.target, PoolMax: c.target}}, ready: make(chan *readyJail, 4)}
 		for range c.ready {
 			p.ready <- nil
 		}

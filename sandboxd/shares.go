@@ -11,7 +11,7 @@ import (
 // shares has accounts share the CPU, and not jobs: API keys, as apid names them.
 //
 // The kernel divides it between cgroups, and each job has one, so that n jobs of one key would get n times what another's only job gets. So while
-// jobs of two accounts or more run, a job weighs cpu_weight / n, where n is how many its account runs. All jobs of an account weigh the same, at
+// jobs of two accounts or more run, a job weighs cpu_weight / n, where n is how many its account runs. All jobs of an account that run weigh the same, at
 // any time: who compares them compares like with like. An account that is alone keeps cpu_weight for each, which costs it nothing but a look.
 //
 //	join, and an account runs a quarter more than it was dealt for: dealt anew at once
@@ -66,6 +66,17 @@ func (s *shares) join(name string, leaf cgroup.Leaf) (leave func(again bool)) {
 		}
 		s.reviewLocked()
 	}
+}
+
+// yield has what is about to be killed weigh a quarter of a job of its account. Not the least there is: on a busy machine the dying, who hold their memory, would be a crowd.
+func (s *shares) yield(name string, leaf cgroup.Leaf) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	parts := 1
+	if a := s.accounts[name]; a != nil {
+		parts = a.parts
+	}
+	s.set(leaf, 4*parts)
 }
 
 // wantLocked is among how many jobs an account's weight is to be divided.

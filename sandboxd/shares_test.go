@@ -171,3 +171,27 @@ func (c *crowd) wantFair(seed uint64, least uint64) {
 		}
 	}
 }
+
+// What ends weighs less than those of its account that run, however many these are.
+func TestWhatEndsYields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t)
+		ends := func(account, want string) {
+			t.Helper()
+			i := slices.IndexFunc(c.jobs, func(j crowdJob) bool { return j.account == account })
+			c.yield(account, c.jobs[i].leaf)
+			if got := c.weights(); got != want {
+				t.Errorf("after a job of %s: %q, want %q", account, got, want)
+			}
+			c.end(i, false)
+		}
+		c.come("a")
+		ends("a", "a 25")
+		c.come("b")
+		for range 4 {
+			c.come("a")
+		}
+		ends("a", "a 6 25 25 25, b 100")
+		ends("b", "a 25 25 25, b 25")
+	})
+}

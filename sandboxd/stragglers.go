@@ -16,12 +16,11 @@ func (j *job) endStragglers(r *wire.Result) {
 // but any program may say that it has ended, and have a timer wake it. Who was sent SIGKILL starts nothing and writes no more than it is about to. So the signal comes
 // first, and then the look at who else is there. A runner that did not stop was waited for, and its number may be another's by now.
 //
-// The kernel frees a compiler's memory for 7 to 20 ms, and does not leave the CPU to others in between: with less weight it does not begin on ours, which has yet to hand
-// the artifact over (3 ms of a C# hello). Not with the least: on a busy machine the dying, who hold their memory and their session, would be a crowd.
+// The kernel frees a compiler's memory for 7 to 20 ms: with less weight it does not begin where we run, who have yet to hand the artifact over (3 ms of a C# hello).
 func (j *job) endRunner() bool {
 	if j.stopped {
-		if err := j.ready.leaf.SetWeight(max(1, j.server.builder.limits.CPUWeight/4)); err != nil {
-			j.server.log.Warn("a job's end does not give way", "template", j.req.Template, "error", err)
+		if j.req.Build.New {
+			j.server.shares.yield(j.req.Account, j.ready.leaf)
 		}
 		j.ready.jail.KillStopped()
 	}

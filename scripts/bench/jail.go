@@ -95,7 +95,7 @@ type checkout struct {
 
 func (s *server) checkoutTimes(n int) (c checkout, err error) {
 	const build = "bench-first-instruction"
-	_, _, err = s.job(&wire.Job{Template: "c/compile", Argv: []string{"/usr/bin/gcc-13", "-O2", "-static", "-nostdlib", "-o", "/build/main", "main.c"},
+	_, _, err = s.job(&wire.Job{Template: "c/compile", Argv: []string{"/usr/bin/gcc-13", "-O2", "-static", "-nostdlib", "-fno-stack-protector", "-o", "/build/main", "main.c"},
 		Env: []string{"PATH=/usr/bin:/bin"}, Build: wire.Volume{ID: build, New: true},
 		Files: []wire.File{{Name: "main.c", Size: int64(len(firstInstruction))}}}, firstInstruction)
 	if err != nil {
@@ -135,9 +135,9 @@ func benchJail(ctx context.Context, b *bench) ([]table, error) {
 		return nil, err
 	}
 	t := table{
-		Title:   "A ready jail, to the first instruction of a static program: ms",
+		Title:   "A ready jail, to the first instruction of a program: ms",
 		Columns: []column{{"p50", "p50"}, {"p99", "p99"}},
-		Notes:   []string{fmt.Sprintf("%d jobs on sandboxd's socket, one at a time; %d that found no jail ready are left out.", n, c.misses)},
+		Notes:   []string{fmt.Sprintf("%d jobs on sandboxd's socket, one at a time; %d that found no jail ready are left out. The program has no libc, whose start took 0.3 ms of earlier figures.", n, c.misses)},
 	}
 	for _, way := range []struct {
 		name  string

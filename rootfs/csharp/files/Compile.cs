@@ -20,8 +20,8 @@ using Microsoft.Win32.SafeHandles;
 
 const string home = "/usr/lib/runtools/csharp/";
 
-// Warm.cs takes the compile of a hello from 1100 to 25 ms of CPU, Hello.cs behind it, for as much, to 12. More would gain little, and every jail pays for it,
-// which serves one job as shipped. No collection may come in between (csharp.c).
+// Warm.cs takes the compile of a hello from 1100 to 25 ms of CPU, and Hello.cs, which takes those 25 then, to 12. More would gain little, and every jail pays for
+// it, which serves one job as shipped. No collection should come before that job (csharp.c).
 if (args is ["--park"])
 {
     foreach (var source in (string[])["Warm.cs", "Hello.cs"])
