@@ -71,8 +71,8 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 // Each pool but theirs has a filler for each CPU. A jail takes longer to make than to use, so one filler cannot keep up with a demand that the machine could serve;
 // and a pool that is empty stays empty, for jobs that start their runtimes themselves leave the fillers, which come last, no time. Of 68 requests of
 // Python a second, on two CPUs, 25 to 56 % found a jail ready with one filler, and 99 to 100 % with two; p99 was 184 to 851 ms, and 22 to 44.
-// Compilers have half as many: to warm one up takes more CPU than a compile without, and a crowd pays for it. C# on two CPUs, 2 at a time: 0.92 and 0.89 of the
-// bare runs a second; with two fillers 0.82 and 0.80.
+// Compilers have half as many: to warm one up takes more CPU than a compile without, and a crowd pays for it. C# on two CPUs, 2 at a time: 0.92, 0.89 and 0.81 of
+// the bare runs a second; with two fillers 0.82 and 0.80.
 func (ps *pools) startFillers(ctx context.Context) {
 	var compilers, others []*pool
 	for _, p := range ps.all {

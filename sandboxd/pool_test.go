@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -192,4 +193,31 @@ func TestFillersWorkTogether(t *testing.T) {
 	if p.proven.Load() || p.stock.Load() != 0 || ps.held.Load() != 0 {
 		t.Errorf("after failures: proven %v, stock %d, held %d", p.proven.Load(), p.stock.Load(), ps.held.Load())
 	}
+}
+
+// A helper that could not make a jail leaves the next try to the first filler, and wakes it.
+func TestHelperThatFailsWakesTheFirstFiller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		b := &builder{slots: newSlots(0, 0), making: make(chan struct{}, 1), ending: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler)}
+		b.policy.Store(&policy{})
+		ps := &pools{builder: b, log: b.log, budget: 1 << 30, turn: make(chan struct{}, 1)}
+		p := &pool{template: &template{spec: templateSpec{Pool: 8, PoolMax: 8}}, wake: make(chan struct{}, 1), help: make(chan struct{}, 1)}
+		p.proven.Store(true)
+		ps.workers.Go(func() { ps.fill(ctx, p, p.help, func() {}) })
+		time.Sleep(retryBuild / 2)
+		<-p.wake // that it began
+		time.Sleep(retryBuild)
+		select {
+		case <-p.wake:
+		default:
+			t.Error("the first filler sleeps")
+		}
+		time.Sleep(10 * retryBuild)
+		if got := b.failed.Load(); got != 1 {
+			t.Errorf("the helper tried %d times", got)
+		}
+		cancel()
+		ps.workers.Wait()
+	})
 }
