@@ -24,11 +24,14 @@ gotest = bin/gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max
 all: deps
 	@$(MAKE) --no-print-directory -j2 binaries rootfs
 
-# sandboxd with cgo for libseccomp and zygote.c, the others without.
+# sandboxd with cgo for libseccomp and zygote.c, the others without. Linked statically it maps 12 areas instead of 29, which each jail copies twice and frees
+# twice: checkout took 7 to 22 % less in pairs of runs. Users and groups are then looked up by Go, not by what a host's NSS would load.
+STATIC := -tags osusergo,netgo -ldflags -extldflags=-static
+
 binaries:
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./apid ./runtools
-	$(GO) build -trimpath -o bin/ ./sandboxd
+	$(GO) build -trimpath $(STATIC) -o bin/ ./sandboxd
 
 # The image builder.
 mkrootfs:
@@ -150,7 +153,7 @@ record: all test-deps
 test-vm: deps test-deps
 	@mkdir -p bin/vm
 	$(GO) test -c -o bin/vm/ ./pkg/cgroup ./pkg/jail
-	$(GO) build -o bin/vm/sandboxd ./sandboxd
+	$(GO) build $(STATIC) -o bin/vm/sandboxd ./sandboxd
 	CGO_ENABLED=0 $(GO) build -o bin/vm/apid ./apid
 	$(GO) test -c -tags testvm -o bin/vm/ ./sandboxd
 	$(GO) test -c -tags testvm -o bin/vm/guest.test ./scripts/test-vm-selftest

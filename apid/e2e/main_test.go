@@ -84,7 +84,7 @@ func prepare() (err error) {
 	if err := os.Chmod(binaries, 0o755); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-o", binaries+"/", "./sandboxd", "./apid")
+	build := exec.Command("go", "build", "-tags", "osusergo,netgo", "-ldflags", "-extldflags=-static", "-o", binaries+"/", "./sandboxd", "./apid") // as the Makefile does
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
 		os.RemoveAll(binaries)

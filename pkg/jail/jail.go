@@ -91,7 +91,7 @@ func (j *Jail) RunnerPID() int { return j.pid }
 
 // Build makes the jail ready for a job and parks it.
 func (j *Jail) Build(s *Spec) error {
-	ours, theirs, err := newControl()
+	ours, theirs, err := newControl(false)
 	if err != nil {
 		return err
 	}
@@ -228,10 +228,7 @@ func (j *Jail) Load(argv, env []string, patience time.Duration) error {
 
 // awaitReady waits until the runtime says that it is ready for a job.
 func (j *Jail) awaitReady(p *plan, patience time.Duration) error {
-	if err := j.runner.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
-	r, _, err := j.runner.receive()
+	r, _, err := j.runner.receiveUntil(time.Now().Add(patience))
 	what := "jail: " + p.steps[0].what
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -245,7 +242,7 @@ func (j *Jail) awaitReady(p *plan, patience time.Duration) error {
 	case int(r.status) != parkedProtocol:
 		return fmt.Errorf("%s: it speaks version %d of the protocol, not %d: build the image anew", what, int(r.status), parkedProtocol)
 	}
-	return j.runner.file.SetReadDeadline(time.Time{})
+	return nil
 }
 
 const endPage = 4096 // bytes, as parked.c maps it

@@ -32,7 +32,7 @@ func Start(nets int) (*Spawner, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs, err := newControl()
+	ours, theirs, err := newControl(true)
 	if err != nil {
 		hostNet.Close()
 		return nil, err
@@ -117,7 +117,7 @@ func (s *Spawner) Spawn(ids IDs) (*Jail, error) {
 		return nil, err
 	}
 	defer net.Close()
-	ours, theirs, err := newControl()
+	ours, theirs, err := newControl(true)
 	if err != nil {
 		return nil, err
 	}
