@@ -201,9 +201,13 @@ func (vs *volumes) close() error {
 	vs.mu.Lock()
 	var ending []*volume
 	for _, v := range vs.byID {
-		if !v.lasting && v.held == 0 {
+		switch {
+		case v.held > 0:
+		case !v.lasting:
 			vs.forgetLocked(v)
 			ending = append(ending, v)
+		case v.mount != nil:
+			v.mount.Close()
 		}
 	}
 	vs.mu.Unlock()

@@ -207,15 +207,15 @@ func needUser(c *config) string {
 	return ""
 }
 
-// descriptorsPerJail: pidfd, two control sockets, the filter's listener, user namespace, four of the cgroup, a mount; and those of its job.
-const descriptorsPerJail = 16
+// descriptorsPerJail: pidfd, two control sockets, the filter's listener, user namespace, four of the cgroup, the workspace and a mount of it; and those of its job.
+const descriptorsPerJail = 18
 
 func needDescriptors(c *config) string {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err.Error()
 	}
-	if need := uint64(c.MaxJails*descriptorsPerJail + 100); limit.Max < need {
+	if need := uint64(c.MaxJails*descriptorsPerJail + mostNear + 100); limit.Max < need {
 		return fmt.Sprintf("hard limit %d is too low for max_jails %d: ulimit -Hn %d (systemd: LimitNOFILE), or lower max_jails", limit.Max, c.MaxJails, need)
 	}
 	return ""

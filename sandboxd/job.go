@@ -106,7 +106,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	if err := j.setLimits(); err != nil {
 		return nil, j.notBegun(err)
 	}
-	before, err := j.ready.leaf.Usage()
+	before, err := j.ready.leaf.CPU()
 	if err != nil {
 		return nil, j.notBegun(err)
 	}
@@ -121,7 +121,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		}
 	}
 	taken := monotonic()
-	j.server.show(j, before.CPU)
+	j.server.show(j, before)
 	j.ready.denials.begin()
 	if r := j.server.builder.recorder; r != nil {
 		r.job(j.req.Template)
@@ -129,7 +129,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	if err := j.start(); err != nil {
 		return nil, err
 	}
-	stop := j.watch(kills, before.CPU)
+	stop := j.watch(kills, before)
 	if j.signals != nil {
 		defer j.signals.deliver(j.ready.jail)()
 	}
@@ -139,7 +139,7 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 		return nil, j.startError(err)
 	}
 	j.stopped, j.renewable = exit.Stopped, exit.Renewable
-	result, err = j.result(exit, err, before.CPU)
+	result, err = j.result(exit, err, before)
 	if result != nil {
 		if j.apart == nil {
 			j.ready.variant.tally.end(result)

@@ -46,8 +46,8 @@ func (s *server) longest() []wire.Running {
 		if r.leaf == nil {
 			continue
 		}
-		if u, err := r.leaf.Usage(); err == nil {
-			list[i].CPUNS = int64(u.CPU - r.before)
+		if used, err := r.leaf.CPU(); err == nil {
+			list[i].CPUNS = int64(used - r.before)
 		}
 		if d, err := r.leaf.Details(); err == nil {
 			list[i].Memory = d.Memory

@@ -116,20 +116,15 @@ func (v *vault) close() {
 	<-v.done
 }
 
-// add makes a tmpfs in a new folder and returns the folder's path.
-func (v *vault) add(size, inodes int64) (path string, err error) {
-	tmpfs, err := jail.NewTmpfs(size, inodes, jail.UserID)
-	if err != nil {
-		return "", err
-	}
-	defer tmpfs.Close()
+// add attaches a mount in a new folder and returns the folder's path.
+func (v *vault) add(mount *os.File) (path string, err error) {
 	err = v.do(func() error {
 		v.next++
 		path = fmt.Sprintf("/%d", v.next)
 		if err := unix.Mkdir(path, 0o700); err != nil {
 			return fmt.Errorf("mkdir: %w", err)
 		}
-		if err := jail.Attach(tmpfs, path); err != nil {
+		if err := jail.Attach(mount, path); err != nil {
 			return errors.Join(err, unix.Rmdir(path))
 		}
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runtools/runtools/pkg/jail"
 	"github.com/runtools/runtools/pkg/wire"
 )
 
@@ -22,11 +23,15 @@ import (
 //	                 +------- no id, forgotten ------+--> gone
 //
 // Nothing in sandboxd ever opens a path inside a volume.
+//
+// It begins as a detached mount, which is in no namespace: to clone one that a vault has means to wait for the vault's thread, some 100 us of the way to a
+// program's first instruction. Into a vault goes what has to outlive us, and what there is no descriptor for.
 type volume struct {
 	id    string // "" until a client names it
 	kind  volumeKind
-	vault *vault
-	path  string // in the vault
+	mount *os.File // detached, or nil: the vault alone has it
+	vault *vault   // or nil
+	path  string   // in the vault
 
 	// Guarded by volumes.mu.
 	held    int           // how many jobs have it: one, or any number that share it
@@ -37,6 +42,7 @@ type volume struct {
 	idle    *list.Element // in volumes.idle, when not held
 	lastUse time.Time
 	bytes   int64 // held when its last job ended, see fill.go
+	near    bool  // has an id and keeps its mount: volumes.near counts it
 
 	lasting bool // has its name in the vault: it outlives us. Set by the one that made it, before anybody else can have it
 }
@@ -48,9 +54,13 @@ type volumes struct {
 	most   int64 // bytes in all
 	quota  map[volumeKind]quota
 
+	clones   bool // detached mounts can be cloned
+	mostNear int
+
 	mu     sync.Mutex
 	byID   map[string]*volume
 	count  int        // all volumes, those without an id included
+	near   int        // of those with an id, how many keep a descriptor
 	filled int64      // bytes in them
 	idle   *list.List // named volumes that no job holds, longest idle first
 }
@@ -76,6 +86,24 @@ func newVolumes(max int, workspace, build quota, anchors *anchors) *volumes {
 	}
 }
 
+// mostNear is how many volumes with an id keep a descriptor, sessions and artifacts together: those that were made while there were fewer.
+const mostNear = 1000
+
+// canCloneDetached says whether this is Linux 6.15 or newer.
+func canCloneDetached() bool {
+	tmpfs, err := jail.NewTmpfs(1<<20, 10, jail.UserID)
+	if err != nil {
+		return false
+	}
+	defer tmpfs.Close()
+	clone, err := jail.CloneDetached(tmpfs, false, nil)
+	if err != nil {
+		return false
+	}
+	clone.Close()
+	return true
+}
+
 // create makes an empty volume that the caller holds. It has no id yet.
 func (vs *volumes) create(kind volumeKind) (*volume, error) {
 	vs.mu.Lock()
@@ -98,21 +126,57 @@ func (vs *volumes) create(kind volumeKind) (*volume, error) {
 }
 
 func (vs *volumes) mount(kind volumeKind) (*volume, error) {
+	q := vs.quota[kind]
+	tmpfs, err := jail.NewTmpfs(q.bytes, q.files, jail.UserID)
+	if err != nil {
+		return nil, err
+	}
+	v := &volume{kind: kind, mount: tmpfs, held: 1}
+	if vs.clones {
+		return v, nil
+	}
+	if err := vs.settle(v, false); err != nil {
+		tmpfs.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// settle puts a volume into a vault. The caller alone holds it. near: it keeps its detached mount as well.
+func (vs *volumes) settle(v *volume, near bool) (err error) {
+	mount := v.mount
+	if near {
+		if mount, err = jail.CloneDetached(v.mount, false, nil); err != nil {
+			return err
+		}
+		defer mount.Close()
+	}
 	vault, err := vs.vaults.pick()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	q := vs.quota[kind]
-	path, err := vault.add(q.bytes, q.files)
+	path, err := vault.add(mount)
 	if err != nil {
 		vs.vaults.release(vault)
-		return nil, err
+		return err
 	}
-	return &volume{kind: kind, vault: vault, path: path, held: 1}, nil
+	v.vault, v.path = vault, path
+	if !near {
+		v.mount.Close()
+		v.mount = nil
+	}
+	return nil
 }
 
 // name gives a volume that the caller holds its id.
 func (vs *volumes) name(v *volume, id string) error {
+	if err := vs.register(v, id); err != nil || v.near || v.mount == nil {
+		return err
+	}
+	return vs.settle(v, false)
+}
+
+func (vs *volumes) register(v *volume, id string) error {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	if vs.byID[id] != nil {
@@ -123,11 +187,19 @@ func (vs *volumes) name(v *volume, id string) error {
 	}
 	v.id = id
 	vs.byID[id] = v
+	if v.near = v.mount != nil && vs.near < vs.mostNear; v.near {
+		vs.near++
+	}
 	return nil
 }
 
 // last has a volume that the caller holds outlive us. Its job is over, and not yet answered: what a caller was told is there, is there.
 func (vs *volumes) last(v *volume) error {
+	if v.vault == nil {
+		if err := vs.settle(v, true); err != nil {
+			return err
+		}
+	}
 	if err := v.vault.name(v.path, v.id); err != nil {
 		return err
 	}
@@ -283,11 +355,19 @@ func (vs *volumes) forgetIdle(before time.Time) (dropped int, err error) {
 	}
 }
 
-func (vs *volumes) unmount(v *volume) error {
-	err := v.vault.remove(v.path)
-	vs.vaults.release(v.vault)
+func (vs *volumes) unmount(v *volume) (err error) {
+	if v.mount != nil {
+		v.mount.Close()
+	}
+	if v.vault != nil {
+		err = v.vault.remove(v.path)
+		vs.vaults.release(v.vault)
+	}
 	vs.mu.Lock()
 	vs.count--
+	if v.near {
+		vs.near--
+	}
 	vs.fillLocked(v, 0)
 	vs.mu.Unlock()
 	if err != nil {
@@ -297,6 +377,9 @@ func (vs *volumes) unmount(v *volume) error {
 }
 
 func (vs *volumes) open(v *volume, readOnly bool, userNS *os.File) (*os.File, error) {
+	if v.mount != nil {
+		return jail.CloneDetached(v.mount, readOnly, userNS)
+	}
 	return v.vault.open(v.path, readOnly, userNS)
 }
 

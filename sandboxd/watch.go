@@ -98,8 +98,8 @@ func (j *job) watchCPU(limit, before time.Duration, done <-chan struct{}) {
 	for {
 		// The leaf is there until we are done. A host without memory may fail to tell its time once, and that must not end the limit: we ask again.
 		var left time.Duration
-		if u, err := j.ready.leaf.Usage(); err == nil {
-			if left = limit - (u.CPU - before); left <= 0 {
+		if used, err := j.ready.leaf.CPU(); err == nil {
+			if left = limit - (used - before); left <= 0 {
 				j.kill(wire.LimitCPU)
 				return
 			}

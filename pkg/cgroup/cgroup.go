@@ -65,7 +65,9 @@ type Leaf interface {
 	ResetPeak() (int64, error)
 	// Processes are those in it, by number; one that ends is there no more before it is waited for.
 	Processes() ([]int, error)
-	// Usage reads the counters.
+	// CPU time of all that is or was in it.
+	CPU() (time.Duration, error)
+	// Usage reads all counters.
 	Usage() (Usage, error)
 	// Details reads what Usage leaves out because few ask for it.
 	Details() (Details, error)

@@ -217,12 +217,15 @@ func (l *leafV1) ResetPeak() (int64, error) {
 
 func (l *leafV1) Processes() ([]int, error) { return processes(l.path("pids", "cgroup.procs")) }
 
-func (l *leafV1) Usage() (u Usage, err error) {
+func (l *leafV1) CPU() (time.Duration, error) {
 	nanoseconds, err := field(l.cpu, "")
-	if err != nil {
+	return time.Duration(nanoseconds), err
+}
+
+func (l *leafV1) Usage() (u Usage, err error) {
+	if u.CPU, err = l.CPU(); err != nil {
 		return u, err
 	}
-	u.CPU = time.Duration(nanoseconds)
 	if u.MemoryPeak, err = field(l.peak, ""); err != nil {
 		return u, err
 	}

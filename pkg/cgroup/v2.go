@@ -152,12 +152,15 @@ func (l *leafV2) ResetPeak() (int64, error) {
 
 func (l *leafV2) Processes() ([]int, error) { return processes(l.path("cgroup.procs")) }
 
-func (l *leafV2) Usage() (u Usage, err error) {
+func (l *leafV2) CPU() (time.Duration, error) {
 	microseconds, err := field(l.cpu, "usage_usec")
-	if err != nil {
+	return time.Duration(microseconds) * time.Microsecond, err
+}
+
+func (l *leafV2) Usage() (u Usage, err error) {
+	if u.CPU, err = l.CPU(); err != nil {
 		return u, err
 	}
-	u.CPU = time.Duration(microseconds) * time.Microsecond
 	if u.MemoryPeak, err = field(l.peak, ""); err != nil {
 		return u, err
 	}

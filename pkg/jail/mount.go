@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,20 +14,31 @@ import (
 //
 // The caller's thread must be in the mount namespace of the path (open_tree(2)).
 func OpenTree(path string, readOnly bool, userNS *os.File) (*os.File, error) {
+	return openTree(unix.AT_FDCWD, path, volumeAttr(readOnly), userNS)
+}
+
+// CloneDetached is OpenTree for a mount that NewTmpfs made and nobody has attached: any thread may. Before Linux 6.15 it fails with EINVAL.
+func CloneDetached(mount *os.File, readOnly bool, userNS *os.File) (*os.File, error) {
+	return openTree(int(mount.Fd()), "", volumeAttr(readOnly), userNS)
+}
+
+func volumeAttr(readOnly bool) unix.MountAttr {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if readOnly {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
 	}
-	return openTree(path, attr, userNS)
+	return attr
 }
 
 // OpenDevices is OpenTree for a tmpfs that holds device nodes: read-only, and they work.
 func OpenDevices(path string, userNS *os.File) (*os.File, error) {
-	return openTree(path, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY}, userNS)
+	return openTree(unix.AT_FDCWD, path, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY}, userNS)
 }
 
-func openTree(path string, attr unix.MountAttr, userNS *os.File) (*os.File, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+// openTree clones what is mounted at path, or, if that is empty, the mount that dir is.
+func openTree(dir int, path string, attr unix.MountAttr, userNS *os.File) (*os.File, error) {
+	fd, err := unix.OpenTree(dir, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH)
+	path = cmp.Or(path, "detached mount")
 	if err != nil {
 		return nil, fmt.Errorf("open_tree %s: %w", path, err)
 	}

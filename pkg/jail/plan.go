@@ -98,7 +98,7 @@ func (p *plan) encode() (packet []byte, files []*os.File, err error) {
 	head := make([]byte, 0, offset)
 	head = binary.NativeEndian.AppendUint32(head, uint32(len(p.steps)))
 	head = binary.NativeEndian.AppendUint32(head, 0)
-	var data []byte
+	data := make([]byte, 0, p.size)
 	align := func() {
 		for (offset+len(data))%8 != 0 {
 			data = append(data, 0)

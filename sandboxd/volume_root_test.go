@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+// A volume is in a vault when it has to outlive us, or when there are more than shall have a descriptor; and its files are there wherever it is.
+func TestVolumesAreInVaultsWhenTheyMust(t *testing.T) {
+	td := startDaemon(t, nil)
+	vs := td.d.server.volumes
+	if !vs.clones {
+		var u unix.Utsname
+		var major, minor int
+		if err := unix.Uname(&u); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil || major*100+minor >= 615 {
+			t.Fatalf("Linux %d.%d cannot clone detached mounts: %v", major, minor, err)
+		}
+	}
+	vs.mostNear = 3
+	use := func(what string, workspace, build wire.Volume) {
+		t.Helper()
+		change := func(j *wire.Job) { j.Workspace, j.Build = workspace, build }
+		if r := td.run(what, change); r.err != nil || r.Code != 0 {
+			t.Fatalf("%s: %+v", what, r)
+		}
+	}
+	for i := range 3 {
+		w, b := fmt.Sprint("w", i), fmt.Sprint("b", i)
+		use("echo "+w+" >f; echo "+b+" >/build/f", wire.Volume{ID: w, New: true}, wire.Volume{ID: b, New: true})
+	}
+	for i := range 3 {
+		w, b := fmt.Sprint("w", i), fmt.Sprint("b", i)
+		use("read w <f; read b </build/f; test $w = "+w+" -a $b = "+b, wire.Volume{ID: w}, wire.Volume{ID: b})
+	}
+	where := func(id string) string {
+		vs.mu.Lock()
+		defer vs.mu.Unlock()
+		v := vs.byID[id]
+		return fmt.Sprintf("near %t, descriptor %t, vault %t", v.near, v.mount != nil, v.vault != nil)
+	}
+	const both, detached, vault = "near true, descriptor true, vault true", "near true, descriptor true, vault false", "near false, descriptor false, vault true"
+	for id, want := range map[string]string{"w0": both, "b0": detached, "w1": both, "b1": vault, "w2": vault, "b2": vault} {
+		if !vs.clones {
+			want = vault
+		}
+		if got := where(id); got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+	if err := td.client.ForgetAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left := ""
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // the last job's jail may still be on its way out
+		used := 0
+		vs.vaults.mu.Lock()
+		for _, v := range vs.vaults.all {
+			used += v.used
+		}
+		vs.vaults.mu.Unlock()
+		vs.mu.Lock()
+		left = fmt.Sprint(vs.near, " near, ", used, " in vaults")
+		vs.mu.Unlock()
+		if left == "0 near, 0 in vaults" {
+			return
+		}
+	}
+	t.Error("left: " + left)
+}
