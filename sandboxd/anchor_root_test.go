@@ -68,6 +68,11 @@ func TestWorkspacesOutliveTheDaemon(t *testing.T) {
 
 // A crash may come between any two steps: what is half made is removed, and what is whole is found.
 func TestAnchorsAfterACrash(t *testing.T) {
+	t.Run("detached", func(t *testing.T) { testAnchorsAfterACrash(t, canCloneDetached()) })
+	t.Run("before Linux 6.15", func(t *testing.T) { testAnchorsAfterACrash(t, false) })
+}
+
+func testAnchorsAfterACrash(t *testing.T, clones bool) {
 	folder := filepath.Join(t.TempDir(), "vaults")
 	open := func() *volumes {
 		t.Helper()
@@ -76,6 +81,7 @@ func TestAnchorsAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		vs := newVolumes(100, quota{1 << 20, 100}, quota{1 << 20, 100}, a)
+		vs.clones, vs.mostNear = clones, mostNear
 		if err := vs.adopt(namespaces); err != nil {
 			t.Fatal(err)
 		}
@@ -84,6 +90,11 @@ func TestAnchorsAfterACrash(t *testing.T) {
 	crash := func(vs *volumes) {
 		for _, v := range vs.vaults.all {
 			v.close()
+		}
+		for _, v := range vs.byID {
+			if v.mount != nil {
+				v.mount.Close()
+			}
 		}
 	}
 	make := func(vs *volumes, id string) *volume {

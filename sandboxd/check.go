@@ -207,18 +207,28 @@ func needUser(c *config) string {
 	return ""
 }
 
-// descriptorsPerJail: pidfd, two control sockets, the filter's listener, user namespace, four of the cgroup, the workspace and a mount of it; and those of its job.
-const descriptorsPerJail = 18
+// descriptorsPerJail: pidfd, two control sockets, the filter's listener, user namespace, four of the cgroup, the workspace and a mount of it; and those of its job,
+// which are ten more for one that has everything at once.
+const descriptorsPerJail = 16
 
 func needDescriptors(c *config) string {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err.Error()
 	}
-	if need := uint64(c.MaxJails*descriptorsPerJail + mostNear + 100); limit.Max < need {
+	if need := uint64(c.MaxJails*descriptorsPerJail + 100); limit.Max < need {
 		return fmt.Sprintf("hard limit %d is too low for max_jails %d: ulimit -Hn %d (systemd: LimitNOFILE), or lower max_jails", limit.Max, c.MaxJails, need)
 	}
 	return ""
+}
+
+// spareDescriptors is what the limit leaves beside those.
+func spareDescriptors(c *config) int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Max, 1<<30)) - c.MaxJails*descriptorsPerJail - 100
 }
 
 // errHost is what checkHost found, in one error.

@@ -133,13 +133,19 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// A trial: what checkHost cannot see, like an image on a filesystem that takes no id maps, is told now and in one line.
+	// A trial: what checkHost cannot see, like an image on a filesystem that takes no id maps, is told now and in one line. The workspace goes the way of a session's.
 	for _, t := range templates {
 		r, err := b.build(t)
 		if err != nil {
 			return nil, err
 		}
+		if r.workspace.vault == nil {
+			err = b.volumes.settle(r.workspace, true)
+		}
 		b.release(r)
+		if err != nil {
+			return nil, err
+		}
 		break
 	}
 	if err := d.newServer(c, b, log); err != nil {

@@ -20,7 +20,7 @@ const inodeBytes = 1 << 10
 // newVolumes are those of a daemon with these settings.
 func (c *config) newVolumes(anchors *anchors) *volumes {
 	vs := newVolumes(c.MaxVolumes, quota{c.WorkspaceBytes, c.WorkspaceFiles}, quota{c.BuildBytes, c.BuildFiles}, anchors)
-	vs.clones, vs.mostNear = canCloneDetached(), mostNear
+	vs.clones, vs.mostNear = canCloneDetached(), min(mostNear, spareDescriptors(c))
 	if vs.most = c.MaxVolumeBytes; vs.most == 0 {
 		vs.most = machineMemory() / 2
 	}

@@ -375,7 +375,7 @@ func (j *job) finish(result *wire.Result) {
 		// Of one that nobody waits for any more, nobody knows.
 		keepWorkspace = result != nil && !result.WorkspaceDropped && result.Limit != hangUp
 	}
-	if keepWorkspace && j.req.Workspace.New {
+	if keepWorkspace && j.workspace != nil && !j.workspace.lasting { // a host without memory may have kept it from that after the job before
 		if err := vs.last(j.workspace); err != nil {
 			j.server.log.Error("a workspace will not outlive sandboxd", "error", err)
 		}

@@ -44,7 +44,7 @@ type volume struct {
 	bytes   int64 // held when its last job ended, see fill.go
 	near    bool  // has an id and keeps its mount: volumes.near counts it
 
-	lasting bool // has its name in the vault: it outlives us. Set by the one that made it, before anybody else can have it
+	lasting bool // has its name in the vault: it outlives us. Set, under volumes.mu, by a job that alone holds it
 }
 
 // volumes is every volume there is.
@@ -56,6 +56,7 @@ type volumes struct {
 
 	clones   bool // detached mounts can be cloned
 	mostNear int
+	freeing  chan struct{} // descriptors that are being closed: with the last of a volume the kernel frees its memory
 
 	mu     sync.Mutex
 	byID   map[string]*volume
@@ -83,10 +84,13 @@ func newVolumes(max int, workspace, build quota, anchors *anchors) *volumes {
 		quota:  map[volumeKind]quota{workspaceVolume: workspace, buildVolume: build},
 		byID:   map[string]*volume{},
 		idle:   list.New(),
+
+		freeing: make(chan struct{}, atOnce),
 	}
 }
 
-// mostNear is how many volumes with an id keep a descriptor, sessions and artifacts together: those that were made while there were fewer.
+// mostNear is how many volumes with an id may keep a descriptor, sessions and artifacts together: those that were made while there were fewer, and fewer where the
+// limit of descriptors leaves less beside the jails.
 const mostNear = 1000
 
 // canCloneDetached says whether this is Linux 6.15 or newer.
@@ -203,7 +207,9 @@ func (vs *volumes) last(v *volume) error {
 	if err := v.vault.name(v.path, v.id); err != nil {
 		return err
 	}
+	vs.mu.Lock()
 	v.lasting = true
+	vs.mu.Unlock()
 	return nil
 }
 
@@ -357,7 +363,9 @@ func (vs *volumes) forgetIdle(before time.Time) (dropped int, err error) {
 
 func (vs *volumes) unmount(v *volume) (err error) {
 	if v.mount != nil {
+		vs.freeing <- struct{}{}
 		v.mount.Close()
+		<-vs.freeing
 	}
 	if v.vault != nil {
 		err = v.vault.remove(v.path)

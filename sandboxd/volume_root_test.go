@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -74,4 +77,57 @@ func TestVolumesAreInVaultsWhenTheyMust(t *testing.T) {
 		}
 	}
 	t.Error("left: " + left)
+}
+
+// What a host cannot do at the end of each session's first request, it is asked at the start, where somebody reads the answer.
+func TestStartNeedsAVault(t *testing.T) {
+	td := startDaemon(t, nil)
+	td.stop()
+	defer td.start()
+	folder := anchorFolder(&td.config)
+	if err := errors.Join(os.Mkdir(folder, 0o700), unix.Mount("vaults", folder, "tmpfs", 0, "nr_inodes=1,mode=700")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := start(&td.config, slog.New(slog.DiscardHandler))
+	if err == nil {
+		d.close()
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("started where no vault can be anchored: %v", err)
+	}
+	if err := dropAnchors(folder); err != nil {
+		t.Error(err)
+	}
+}
+
+// A session that could not be put into a vault at the end of its first request, for want of memory, is at the end of the next.
+func TestWorkspaceIsPutIntoAVaultLater(t *testing.T) {
+	td := startDaemon(t, nil)
+	vs := td.d.server.volumes
+	if !vs.clones {
+		return // each is in a vault before its first request
+	}
+	good := vs.vaults.anchors.folder
+	vs.vaults.mu.Lock()
+	full := vs.vaults.all
+	vs.vaults.all, vs.vaults.anchors.folder = nil, "/none"
+	vs.vaults.mu.Unlock()
+	lasts := func(isNew bool) bool {
+		t.Helper()
+		if r := td.run("true", inWorkspace(wire.Volume{ID: "w", New: isNew})); r.err != nil {
+			t.Fatal(r.err)
+		}
+		vs.mu.Lock()
+		defer vs.mu.Unlock()
+		return vs.byID["w"].lasting
+	}
+	if lasts(true) {
+		t.Error("it is in a vault, and there is none")
+	}
+	vs.vaults.mu.Lock()
+	vs.vaults.all, vs.vaults.anchors.folder = full, good
+	vs.vaults.mu.Unlock()
+	if !lasts(false) {
+		t.Error("it is in no vault")
+	}
 }
