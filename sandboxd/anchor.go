@@ -202,7 +202,7 @@ func (vs *volumes) close() error {
 	var ending []*volume
 	for _, v := range vs.byID {
 		switch {
-		case v.held > 0:
+		case v.held > 0: // its job's release drops it, or it ends with us
 		case !v.lasting:
 			vs.forgetLocked(v)
 			ending = append(ending, v)

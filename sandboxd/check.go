@@ -207,16 +207,18 @@ func needUser(c *config) string {
 	return ""
 }
 
-// descriptorsPerJail: pidfd, two control sockets, the filter's listener, user namespace, four of the cgroup, the workspace and a mount of it; and those of its job,
-// which are ten more for one that has everything at once.
-const descriptorsPerJail = 16
+// descriptorsPerJail are the eleven of a ready jail (pidfd, two control sockets, the filter's listener, user namespace, four of the cgroup, the workspace and a mount of it), and
+// five of the up to ten of its job: few have everything at once. ownDescriptors are the daemon's.
+const descriptorsPerJail, ownDescriptors = 16, 100
+
+func wantedDescriptors(c *config) int { return c.MaxJails*descriptorsPerJail + ownDescriptors }
 
 func needDescriptors(c *config) string {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err.Error()
 	}
-	if need := uint64(c.MaxJails*descriptorsPerJail + 100); limit.Max < need {
+	if need := uint64(wantedDescriptors(c)); limit.Max < need {
 		return fmt.Sprintf("hard limit %d is too low for max_jails %d: ulimit -Hn %d (systemd: LimitNOFILE), or lower max_jails", limit.Max, c.MaxJails, need)
 	}
 	return ""
@@ -228,7 +230,7 @@ func spareDescriptors(c *config) int {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
-	return int(min(limit.Max, 1<<30)) - c.MaxJails*descriptorsPerJail - 100
+	return int(min(limit.Max, 1<<30)) - wantedDescriptors(c)
 }
 
 // errHost is what checkHost found, in one error.

@@ -133,7 +133,8 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// A trial: what checkHost cannot see, like an image on a filesystem that takes no id maps, is told now and in one line. The workspace goes the way of a session's.
+	// A trial: what checkHost cannot see, like an image on a filesystem that takes no id maps, is told now and in one line. Its workspace goes into a
+	// vault, as a session's does at the end of its first request.
 	for _, t := range templates {
 		r, err := b.build(t)
 		if err != nil {

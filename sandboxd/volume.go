@@ -89,8 +89,8 @@ func newVolumes(max int, workspace, build quota, anchors *anchors) *volumes {
 	}
 }
 
-// mostNear is how many volumes with an id may keep a descriptor, sessions and artifacts together: those that were made while there were fewer, and fewer where the
-// limit of descriptors leaves less beside the jails.
+// mostNear is how many volumes with an id keep a descriptor, sessions and artifacts together: the first ones, and fewer where spareDescriptors says so. More would pass a limit of
+// 20,000, which some hosts have, beside the jails of the example's max_jails.
 const mostNear = 1000
 
 // canCloneDetached says whether this is Linux 6.15 or newer.
@@ -146,10 +146,15 @@ func (vs *volumes) mount(kind volumeKind) (*volume, error) {
 	return v, nil
 }
 
-// settle puts a volume into a vault. The caller alone holds it. near: it keeps its detached mount as well.
-func (vs *volumes) settle(v *volume, near bool) (err error) {
+// settle puts a volume into a vault. The caller alone holds it. keep: it has its detached mount as well.
+func (vs *volumes) settle(v *volume, keep bool) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("put a volume into a vault: %w", err)
+		}
+	}()
 	mount := v.mount
-	if near {
+	if keep {
 		if mount, err = jail.CloneDetached(v.mount, false, nil); err != nil {
 			return err
 		}
@@ -165,7 +170,7 @@ func (vs *volumes) settle(v *volume, near bool) (err error) {
 		return err
 	}
 	v.vault, v.path = vault, path
-	if !near {
+	if !keep {
 		v.mount.Close()
 		v.mount = nil
 	}

@@ -27,7 +27,9 @@ func TestVolumesAreInVaultsWhenTheyMust(t *testing.T) {
 			t.Fatalf("Linux %d.%d cannot clone detached mounts: %v", major, minor, err)
 		}
 	}
+	vs.mu.Lock()
 	vs.mostNear = 3
+	vs.mu.Unlock()
 	use := func(what string, workspace, build wire.Volume) {
 		t.Helper()
 		change := func(j *wire.Job) { j.Workspace, j.Build = workspace, build }

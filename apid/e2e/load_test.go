@@ -115,7 +115,7 @@ func (s *stack) held(t *testing.T) map[string]holding {
 	return all
 }
 
-// Bounds on what a thousand requests may leave in a daemon. Sessions are kept, and cost memory but no descriptors; a Go program's heap
+// Bounds on what a thousand requests may leave in a daemon. Sessions that nothing was left in are dropped; each of the others may hold a descriptor of sandboxd. A Go program's heap
 // and threads are given back late, if at all.
 const (
 	mostMemoryGrowthKB   = 100 << 10

@@ -8,6 +8,8 @@
 package e2e
 
 import (
+	"debug/elf"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -84,11 +86,21 @@ func prepare() (err error) {
 	if err := os.Chmod(binaries, 0o755); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-tags", "osusergo,netgo", "-ldflags", "-extldflags=-static", "-o", binaries+"/", "./sandboxd", "./apid") // as the Makefile does
+	build := exec.Command("make", "binaries", "BIN="+binaries)
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
 		os.RemoveAll(binaries)
-		return fmt.Errorf("go build: %w\n%s", err, out)
+		return fmt.Errorf("make binaries: %w\n%s", err, out)
+	}
+	sandboxd, err := elf.Open(filepath.Join(binaries, "sandboxd"))
+	if err != nil {
+		return err
+	}
+	defer sandboxd.Close()
+	for _, p := range sandboxd.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New("sandboxd is not static: each jail would map and free the host's libraries twice")
+		}
 	}
 	return nil
 }

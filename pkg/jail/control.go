@@ -28,9 +28,11 @@ func newControl(polled bool) (*control, *os.File, error) {
 	theirs := os.NewFile(uintptr(pair[1]), "control")
 	// The default socket buffer takes 208 KiB, which a thousand files with long names pass.
 	err = unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2*maxPacket)
+	// Our end never blocks. A file that is made before that is said is not polled; a duplicate of it, made after, is (receiveUntil). Nor does send have to wait: one packet
+	// is under way at most, and the buffer takes it.
 	c := &control{polled: polled}
 	if !polled {
-		c.file = os.NewFile(uintptr(pair[0]), "control") // which polls what does not block
+		c.file = os.NewFile(uintptr(pair[0]), "control")
 	}
 	err = errors.Join(err, unix.SetNonblock(pair[0], true))
 	if polled {

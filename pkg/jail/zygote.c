@@ -548,7 +548,7 @@ static int do_step(const struct zygote_step *s)
 /* The loop of all three processes. */
 static void serve(void)
 {
-	/* Pages that a job would else be the first to use, at 8 us each: the clock's, and that of ZOP_EXEC's words. */
+	/* Pages that a job would else be the first to use, at 8 us each: the clock's, and the first of ZOP_EXEC's words. */
 	whole.head.ns = now_ns();
 	words[0] = NULL;
 	for (;;) {
