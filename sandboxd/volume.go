@@ -24,7 +24,7 @@ import (
 //
 // Nothing in sandboxd ever opens a path inside a volume.
 //
-// It begins as a detached mount, which is in no namespace: to clone one that a vault has means to wait for the vault's thread, some 100 us of the way to a
+// It begins as a detached mount, which is in no namespace: to clone one that a vault has means to wait for the vault's thread, 50 to 100 us of the way to a
 // program's first instruction. Into a vault goes what has to outlive us, and what there is no descriptor for.
 type volume struct {
 	id    string // "" until a client names it

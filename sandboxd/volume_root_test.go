@@ -106,14 +106,6 @@ func TestStartNeedsAVault(t *testing.T) {
 func TestWorkspaceIsPutIntoAVaultLater(t *testing.T) {
 	td := startDaemon(t, nil)
 	vs := td.d.server.volumes
-	if !vs.clones {
-		return // each is in a vault before its first request
-	}
-	good := vs.vaults.anchors.folder
-	vs.vaults.mu.Lock()
-	full := vs.vaults.all
-	vs.vaults.all, vs.vaults.anchors.folder = nil, "/none"
-	vs.vaults.mu.Unlock()
 	lasts := func(isNew bool) bool {
 		t.Helper()
 		if r := td.run("true", inWorkspace(wire.Volume{ID: "w", New: isNew})); r.err != nil {
@@ -123,6 +115,17 @@ func TestWorkspaceIsPutIntoAVaultLater(t *testing.T) {
 		defer vs.mu.Unlock()
 		return vs.byID["w"].lasting
 	}
+	if !vs.clones { // then each is in a vault before its first request, or there is none
+		if !lasts(true) {
+			t.Error("it is in no vault")
+		}
+		return
+	}
+	good := vs.vaults.anchors.folder
+	vs.vaults.mu.Lock()
+	full := vs.vaults.all
+	vs.vaults.all, vs.vaults.anchors.folder = nil, "/none"
+	vs.vaults.mu.Unlock()
 	if lasts(true) {
 		t.Error("it is in a vault, and there is none")
 	}

@@ -82,6 +82,11 @@ func prepare() (err error) {
 	if binaries, err = os.MkdirTemp("", "rt-e2e-bin-"); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(binaries)
+		}
+	}()
 	// apid runs as another user.
 	if err := os.Chmod(binaries, 0o755); err != nil {
 		return err
@@ -89,7 +94,6 @@ func prepare() (err error) {
 	build := exec.Command("make", "binaries", "BIN="+binaries)
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
-		os.RemoveAll(binaries)
 		return fmt.Errorf("make binaries: %w\n%s", err, out)
 	}
 	sandboxd, err := elf.Open(filepath.Join(binaries, "sandboxd"))
@@ -99,7 +103,7 @@ func prepare() (err error) {
 	defer sandboxd.Close()
 	for _, p := range sandboxd.Progs {
 		if p.Type == elf.PT_INTERP {
-			return errors.New("sandboxd is not static: each jail would map and free the host's libraries twice")
+			return errors.New("sandboxd is not static: each jail would map and free the host's libraries twice; see STATIC in the Makefile")
 		}
 	}
 	return nil

@@ -649,3 +649,11 @@ func TestListener(t *testing.T) {
 		}
 	}
 }
+
+// Were an empty path the working directory, a volume whose path got lost would be everything that a vault holds.
+func TestOpenTreeWantsAPath(t *testing.T) {
+	mount, err := OpenTree("", true, nil)
+	if !errors.Is(err, unix.ENOENT) {
+		t.Errorf("%v, %v", mount, err)
+	}
+}

@@ -1,7 +1,6 @@
 package jail
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -35,12 +34,16 @@ func OpenDevices(path string, userNS *os.File) (*os.File, error) {
 	return openTree(unix.AT_FDCWD, path, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY}, userNS)
 }
 
-// openTree clones what is mounted at path, or, if that is empty, the mount that dir is.
+// openTree clones what is mounted at path, or the mount that dir is. An empty path alone must not do: it would be the working directory, which in a vault is all volumes.
 func openTree(dir int, path string, attr unix.MountAttr, userNS *os.File) (*os.File, error) {
-	fd, err := unix.OpenTree(dir, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH)
-	path = cmp.Or(path, "detached mount")
+	var flags uint = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_SYMLINK_NOFOLLOW
+	name := path
+	if dir != unix.AT_FDCWD {
+		flags, name = flags|unix.AT_EMPTY_PATH, "detached mount"
+	}
+	fd, err := unix.OpenTree(dir, path, flags)
 	if err != nil {
-		return nil, fmt.Errorf("open_tree %s: %w", path, err)
+		return nil, fmt.Errorf("open_tree %s: %w", name, err)
 	}
 	if userNS != nil {
 		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
@@ -48,9 +51,9 @@ func openTree(dir int, path string, attr unix.MountAttr, userNS *os.File) (*os.F
 	}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("mount_setattr %s: %w", path, err)
+		return nil, fmt.Errorf("mount_setattr %s: %w", name, err)
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // NewTmpfs makes a detached tmpfs of at most size bytes and inodes inodes, its root owned by uid and gid of the jail's own numbering.

@@ -59,6 +59,7 @@ static union {
 } packet;
 
 static int fds[ZYGOTE_MAX_FDS];
+static char *words[ZYGOTE_MAX_WORDS + 2]; /* argv and env of ZOP_EXEC */
 static unsigned fd_count;
 
 static int control;     /* our end of the control socket */
@@ -328,8 +329,6 @@ static int step_keep_only(void)
 		return -1;
 	return (int)syscall(SYS_close_range, control + 1, ~0u, 0);
 }
-
-static char *words[ZYGOTE_MAX_WORDS + 2];
 
 /* Sets argv and env to the words of an exec step. */
 static int split_words(const struct zygote_step *s, char ***argv, char ***env)
