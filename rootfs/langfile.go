@@ -48,6 +48,7 @@ type template struct {
 		Again  bool              `json:"again,omitempty"`
 		OnMiss bool              `json:"on_miss,omitempty"`
 	} `json:"parked,omitempty"`
+	Then string `json:"then,omitempty"`
 }
 
 func (l langFile) validate(j jailFile) error {

@@ -305,12 +305,16 @@ func (td *testDaemon) leftover() string {
 	if err != nil {
 		return err.Error()
 	}
-	ready := 0
+	ready, processes := 0, 0 // PID 1 and the runner of each parked jail, or two runners
 	for _, p := range st.Templates {
 		if p.Ready != p.Size {
 			return fmt.Sprintf("pool %s has %d of %d jails", p.Name, p.Ready, p.Size)
 		}
 		ready += p.Ready
+		processes += 2 * p.Ready
+		if t := td.d.server.pools.all[p.Name].template; t.spec.Then != "" {
+			processes += p.Ready
+		}
 	}
 	if st.Jobs != 0 || st.LiveJails != ready || st.Volumes != ready {
 		return fmt.Sprintf("%+v, want %d jails and volumes", *st, ready)
@@ -320,10 +324,9 @@ func (td *testDaemon) leftover() string {
 	if n := len(leaves) + len(more); n != ready {
 		return fmt.Sprintf("%d leaves of the cgroup tree, want %d", n, ready)
 	}
-	// PID 1 and the runner of each parked jail, none of them dead.
 	live, dead := td.jailProcesses()
-	if live != 2*ready || dead != 0 {
-		return fmt.Sprintf("%d processes and %d zombies with uids of jails, want %d and none", live, dead, 2*ready)
+	if live != processes || dead != 0 {
+		return fmt.Sprintf("%d processes and %d zombies with uids of jails, want %d and none", live, dead, processes)
 	}
 	return ""
 }

@@ -36,11 +36,12 @@ type readyJail struct {
 	denials   denials
 	loaded    bool  // its runtime waits for the job
 	bytes     int64 // memory it takes while it waits
+	first     int64 // bytes it took when it was made ready for its first job, where another may follow
+	residue   int64 // bytes that its compiler left charged to it: of the artifact, and the kernel's
 
 	// Of a compiler's jail that serves one owner more than once (kept.go).
 	owner string
 	jobs  int       // it has had
-	first int64     // bytes, when it was loaded
 	since time.Time // it waits for its owner
 }
 
@@ -175,16 +176,23 @@ func (b *builder) park(r *readyJail, initFilter []byte) error {
 		Listen:     filter.Notifies,
 		Doors:      doors,
 	})
-	if err != nil || !filter.Notifies {
+	if err != nil {
 		return err
 	}
+	if filter.Notifies {
+		b.listen(r)
+	}
+	return b.addSuccessor(r)
+}
+
+// listen answers the calls of a jail that its filter hands over.
+func (b *builder) listen(r *readyJail) {
 	listener := seccomp.NewListener(r.jail.Listener())
 	if b.recorder != nil {
-		go b.recorder.answer(listener, filter, r.template.name, b.log)
+		go b.recorder.answer(listener, r.variant.filter, r.template.name, b.log)
 	} else {
 		go r.denials.answer(listener, r.variant, b.log)
 	}
-	return nil
 }
 
 // loadWeight is the CPU weight of a leaf whose runtime is being loaded: the lowest there is, so that jobs go first.
@@ -217,7 +225,7 @@ func (b *builder) load(r *readyJail, weight uint64) error {
 	}
 	// What loading took for a moment is not the program's.
 	u, err := r.leaf.ResetPeak()
-	if err != nil {
+	if err != nil && !errors.Is(err, cgroup.ErrPeakStays) {
 		return fail(err)
 	}
 	r.loaded, r.bytes, r.first = true, u, u
@@ -268,7 +276,7 @@ func (b *builder) renew(r *readyJail) error {
 			return err
 		}
 	}
-	if r.bytes, err = r.leaf.ResetPeak(); err != nil {
+	if r.bytes, err = r.leaf.ResetPeak(); err != nil && !errors.Is(err, cgroup.ErrPeakStays) {
 		return err
 	}
 	if r.bytes > maxGrowth*r.first {

@@ -30,7 +30,7 @@ var jailCalls = []struct{ call, step string }{
 	{"setns(", "join network namespace"},
 	{"clone3(", "clone"},
 	{"setgroups(0, NULL) 1", "become uid 0"}, {"setresgid(0, ", "become uid 0"}, {"setresuid(0, ", "become uid 0"}, {"prctl(4, 0x0, 0x0, 0x0, 0x0) 1", "become uid 0"},
-	{`openat(AT_FDCWD, "/proc/sys/user/max_user_namespaces", `, "let no user namespace be made"}, {"write(8, &, 1) 1", "let no user namespace be made"},
+	{`openat(AT_FDCWD, "/proc/sys/user/max_user_namespaces", `, "let no user namespace be made"}, {"write(7, &, 1) 1", "let no user namespace be made"},
 	{`move_mount(3, "", AT_FDCWD, "/jail", `, "attach /jail"},
 	{`move_mount(4, "", AT_FDCWD, "/jail/dev", `, "attach /jail/dev"},
 	{`mount("tmpfs", "/jail/tmp", `, "mount tmpfs on /jail/tmp"},
@@ -38,7 +38,6 @@ var jailCalls = []struct{ call, step string }{
 	{`mount("proc", "/jail/proc", `, "mount proc on /jail/proc"},
 	{`chdir("/jail")`, "pivot_root"}, {"pivot_root(", "pivot_root"}, {"umount2(", "pivot_root"}, {`chdir("/")`, "pivot_root"},
 	{"sethostname(", "set host name"},
-	{"fcntl(", "keep the runner's socket"},
 	{"prctl(24, ", "empty bounding set"}, {"prctl(47, ", "empty bounding set"},
 	{"capset(", "set capabilities"},
 	{"prctl(38, ", "set no_new_privs"},
@@ -58,8 +57,8 @@ var jailCalls = []struct{ call, step string }{
 	{"prctl(4, ", "take the file access of the user"},
 	{`chdir("/home/user")`, "the working directory"},
 	{`openat2(AT_FDCWD, ".", `, "mkdir d"}, {"mkdirat(", "mkdir d"},
-	{`openat2(AT_FDCWD, "d", `, "place d/f"}, {`unlinkat(`, "place d/f"}, {`openat(7, "f", `, "place d/f"}, {"pread64(", "place d/f"},
-	{"sendmsg(8, ", "start the runner"},
+	{`openat2(AT_FDCWD, "d", `, "place d/f"}, {`unlinkat(`, "place d/f"}, {`openat(8, "f", `, "place d/f"}, {"pread64(", "place d/f"},
+	{"sendmsg(6, &, 0x4000) 3", "start the runner"},
 	{"sendmsg(", ""}, // replies: who cannot answer ends
 	{"prctl(1, ", "wait for the program"}, {"wait4(-1, &, 0x0, &)", "wait for the program"},
 	{`openat(AT_FDCWD, "/dev/null", `, "open /dev/null"}, {"dup2(4, 0)", "open /dev/null"},
@@ -71,7 +70,7 @@ var jailCalls = []struct{ call, step string }{
 // filtered are the numbers of these calls.
 var filtered = []uint32{
 	unix.SYS_SETRESUID, unix.SYS_SETNS, unix.SYS_CLONE3, unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_PRCTL, unix.SYS_MOVE_MOUNT, unix.SYS_MOUNT, unix.SYS_CHDIR,
-	unix.SYS_PIVOT_ROOT, unix.SYS_UMOUNT2, unix.SYS_SETHOSTNAME, unix.SYS_FCNTL, unix.SYS_CAPSET, unix.SYS_SECCOMP, unix.SYS_UNSHARE, unix.SYS_SETSID,
+	unix.SYS_PIVOT_ROOT, unix.SYS_UMOUNT2, unix.SYS_SETHOSTNAME, unix.SYS_CAPSET, unix.SYS_SECCOMP, unix.SYS_UNSHARE, unix.SYS_SETSID,
 	unix.SYS_PRLIMIT64, unix.SYS_CLOSE_RANGE, unix.SYS_SETFSGID, unix.SYS_SETFSUID, unix.SYS_OPENAT2, unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_OPENAT,
 	unix.SYS_PREAD64, unix.SYS_SENDMSG, unix.SYS_WAIT4, unix.SYS_DUP2, unix.SYS_EXECVE, unix.SYS_WRITE,
 }

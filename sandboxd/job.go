@@ -28,6 +28,9 @@ type job struct {
 
 	stopped   bool // jail.Exit.Stopped
 	renewable bool // the jail may serve its owner again
+	first     bool // the compiler's: the program may follow in the jail
+	alone     bool // then: no process of it is left
+	followed  bool // then: the program may have the jail
 
 	meters *meters // nil: nobody wants to see them
 	noise  *noise  // nil: nor these
@@ -154,18 +157,21 @@ func (j *job) takeJail() (err error) {
 	p := j.server.pools.all[j.req.Template] // there is one, see handleJob
 	if j.apart != nil {
 		j.ready, err = j.apart(p.template)
+	} else if j.ready = j.server.pools.successor(p, j.req); j.ready != nil {
+		j.hit = true
 	} else {
 		j.ready, j.hit, err = j.server.pools.take(p, j.memoryLimit(), j.req.Owner, j.req.Terminal != nil)
 	}
 	if err != nil {
 		return j.notBegun(err)
 	}
+	j.first = j.apart == nil && j.req.Build.New && j.ready.jail.NextPID() != 0
 	if j.free, err = j.server.pinner.pin(j.ready.jail.RunnerPID()); err != nil {
 		return j.notBegun(err)
 	}
 	if unpin := j.free; j.apart == nil {
 		unshare := j.server.shares.join(j.req.Account, j.ready.leaf)
-		j.free = func() { unpin(); unshare(j.renewable) }
+		j.free = func() { unpin(); unshare(j.renewable || j.followed) }
 	}
 	return nil
 }
@@ -263,6 +269,7 @@ func (j *job) jailJob() *jail.Job {
 		Signals: j.signals != nil,
 		Compare: j.req.Workspace.DropUnchanged,
 		Again:   j.ready.owner != "",
+		First:   j.first,
 	}
 }
 
@@ -303,12 +310,17 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		limit = "" // the program had ended when the timer fired
 	}
 	r := &wire.Result{
-		Violations: j.ready.denials.list(), Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
+		Violations: j.ready.denials.list(), Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak - j.ready.residue, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
 	}
 	if j.apart == nil {
 		j.server.denied.add(j.req.Template, r.Violations)
 	}
+	if j.ready.jail.NextPID() != 0 { // PID 1 has not looked
+		j.alone = j.nobodyLeft()
+		exit.Same = exit.Same && j.alone
+	}
 	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
+	j.followed = j.first && waitErr == nil && j.alone && exit.Empty
 	j.endStragglers(r) // also if there will be no result: the session is kept, and measured
 	switch {
 	case waitErr != nil && limit == "":
@@ -381,6 +393,7 @@ func (j *job) finish(result *wire.Result) {
 		}
 	}
 	keepBuild := !j.req.Build.New || result != nil && result.Limit == "" && result.Signal == 0 && result.Code == 0
+	j.followed = j.followed && keepBuild && result != nil
 	if j.req.Build.New && keepBuild && !j.renewable {
 		j.handOver()
 	}
@@ -403,6 +416,8 @@ func (j *job) finish(result *wire.Result) {
 		letGo()
 	case j.renewable && result != nil && result.Limit == "":
 		pools.giveBack(j.ready, letGo)
+	case j.followed:
+		pools.succeed(j.ready, j.req.Build.ID, letGo)
 	default:
 		if j.ready.owner != "" {
 			pools.kept.lost(j.ready.keptBy())

@@ -33,6 +33,9 @@ type pools struct {
 	log     *slog.Logger
 	all     map[string]*pool
 	kept    *kept
+
+	successors *successors
+
 	jobs    atomic.Int64  // running now
 	cpus    int           // and so many fillers has a pool; a compiler's half as many
 	turn    chan struct{} // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
@@ -53,7 +56,7 @@ const retryBuild = time.Second
 func startPools(b *builder, templates map[string]*template, bounds map[string]poolBounds, budget int64, cpus int, log *slog.Logger) *pools {
 	ctx, cancel := context.WithCancel(context.Background())
 	ps := &pools{
-		builder: b, log: log, all: map[string]*pool{}, kept: newKept(), budget: budget, cancel: cancel,
+		builder: b, log: log, all: map[string]*pool{}, kept: newKept(), successors: newSuccessors(), budget: budget, cancel: cancel,
 		cpus: cpus, turn: make(chan struct{}, min(cpus, atOnce/2)), load: make(chan struct{}, 2*cpus),
 	}
 	for name, t := range templates {
@@ -385,6 +388,7 @@ func (ps *pools) close() {
 	ps.cancel()
 	ps.workers.Wait()
 	ps.destroyKept(ps.kept.close())
+	close(ps.successors.closed)
 	for _, p := range ps.all {
 		close(p.ready)
 		for r := range p.ready {

@@ -24,6 +24,15 @@ func (j *job) endRunner() bool {
 		}
 		j.ready.jail.KillStopped()
 	}
+	if j.ready.jail.NextPID() != 0 {
+		return j.alone
+	}
 	left, err := j.ready.leaf.Processes()
 	return err == nil && (len(left) == 0 || j.stopped && len(left) == 1 && left[0] == j.ready.jail.RunnerPID())
+}
+
+// nobodyLeft says that of a job in whose jail a second runner waits no process is left.
+func (j *job) nobodyLeft() bool {
+	left, err := j.ready.leaf.Processes()
+	return err == nil && len(left) == 1 && left[0] == j.ready.jail.NextPID()
 }

@@ -30,6 +30,7 @@ type templateSpec struct {
 	TmpFiles  int64  `json:"tmp_files"`  // inodes of each
 
 	Parked *parkedSpec `json:"parked"` // the runtime that waits in a ready jail, or nil
+	Then   string      `json:"then"`   // the template, of this file, whose job may follow in the same jail: of a compiler, which runs nothing that its sources hold
 }
 
 // parkedSpec is a command that speaks the protocol of rootfs/parked.
@@ -110,7 +111,31 @@ func parseTemplates(data []byte) (map[string]templateSpec, error) {
 		}
 		specs[name] = spec
 	}
+	for name, spec := range specs {
+		if err := spec.validateThen(specs); err != nil {
+			return nil, fmt.Errorf("template %q: %w", name, err)
+		}
+	}
 	return specs, nil
+}
+
+// validateThen wants jails of both templates to be alike.
+func (s templateSpec) validateThen(all map[string]templateSpec) error {
+	if s.Then == "" {
+		return nil
+	}
+	then, ok := all[s.Then]
+	if !ok {
+		return fmt.Errorf("then: there is no template %q beside it", s.Then)
+	}
+	if then.Then != "" || then.Parked != nil {
+		return fmt.Errorf("then: template %q must have neither then nor parked", s.Then)
+	}
+	name := s.Then
+	if s.Then, s.Pool, s.PoolMax = "", then.Pool, then.PoolMax; s != then {
+		return fmt.Errorf("then: template %q must have the same profile and limits, and no runtime may be parked here", name)
+	}
+	return nil
 }
 
 func decodeStrict(data []byte, v any) error {
@@ -175,6 +200,14 @@ func loadTemplates(c *config) (map[string]*template, error) {
 		}
 	}
 	return templates, nil
+}
+
+// follower is the name of the template whose job may follow, or "".
+func (t *template) follower() string {
+	if t.spec.Then == "" {
+		return ""
+	}
+	return t.folder() + "/" + t.spec.Then
 }
 
 // rlimits of the program. Memory is never bounded here (RLIMIT_AS): the JVM, V8 and the CLR reserve far more than they use.

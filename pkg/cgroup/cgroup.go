@@ -51,6 +51,9 @@ type Details struct {
 	Throttled int64  // periods of the scheduler in which Limits.CPUs held the leaf back
 }
 
+// ErrPeakStays is no failure of a job: what it took at most may be what was there before.
+var ErrPeakStays = errors.New("cgroup: this kernel cannot count a peak anew")
+
 // Leaf is the cgroup of one job.
 type Leaf interface {
 	// Doors opens the files by which a process of one thread enters the leaf: it writes "0" to each. The kernel goes by the rights of who opened
@@ -61,7 +64,7 @@ type Leaf interface {
 	// SetWeight changes the CPU weight, 1..10000.
 	SetWeight(weight uint64) error
 	// ResetPeak makes MemoryPeak count anew from what is in use, and returns that, bytes. A v2 kernel before 6.12 cannot: there the
-	// peak stays.
+	// peak stays, and comes with ErrPeakStays.
 	ResetPeak() (int64, error)
 	// Processes are those in it, by number; one that ends is there no more before it is waited for.
 	Processes() ([]int, error)

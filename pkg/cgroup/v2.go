@@ -144,10 +144,16 @@ func (l *leafV2) SetWeight(weight uint64) error {
 
 func (l *leafV2) ResetPeak() (int64, error) {
 	// The reset counts for this open file alone: admin-guide/cgroup-v2.rst, memory.peak. Older kernels have it read-only.
-	if _, err := l.peak.WriteAt([]byte("0"), 0); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBADF) {
+	_, err := l.peak.WriteAt([]byte("0"), 0)
+	stays := errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBADF)
+	if err != nil && !stays {
 		return 0, fmt.Errorf("cgroup: reset peak: %w", err)
 	}
-	return field(l.peak, "")
+	bytes, err := field(l.peak, "")
+	if err == nil && stays {
+		err = ErrPeakStays
+	}
+	return bytes, err
 }
 
 func (l *leafV2) Processes() ([]int, error) { return processes(l.path("cgroup.procs")) }

@@ -145,7 +145,7 @@ func receiveFrom(file *os.File) (r reply, extra *os.File, err error) {
 	}
 	r, err = decodeReply(body[:n])
 	if cred != nil {
-		r.pid = cred.Pid // as seen from our PID namespace
+		r.sender = cred.Pid
 	}
 	return r, extra, err
 }

@@ -36,11 +36,11 @@ func TestDescriptorsWithoutCloseOnExecAreClosed(t *testing.T) {
 	if err := j.Build(b.spec(t, j)); err != nil {
 		t.Fatal(err)
 	}
-	if open := openIn(t, j.pid); len(open) != 4 || !slices.Equal(open[:3], []int{0, 1, 2}) || slices.Contains(numbers, open[3]) {
+	if open := openIn(t, j.RunnerPID()); len(open) != 4 || !slices.Equal(open[:3], []int{0, 1, 2}) || slices.Contains(numbers, open[3]) {
 		t.Errorf("the runner, whose PID 1 has %v, has %v open; want 0 1 2 and its control socket", numbers, open)
 	}
 
-	b.built = func(j *Jail) { plant(t, j.runner, []int{40, 100}) }
+	b.built = func(j *Jail) { plant(t, j.runner.control, []int{40, 100}) }
 	b.run(t, "ls /proc/self/fd", nil).want(t, "0\n1\n2\n3\n") // 3 is ls reading the folder
 	b.runParked(t, nil, "/bin/toy", "descriptors").want(t, "0 1 2 ")
 	b.runParked(t, []string{"TOY=1"}, "/bin/toy", "descriptors").want(t, "0 1 2 ") // executed

@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 // the host runs out of memory, or an operator.
 func (j *Jail) Intact() bool {
 	poll := []unix.PollFd{{}, {}}
-	for i, c := range []*control{j.init, j.runner} {
+	for i, c := range []*control{j.init, j.runner.control} {
 		raw, err := c.file.SyscallConn()
 		if err != nil {
 			return false

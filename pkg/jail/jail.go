@@ -31,17 +31,19 @@ const maxEnviron = 128 << 10
 // Jail is one jail, from Spawn to Close:
 //
 //	spawned --Build--> parked [--Load--> loaded] --Start--> running --Wait--> ended
-//	                                        ^---------------Renew-----------'
+//	                     ^                  ^---------------Renew-----------'  |
+//	                     '---------------------Follow--------------------------'
 //
 // What a job leaves behind runs on until End or Close.
 //
-// It runs one job at most, but for a compiler, which runs no foreign code (Job.Again). One goroutine uses it, but Kill and Close may come from another.
+// It runs one job at most. A compiler runs no foreign code, so after it there may be another: its next (Job.Again), or the program that it made
+// (Job.First). One goroutine uses a jail, but Kill and Close may come from another.
 type Jail struct {
 	pidfd    *os.File // of PID 1
 	init     *control // of PID 1
-	runner   *control
+	runner   *runner
+	next     *runner // of the job after this one, or nil
 	userNS   *os.File
-	pid      int      // of the runner, in our PID namespace
 	end      *os.File // after Load: the page in which the runtime says that its program has ended
 	listener *os.File // of the runner's filter, or nil
 	pidRun   *os.File // after a Start with Job.Again or Job.Signals: pidfd of the runner
@@ -53,6 +55,13 @@ type Jail struct {
 
 	startMu sync.Mutex
 	start   *reply // of the runner, when it was about to exec; nil until it has come
+}
+
+// runner is a process that becomes a program.
+type runner struct {
+	*control
+	pid   int   // in our PID namespace
+	inner int32 // in the jail's
 }
 
 // Tmpfs bounds a tmpfs.
@@ -87,7 +96,7 @@ func (j *Jail) UserNS() *os.File { return j.userNS }
 
 // RunnerPID is the process that will be the program, in our own PID namespace; it is that process's until Start, for PID 1 does not reap
 // before.
-func (j *Jail) RunnerPID() int { return j.pid }
+func (j *Jail) RunnerPID() int { return j.runner.pid }
 
 // Build makes the jail ready for a job and parks it.
 func (j *Jail) Build(s *Spec) error {
@@ -95,23 +104,30 @@ func (j *Jail) Build(s *Spec) error {
 	if err != nil {
 		return err
 	}
-	j.runner = ours
-	if err := ours.passCredentials(); err != nil {
-		theirs.Close()
-		return fmt.Errorf("jail: pass credentials: %w", err)
+	j.runner = &runner{control: ours}
+	if err = j.runner.greet(); err == nil {
+		err = j.buildInit(s, theirs)
 	}
-	// An empty plan, which waits for the runner: its reply tells the runner's PID, which only the kernel may tell us.
-	if err := ours.send(&plan{}); err != nil {
-		theirs.Close()
-		return err
-	}
-	// Closed here at once: PID 1 received a copy.
-	err = j.buildInit(s, theirs)
-	theirs.Close()
+	theirs.Close() // PID 1 received a copy; with ours, the end of the runner would be no end of file
 	if err != nil {
 		return err
 	}
 	return j.buildRunner(s)
+}
+
+// greet sends an empty plan, which waits for the runner: the reply tells the runner's PID, which only the kernel may tell us.
+func (r *runner) greet() error {
+	if err := r.passCredentials(); err != nil {
+		return fmt.Errorf("jail: pass credentials: %w", err)
+	}
+	return r.send(&plan{})
+}
+
+// meet takes that reply.
+func (r *runner) meet() error {
+	hello, _, err := r.receive()
+	r.pid = int(hello.sender)
+	return err
 }
 
 // initCaps are those of PID 1, of its own user namespace only: it may attach the mounts that we hand it, and take the file access of the jail's
@@ -138,22 +154,20 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 	p.simple(opHostname, s.Hostname, "set host name")
 	p.add(step{op: opBounding, what: "empty bounding set"}) // before the runner, which inherits it
 	p.spawn(runner, 0)
-	p.add(step{op: opRelayTo, fd: j.runner.file, what: "keep the runner's socket"})
 	p.caps(initCaps)
 	p.add(step{op: opNoNewPrivs, what: "set no_new_privs"})
 	p.filter(s.InitFilter, 0)
-	_, _, err := j.init.do(&p)
+	spawned, _, err := j.init.do(&p)
+	j.runner.inner = spawned.pid
 	return err
 }
 
 func (j *Jail) buildRunner(s *Spec) error {
-	hello, _, err := j.runner.receive()
-	if err != nil {
+	if err := j.runner.meet(); err != nil {
 		return err
 	}
-	j.pid = int(hello.pid)
 	// When the host runs out of memory, jails go first, whatever we were started with.
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.pid), []byte("1000"), 0); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.runner.pid), []byte("1000"), 0); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
 	// PID 1 does not reap while it waits for us, so as long as it lives that PID was the runner's and nobody else's.
@@ -300,6 +314,9 @@ func (j *Jail) Close() {
 	j.init.close()
 	if j.runner != nil {
 		j.runner.close()
+	}
+	if j.next != nil {
+		j.next.close()
 	}
 	for _, f := range []*os.File{j.userNS, j.end, j.pidRun, j.listener} {
 		if f != nil {

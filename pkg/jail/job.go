@@ -32,6 +32,7 @@ type Job struct {
 	Compare   bool     // find out whether the job left a workspace that was empty before with Files alone, as they were given
 	Signals   bool     // Signal will be called
 	Again     bool     // the jail, after Load, may be renewed: argv is a compiler's, which runs nothing that Files hold
+	First     bool     // another job may follow in the jail, after AddSuccessor: argv is such a compiler's
 }
 
 // Start sends the job on its way; Wait tells what became of it. One packet does: a round trip between the steps would cost two changes
@@ -80,8 +81,8 @@ func (j *Jail) Start(job *Job) error {
 		p.attach(job.Terminal, terminals)
 	}
 	p.add(step{op: opFSIDs, a: UserID, b: UserID, what: "take the file access of the user"})
-	if job.Again {
-		p.restCaps(initCaps) // Renew needs them; no name and no byte of a file is looked at while they are there
+	if job.Again || job.First {
+		p.restCaps(initCaps) // Clear needs them; no name and no byte of a file is looked at while they are there
 	} else {
 		p.caps(0)
 	}
@@ -89,12 +90,15 @@ func (j *Jail) Start(job *Job) error {
 	if err := placeFiles(p, job); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	if err := p.relay(&j.exec); err != nil {
+	if err := p.relay(j.runner.control, &j.exec); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	reap := step{op: opReap, fd: j.end, what: "wait for the program", stage: StageWait}
+	reap := step{op: opReap, fd: j.end, b: uint64(j.runner.inner), what: "wait for the program", stage: StageWait}
 	if j.end != nil {
 		reap.a = 1
+	}
+	if j.next != nil {
+		reap.c = 1
 	}
 	p.add(reap)
 	if job.Environ != nil {
@@ -103,9 +107,9 @@ func (j *Jail) Start(job *Job) error {
 	if job.Compare {
 		compareFiles(p, job)
 	}
-	if job.Again {
+	if job.Again || job.First {
 		for _, dir := range scratch {
-			p.add(step{op: opCount, a: 1, s1: cstring(dir), what: "look into " + dir})
+			p.add(step{op: opCount, a: 1, b: replyEmpty, s1: cstring(dir), what: "look into " + dir})
 		}
 	}
 	return j.init.send(p)
@@ -127,7 +131,8 @@ type Exit struct {
 	Started time.Duration   // just before exec; 0 if it never came to that
 	Ended   time.Duration   // 0 with ErrKilled
 	Stopped bool            // a loaded runtime said that its program has ended, and stopped: its process is there until PID 1 ends
-	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else; with Job.Again, nor has /tmp anything
+	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else
+	Empty   bool            // with Job.Again or Job.First: /tmp and /dev/shm hold nothing
 
 	Renewable bool // with Job.Again: Clear and Renew may be tried
 
@@ -165,7 +170,7 @@ func (j *Jail) Wait() (Exit, error) {
 	if stopped {
 		r.status = unix.WaitStatus(r.status.StopSignal() << 8)
 	}
-	return Exit{Status: r.status, Stopped: stopped, Started: started, Ended: time.Duration(r.ns), Same: r.same, Renewable: j.again && r.same && j.renewable(),
+	return Exit{Status: r.status, Stopped: stopped, Started: started, Ended: time.Duration(r.ns), Same: r.same, Empty: r.empty, Renewable: j.again && r.same && r.empty && j.renewable(),
 		InvoluntarySwitches: int64(r.switches), MajorFaults: int64(r.faults)}, nil
 }
 

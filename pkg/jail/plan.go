@@ -21,7 +21,7 @@ type step struct {
 	fd      *os.File
 	a, b, c uint64
 	s1, s2  []byte
-	relayed []*os.File // with opRelay: the descriptors of the packet in s1
+	relayed []*os.File // with opRelay: the socket, and the descriptors of the packet in s1
 	what    string     // "mount proc on /proc": the beginning of the error
 	stage   Stage      // likewise
 	file    int        // with StageFile: 1 + index of the job's file, else 0
@@ -78,13 +78,13 @@ func (p *plan) workDir() {
 	p.add(step{op: opChdir, s1: cstring(WorkDir), what: "chdir " + WorkDir, stage: StageWorkDir})
 }
 
-// relay makes PID 1 send another plan to the runner.
-func (p *plan) relay(to *plan) error {
-	packet, files, err := to.encode()
+// relay makes PID 1 send another plan to the runner whose control socket this is our end of.
+func (p *plan) relay(to *control, other *plan) error {
+	packet, files, err := other.encode()
 	if err != nil {
 		return err
 	}
-	p.add(step{op: opRelay, a: uint64(len(packet)), s1: packet, c: uint64(len(files)), relayed: files, what: "start the runner"})
+	p.add(step{op: opRelay, a: uint64(len(packet)), s1: packet, c: uint64(len(files)), relayed: append([]*os.File{to.file}, files...), what: "start the runner"})
 	return nil
 }
 
@@ -151,10 +151,12 @@ var ErrTooLarge = errors.New("too large")
 type reply struct {
 	index  uint32
 	errno  unix.Errno
-	pid    int32
+	pid    int32 // of who was spawned, in the PID namespace of who spawned it
+	sender int32 // in our PID namespace, says the kernel; 0: nobody asked it
 	status unix.WaitStatus
 	ns     uint64
 	same   bool
+	empty  bool
 
 	switches, faults uint64
 }
@@ -170,7 +172,8 @@ func decodeReply(b []byte) (reply, error) {
 		pid:    int32(e.Uint32(b[8:])),
 		status: unix.WaitStatus(e.Uint32(b[12:])),
 		ns:     e.Uint64(b[16:]),
-		same:   e.Uint64(b[24:]) == 1,
+		same:   e.Uint64(b[24:])&replySame != 0,
+		empty:  e.Uint64(b[24:])&replyEmpty != 0,
 	}
 	if len(b) > sizeofReply {
 		r.faults, r.switches = e.Uint64(b[offsetFaults:]), e.Uint64(b[offsetSwitches:])

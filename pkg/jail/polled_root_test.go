@@ -18,7 +18,7 @@ func TestRunnersSocketWakesNobody(t *testing.T) {
 		for _, c := range []struct {
 			control *control
 			polled  int
-		}{{j.init, 1}, {j.runner, 0}} {
+		}{{j.init, 1}, {j.runner.control, 0}} {
 			if n := polled(t, c.control.file); n != c.polled {
 				t.Errorf("descriptor %d is polled %d times, want %d", c.control.file.Fd(), n, c.polled)
 			}

@@ -49,8 +49,8 @@ func FuzzReply(f *testing.F) {
 		if whole := len(body) == sizeofReply || len(body) == sizeofReply+sizeofRusage; err == nil && !whole {
 			t.Fatalf("%d bytes are a reply: %+v", len(body), r)
 		}
-		if err == nil && int(r.pid) != os.Getpid() {
-			t.Fatalf("its PID is %d, whatever the kernel says", r.pid)
+		if err == nil && int(r.sender) != os.Getpid() {
+			t.Fatalf("its PID is %d, whatever the kernel says", r.sender)
 		}
 		if extra != nil {
 			extra.Close()

@@ -15,7 +15,7 @@ import (
 // are mounts that PID 1 made on a read-only image, which nobody in the jail can move. The descriptors are O_PATH: nothing is read
 // or written by them, and no other process gets them.
 func (j *Jail) Scratch() (tmp, shm *os.File, err error) {
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", j.pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", j.runner.pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("jail: open its root: %w", err)
 	}

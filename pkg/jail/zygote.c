@@ -13,11 +13,12 @@
  *      |         volumes, drops everything, places files, reaps, reports.
  *      | clone
  *      v
- *   runner       uid 1000 of the jail, no capabilities, filtered, in the job's cgroup. Becomes the program.
+ *   runner       uid 1000 of the jail, no capabilities, filtered, in the job's cgroup. Becomes the program. One that is to become the program that a
+ *                compiler made clones, as the last thing, a copy of itself for that compiler.
  *
  * All three run the same loop: receive a packet of steps and descriptors from Go, do the steps, reply. There is no policy here, no
  * parsing of text, no allocation and no path building: a step is one or a few system calls with the arguments that Go wrote down.
- * Each process has a control socket of its own, whose other end only sandboxd holds (and, of the runner's, PID 1). End of file on it means that sandboxd is
+ * Each process has a control socket of its own, whose other end only sandboxd holds (and, of the runner's, PID 1 during a job). End of file on it means that sandboxd is
  * gone, and the process ends; the end of PID 1 takes the whole jail with it.
  *
  * Trust: packets come from sandboxd alone. The bytes of users inside them are names of files, words of argv and env, and file
@@ -64,7 +65,6 @@ static unsigned fd_count;
 
 static int control;     /* our end of the control socket */
 static int in_jail;     /* we are PID 1 or a runner */
-static int relay = -1;  /* in PID 1: Go's end of the runner's control socket */
 static int reply_fd = -1; /* goes along with the next reply */
 static struct { struct zygote_reply head; struct rusage use; } whole; /* use: of ZOP_REAP's program; parked runtimes reply without it */
 
@@ -156,7 +156,7 @@ static int step_spawn(const struct zygote_step *s)
 		.pidfd = (uint64_t)(uintptr_t)&reply_fd,
 		.exit_signal = SIGCHLD,
 	};
-	long pid = syscall(SYS_clone3, &args, sizeof args);
+	long pid = s->b ? syscall(SYS_clone, s->a, NULL, NULL, NULL, NULL) : syscall(SYS_clone3, &args, sizeof args);
 	if (pid < 0) {
 		reply_fd = -1; /* the kernel has written a number, and taken the descriptor back */
 		return -1;
@@ -395,7 +395,6 @@ static int step_reap(const struct zygote_step *s)
 {
 	int status;
 	char byte;
-
 	/* While we wait for the program we do not look at the control socket, so the kernel must tell us that sandboxd is gone: the spawner,
 	 * our parent, ends with it. A change of ids clears this setting, so it comes last; if the spawner is gone already we are too late,
 	 * but then the socket has ended as well. */
@@ -407,20 +406,22 @@ static int step_reap(const struct zygote_step *s)
 		pid_t pid = wait4(-1, &status, s->a ? WUNTRACED : 0, &whole.use);
 		if (pid < 0 && errno != EINTR)
 			return -1;
-		if (pid != whole.head.pid)
+		if (pid != (pid_t)s->b)
 			continue;
 		whole.head.ns = now_ns();
 		whole.head.status = status;
 		/* Others may be left, and may still write: what they do after the end of the program is lost in any case. */
-		if ((whole.head.same = s->a && says_ended(s, &whole.head.status)))
+		if (s->a && says_ended(s, &whole.head.status)) {
+			whole.head.same = ZYGOTE_SAME | ZYGOTE_EMPTY;
 			return 0;
+		}
 		if (!WIFSTOPPED(status))
 			break;
 	}
-	/* Orphans become our children, so having none means that no other process is left in the jail. */
+	/* Orphans become our children, so having none means that no other process is left in the jail. Of one that a successor waits in, sandboxd finds out. */
 	while (waitpid(-1, &status, WNOHANG) > 0)
 		;
-	whole.head.same = waitpid(-1, &status, WNOHANG) < 0 && errno == ECHILD;
+	whole.head.same = s->c || (waitpid(-1, &status, WNOHANG) < 0 && errno == ECHILD) ? ZYGOTE_SAME | ZYGOTE_EMPTY : 0;
 	return 0;
 }
 
@@ -442,12 +443,12 @@ static int same_bytes(int a, int b, off_t offset, uint64_t left)
 static int step_same(const struct zygote_step *s)
 {
 	struct stat st;
-
-	if (!whole.head.same)
+	if (!(whole.head.same & ZYGOTE_SAME))
 		return 0;
 	int fd = open_resolving(str(s->s1), O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH);
-	whole.head.same = fd >= 0 && fstat(fd, &st) == 0 && st.st_mode == s->a &&
-		(!S_ISREG(st.st_mode) || (st.st_nlink == 1 && (uint64_t)st.st_size == s->c && same_bytes(fd, fds[s->fd], (off_t)s->b, s->c)));
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_mode != s->a ||
+		(S_ISREG(st.st_mode) && (st.st_nlink != 1 || (uint64_t)st.st_size != s->c || !same_bytes(fd, fds[s->fd], (off_t)s->b, s->c))))
+		whole.head.same &= ~(uint64_t)ZYGOTE_SAME;
 	if (fd >= 0)
 		close(fd);
 	return 0;
@@ -456,7 +457,8 @@ static int step_same(const struct zygote_step *s)
 static int step_count(const struct zygote_step *s)
 {
 	struct statfs st;
-	whole.head.same = whole.head.same && statfs(str(s->s1), &st) == 0 && st.f_files - st.f_ffree == s->a;
+	if (statfs(str(s->s1), &st) < 0 || st.f_files - st.f_ffree != s->a)
+		whole.head.same &= ~s->b;
 	return 0;
 }
 
@@ -520,11 +522,8 @@ static int do_step(const struct zygote_step *s)
 	}
 	case ZOP_KEEP_ONLY:
 		return step_keep_only();
-	case ZOP_RELAY_TO:
-		relay = fcntl(fds[s->fd], F_DUPFD_CLOEXEC, 3);
-		return relay < 0 ? -1 : 0;
 	case ZOP_RELAY:
-		return send_packet(relay, packet.bytes + s->s1, s->a, fds + s->fd, s->c);
+		return send_packet(fds[s->fd], packet.bytes + s->s1, s->a, fds + s->fd + 1, s->c);
 	case ZOP_EXEC:
 		return step_exec(s);
 	case ZOP_PARK:

@@ -19,6 +19,8 @@
 #define ZYGOTE_PARKED_END 4     /* one page, a uint32_t: 0, or ZYGOTE_ENDED with the exit code when the program has ended and stopped itself */
 #define ZYGOTE_ENDED 0x100
 #define ZYGOTE_AGAIN 0x200 /* with it: the process can take another job */
+#define ZYGOTE_SAME 1 /* in a reply */
+#define ZYGOTE_EMPTY 2
 #define ZYGOTE_PROTOCOL 2 /* status of the first reply; to be raised with every change of what a parked runtime reads */
 
 /*
@@ -27,7 +29,7 @@
  * start of the packet. Whatever is not named below is unused.
  */
 enum zygote_op {
-	ZOP_SPAWN = 1,   /* clone with flags a; the child interprets packets from fd, its PID and, outside jails, its pidfd go into the reply */
+	ZOP_SPAWN = 1,   /* clone with flags a; the child interprets packets from fd, its PID and, outside jails, its pidfd go into the reply. b: by clone(2), which filters let pass, with an exit signal in a */
 	ZOP_SETNS,       /* join namespace fd of type a */
 	ZOP_UNSHARE,     /* flags a */
 	ZOP_SETIDS,      /* no supplementary groups; gid a, uid b, all three of each */
@@ -53,16 +55,15 @@ enum zygote_op {
 	ZOP_STDIO,       /* fd becomes descriptor a */
 	ZOP_OPEN,        /* path s1, opened for reading, becomes descriptor a */
 	ZOP_KEEP_ONLY,   /* close every descriptor but 0, 1, 2 and the control socket */
-	ZOP_RELAY_TO,    /* fd is where ZOP_RELAY sends */
-	ZOP_RELAY,       /* send the packet of a bytes at s1, with c descriptors from fd on */
+	ZOP_ZERO,        /* path s1, a setting of the kernel, becomes 0 */
+	ZOP_RELAY,       /* send to socket fd the packet of a bytes at s1, with the c descriptors that follow fd */
 	ZOP_EXEC,        /* a words of argv then b words of env, one after the other at s1; replies just before it starts. c: a parked runtime may be given another job */
 	ZOP_PARK,        /* exec as ZOP_EXEC, with fd as the end page; the runtime replies when it is ready, and reads the next packet itself */
-	ZOP_REAP,        /* from now on die with sandboxd; reap until the child of the last ZOP_SPAWN ends, or, if a, says so in end page fd; sets `same` if nobody else is left */
+	ZOP_REAP,        /* from now on die with sandboxd; reap until child b ends, or, if a, says so in end page fd; sets all of `same` if nobody else is left, or if c */
 	ZOP_COPY_OUT,    /* at most a bytes of regular file s1 to fd; a missing or odd file is skipped */
-	ZOP_SAME,        /* clears `same` unless s1 has the mode and type a and, if a file, one name and the c bytes of fd from offset b */
-	ZOP_COUNT,       /* clears `same` unless the filesystem of s1 has a inodes in use */
+	ZOP_SAME,        /* clears ZYGOTE_SAME unless s1 has the mode and type a and, if a file, one name and the c bytes of fd from offset b */
+	ZOP_COUNT,       /* clears b, of `same`, unless the filesystem of s1 has a inodes in use */
 	ZOP_ENTER,       /* write "0", which is oneself, to fd: a cgroup's list of tasks */
-	ZOP_ZERO,        /* path s1, a setting of the kernel, becomes 0 */
 };
 
 struct zygote_step {
@@ -88,7 +89,7 @@ struct zygote_reply {
 	int32_t pid;    /* of ZOP_SPAWN, in the PID namespace of the spawner */
 	int32_t status; /* of ZOP_REAP, as wait(2) gives it */
 	uint64_t ns;    /* CLOCK_MONOTONIC: when ZOP_EXEC started or ZOP_REAP saw the end */
-	uint64_t same;  /* 1: the job left its files as they were given to it */
+	uint64_t same;  /* ZYGOTE_SAME: the job left its files as they were given to it; ZYGOTE_EMPTY: and /tmp and its like empty */
 };
 
 #endif

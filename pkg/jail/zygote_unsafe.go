@@ -16,6 +16,8 @@ const (
 	parkedControl  = C.ZYGOTE_PARKED_CONTROL
 	parkedProtocol = C.ZYGOTE_PROTOCOL
 	parkedAgain    = C.ZYGOTE_AGAIN
+	replySame      = C.ZYGOTE_SAME
+	replyEmpty     = C.ZYGOTE_EMPTY
 	sizeofPacket   = C.sizeof_struct_zygote_packet
 	sizeofStep     = C.sizeof_struct_zygote_step
 	sizeofReply    = C.sizeof_struct_zygote_reply
@@ -49,7 +51,6 @@ const (
 	opStdio        = C.ZOP_STDIO
 	opOpen         = C.ZOP_OPEN
 	opKeepOnly     = C.ZOP_KEEP_ONLY
-	opRelayTo      = C.ZOP_RELAY_TO
 	opRelay        = C.ZOP_RELAY
 	opExec         = C.ZOP_EXEC
 	opPark         = C.ZOP_PARK

@@ -7,7 +7,7 @@ sh -eu $common/plan.sh /usr/bin/g++-13 '.cpp .cc .cxx' $words '{sources}' >plan.
 # Messages tell of a precompiled header that it was included, as of any other.
 plugin included.cc "$PWD/included.so"
 sed -i "/ compiler\[\]/s#NULL#\"-fplugin=$PWD/included.so\", NULL#" plan.h
-gcc-13 -O2 -static -Wall -Wextra -Werror -I. -o g++ $common/driver.c
+gcc-13 -O2 -static -Wall -Wextra -Werror -DPAGES="\"$common/pages.so\"" -I. -o g++ $common/driver.c
 sh -eu $common/same.sh "$PWD/g++" /usr/bin/g++-13 .cpp "$words" ""
 
 # Precompiled headers, with the templates that they use instantiated (instantiate.cc): <bits/stdc++.h> takes 0.07 s and not 1.8 s, <iostream>

@@ -88,6 +88,12 @@ put deep <<'END'
 #define A(x) x x x x x x x x
 int main() { return A(A(A(A(undeclared)))); }
 END
+put again <<'END'
+#include <string.h>
+#include <sys/types.h>
+char *strlen, *pid_t;
+int main() { return 0; }
+END
 cp "good$suffix" "a b$suffix"
 cp "wrong$suffix" "sub/--$suffix"
 : >"empty$suffix"
@@ -114,6 +120,7 @@ compare 1 "warns$suffix" "asm$suffix"
 compare 1 "incbin$suffix"
 compare 1 "nomain$suffix"
 compare 1 "deep$suffix"
+compare 1 "again$suffix"
 compare 1 "empty$suffix"
 compare 1 "folder$suffix"
 compare 1 "absent$suffix"

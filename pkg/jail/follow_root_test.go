@@ -1,0 +1,176 @@
+package jail
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair is a jail with two runners.
+func (b *bench) pair(t *testing.T) *Jail {
+	t.Helper()
+	j, err := b.spawner.Spawn(testIDs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	if err := j.Build(b.spec(t, j)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.AddSuccessor(); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// turn runs a script in it with a workspace of its own; build may be nil.
+func (b *bench) turn(t *testing.T, j *Jail, first bool, build *os.File, script string, whileRuns func()) (Exit, string) {
+	t.Helper()
+	work, _ := b.volume(t, j, false)
+	out, outWrite := pipe(t)
+	err := j.Start(&Job{Workspace: work, Build: build, Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, Stdout: outWrite, Stderr: outWrite, First: first})
+	outWrite.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := time.AfterFunc(time.Minute, j.Kill)
+	defer guard.Stop()
+	if whileRuns != nil {
+		whileRuns()
+	}
+	exit, err := j.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	work.Close() // they hold the mounts
+	if build != nil {
+		build.Close()
+	}
+	return exit, drain(t, out)
+}
+
+// The program follows its compiler: as the process that it would be in a new jail, with the rights of one, and finds nothing of that job but the artifact.
+func TestFollow(t *testing.T) {
+	b := newBench(t)
+	j := b.pair(t)
+	build, path := b.volume(t, j, false)
+	exit, out := b.turn(t, j, true, build, "echo $$; id -u; echo x >left; cp /bin/busybox /build/busybox; ls -d /proc/2; cat /proc/2/environ", nil)
+	if want := "3\n1000\n"; !strings.HasPrefix(out, want) || strings.Count(out, "No such file") != 2 || exit.Status != 1<<8 || !exit.Empty {
+		t.Errorf("the compiler: %q, %+v; want %q and nothing of the other runner", out, exit, want)
+	}
+	next := j.NextPID()
+	if err := j.Follow(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if next == 0 || j.RunnerPID() != next || j.NextPID() != 0 {
+		t.Errorf("the runner is %d, then %d; %d was to be next", j.RunnerPID(), j.NextPID(), next)
+	}
+	artifact, err := OpenTree(path, true, j.UserNS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var init string
+	exit, out = b.turn(t, j, false, artifact, `echo $$; id -u; pwd; ls -A . /tmp /dev/shm; /build/busybox echo made; echo x 2>/dev/null >/build/busybox || echo read-only
+		grep -E "Cap(Prm|Eff|Bnd|Inh)|NoNew|Seccomp:" /proc/self/status; ls /proc/self/fd | wc -l; umount /build 2>&1; sleep 0.3`, func() {
+		for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(time.Millisecond) {
+			if _, ok := j.Started(); ok {
+				break
+			}
+		}
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(pidOf(t, j.pidfd)) + "/status")
+		if err != nil {
+			t.Error(err)
+		}
+		init = string(status)
+	})
+	none := strings.Repeat("0", 16)
+	want := fmt.Sprintf("2\n1000\n%s\n.:\n\n/dev/shm:\n\n/tmp:\nmade\nread-only\nCapInh:\t%s\nCapPrm:\t%s\nCapEff:\t%s\nCapBnd:\t%s\nNoNewPrivs:\t1\nSeccomp:\t2\n4\n", WorkDir, none, none, none, none)
+	if !strings.HasPrefix(out, want) || exit.Status != 0 {
+		t.Errorf("the program: %q, %+v; want %q", out, exit, want)
+	}
+	for _, want := range []string{"\nCapEff:\t" + none, "\nCapPrm:\t" + none} {
+		if !strings.Contains(init, want) {
+			t.Errorf("PID 1 has no %q behind the program:\n%s", want, init)
+		}
+	}
+}
+
+// Behind the compiler PID 1 has capabilities that rest.
+func TestPID1BehindACompiler(t *testing.T) {
+	b := newBench(t)
+	j := b.pair(t)
+	b.turn(t, j, true, nil, "sleep 0.3", func() {
+		time.Sleep(50 * time.Millisecond)
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(pidOf(t, j.pidfd)) + "/status")
+		want := fmt.Sprintf("\nCapPrm:\t%016x\nCapEff:\t%016x\n", initCaps, 0)
+		if err != nil || !strings.Contains(string(status), want) {
+			t.Errorf("no %q: %v\n%s", want, err, status)
+		}
+	})
+}
+
+// What a compiler leaves in the folders, or does to the runner that waits, and that runner is not used.
+func TestFollowRefused(t *testing.T) {
+	b := newBench(t)
+	for script, empty := range map[string]bool{
+		"echo x >/tmp/f":                false,
+		"mkdir /dev/shm/d":              false,
+		"kill -STOP 2":                  true,
+		"kill -KILL 2":                  true,
+		"kill -TERM 2; kill -USR1 2":    true,
+		"kill -STOP 2; kill -ALRM 2; :": true,
+	} {
+		j := b.pair(t)
+		exit, out := b.turn(t, j, true, nil, script, nil)
+		if exit.Status != 0 || exit.Empty != empty {
+			t.Errorf("%s: %q, %+v", script, out, exit)
+		}
+		if !empty {
+			continue
+		}
+		if err := j.Follow(200 * time.Millisecond); err == nil {
+			t.Errorf("%s: the runner is as good as new", script)
+		}
+	}
+}
+
+// A runner that cannot clone another is no success, and a filter that kills it no hang.
+func TestNoSuccessor(t *testing.T) {
+	b := newBench(t)
+	for _, verdict := range []uint32{unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM), unix.SECCOMP_RET_KILL_PROCESS} {
+		j, err := b.spawner.Spawn(testIDs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(j.Close)
+		spec := b.spec(t, j)
+		spec.Filter = denyCall(unix.SYS_CLONE, verdict)
+		if err := j.Build(spec); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.AddSuccessor(); err == nil {
+			t.Errorf("%#x: there are two", verdict)
+		}
+	}
+}
+
+// denyCall is a program that answers one call with a verdict and lets all others pass.
+func denyCall(number, verdict uint32) (bpf []byte) {
+	for _, i := range []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: number},
+		{Code: unix.BPF_RET, K: verdict},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	} {
+		bpf = binary.NativeEndian.AppendUint16(bpf, i.Code)
+		bpf = append(bpf, i.Jt, i.Jf)
+		bpf = binary.NativeEndian.AppendUint32(bpf, i.K)
+	}
+	return bpf
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runtools/runtools/pkg/seccomp"
+	"github.com/runtools/runtools/pkg/wire"
+)
+
+const compileThenRun = `{"templates": {"compile": {"pool": 2, "pool_max": 2, "pids": 32, "then": "run"}, "run": {"pool": 2, "pool_max": 2, "pids": 32}}}`
+
+func startFollowed(t *testing.T) *testDaemon {
+	td := startDaemon(t, func(c *config) {
+		if err := os.WriteFile(filepath.Join(c.Image, "languages/toy/jail.json"), []byte(compileThenRun), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	td.awaitCompilers()
+	return td
+}
+
+func (td *testDaemon) awaitCompilers() {
+	td.t.Helper()
+	p := td.d.server.pools.all["toy/compile"]
+	for start := time.Now(); len(p.ready) != 2; time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > hang {
+			td.t.Fatal("the pool of compilers does not fill")
+		}
+	}
+	td.awaitReady(2)
+}
+
+// made runs a script that fills a build volume.
+func (td *testDaemon) made(id, script string) ran {
+	td.t.Helper()
+	return td.run(script, func(j *wire.Job) {
+		j.Template, j.Build = "toy/compile", wire.Volume{ID: id, New: true}
+	})
+}
+
+// inNewJail is told by the PID of a script's first child, which is 3 where nothing ran before.
+func inNewJail(r ran) bool { return strings.HasPrefix(r.stdout, "child 3\n") }
+
+const tellChild = "sh -c 'echo child $$'; "
+
+// The program has the jail of its compiler, once, and nothing of that job but the artifact: no file, no memory, no time.
+func TestProgramFollowsItsCompiler(t *testing.T) {
+	td := startFollowed(t)
+	made := td.made("b1", "echo made >/build/f; echo x >junk; dd bs=40000000 count=1 if=/dev/zero of=/dev/null 2>/dev/null; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
+	if made.err != nil || made.Code != 0 || made.MemoryPeak < 38<<20 {
+		t.Fatalf("%+v, %v", made.Result, made.err)
+	}
+	program := func() ran {
+		return td.run(tellChild+"cat /build/f; ls -A . /tmp; echo x 2>/dev/null >/build/f || echo $$", func(j *wire.Job) { j.Build = wire.Volume{ID: "b1"} })
+	}
+	first, second := program(), program()
+	const want = "made\n.:\n\n/tmp:\n2\n"
+	for i, r := range []ran{first, second} {
+		if r.err != nil || !strings.HasSuffix(r.stdout, want) || !r.PoolHit || inNewJail(r) != (i == 1) {
+			t.Errorf("run %d: %q, %+v, %v", i+1, r.stdout, r.Result, r.err)
+		}
+		if r.MemoryPeak > 8<<20 || r.CPUNS >= made.CPUNS || r.MemoryPeak <= 0 {
+			t.Errorf("run %d took %d bytes and %d ns, its compiler %d and %d", i+1, r.MemoryPeak, r.CPUNS, made.MemoryPeak, made.CPUNS)
+		}
+	}
+	if log := td.log.take(); strings.Contains(log, "does not follow") {
+		t.Error(log)
+	}
+}
+
+// Whatever else the compiler does, and whatever it cannot be for, the program has a new jail, and is the same.
+func TestProgramDoesNotFollow(t *testing.T) {
+	td := startFollowed(t)
+	for name, c := range map[string]struct {
+		compiler string
+		wait     time.Duration
+		change   func(*wire.Job)
+	}{
+		"litter":            {compiler: "echo x >/tmp/f"},
+		"straggler":         {compiler: "(setsid sleep 100 >/dev/null 2>&1 &)"},
+		"runner stopped":    {compiler: "kill -STOP 2"},
+		"runner killed":     {compiler: "kill -KILL 2"},
+		"runner killed so":  {compiler: "kill -TERM -1"},
+		"nobody came":       {compiler: ":", wait: followWait + 500*time.Millisecond},
+		"large artifact":    {compiler: "dd bs=1000000 count=16 if=/dev/zero of=/build/large"},
+		"meters are wanted": {compiler: ":", change: func(j *wire.Job) { j.Explain = true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			td.awaitCompilers()
+			id := strings.ReplaceAll(name, " ", "-")
+			if r := td.made(id, "echo made >/build/f; "+c.compiler); r.err != nil || r.Code != 0 && r.Signal == 0 {
+				t.Fatalf("%+v, %v", r.Result, r.err)
+			}
+			time.Sleep(c.wait)
+			r := td.run(tellChild+"cat /build/f", func(j *wire.Job) {
+				j.Build = wire.Volume{ID: id}
+				if c.change != nil {
+					c.change(j)
+				}
+			})
+			if r.err != nil || r.stdout != "child 3\nmade\n" {
+				t.Errorf("%q, %+v, %v", r.stdout, r.Result, r.err)
+			}
+		})
+	}
+}
+
+// The limits are the program's.
+func TestFollowerHasItsOwnLimits(t *testing.T) {
+	td := startFollowed(t)
+	made := td.run("echo >/build/f", func(j *wire.Job) {
+		j.Template, j.Build, j.Limits.MemoryBytes = "toy/compile", wire.Volume{ID: "b", New: true}, 8<<20
+	})
+	r := td.run(tellChild+"dd bs=40000000 count=1 if=/dev/zero of=/dev/null 2>&1", func(j *wire.Job) { j.Build = wire.Volume{ID: "b"} })
+	if made.err != nil || r.err != nil || r.Limit != "" || r.Code != 0 || inNewJail(r) {
+		t.Errorf("with the default limit: %q, %+v, %v, %v", r.stdout, r.Result, made.err, r.err)
+	}
+	td.awaitCompilers()
+	made = td.made("c", "dd bs=40000000 count=1 if=/dev/zero of=/dev/null; echo >/build/f")
+	r = td.run("dd bs=40000000 count=1 if=/dev/zero of=/dev/null; sleep 10", func(j *wire.Job) {
+		j.Build, j.Limits.MemoryBytes = wire.Volume{ID: "c"}, 16<<20
+	})
+	if made.err != nil || r.err != nil || r.Limit != wire.LimitMemory {
+		t.Errorf("with 16 MiB: %+v, %v, %v", r.Result, made.err, r.err)
+	}
+}
+
+// Many compile and run at one time, some that nobody runs; nothing stays.
+func TestManyFollow(t *testing.T) {
+	td := startFollowed(t)
+	done := make(chan error)
+	for i := range 8 {
+		go func() {
+			for n := range 10 {
+				id, script := fmt.Sprint("many-", i, "-", n), fmt.Sprintf("echo %d-%d >/build/f", i, n)
+				if r := td.made(id, script); r.err != nil || r.Code != 0 {
+					done <- fmt.Errorf("%s: %+v, %w", id, r.Result, r.err)
+					return
+				}
+				if n%3 == 2 {
+					continue
+				}
+				r := td.run("cat /build/f", func(j *wire.Job) { j.Build = wire.Volume{ID: id} })
+				if r.err != nil || r.stdout != fmt.Sprintf("%d-%d\n", i, n) {
+					done <- fmt.Errorf("%s: %q, %w", id, r.stdout, r.err)
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A jail goes to a job only if the compiler in it had the very filter that the job is to have.
+func TestFollowsUnderOneFilter(t *testing.T) {
+	f, other := &seccomp.Filter{}, &seccomp.Filter{}
+	compile, run := &template{name: "toy/compile", spec: templateSpec{Then: "run"}}, &template{name: "toy/run"}
+	mine := &variant{filter: f}
+	for name, c := range map[string]struct {
+		inForce map[string]*variant
+		onTrial map[string]*variant
+		follows bool
+	}{
+		"one":             {map[string]*variant{"toy/compile": mine, "toy/run": {filter: f}}, nil, true},
+		"another":         {map[string]*variant{"toy/compile": mine, "toy/run": {filter: other}}, nil, false},
+		"a newer":         {map[string]*variant{"toy/compile": {filter: f}, "toy/run": {filter: f}}, nil, false},
+		"one on trial":    {map[string]*variant{"toy/compile": mine, "toy/run": {filter: f}}, map[string]*variant{"toy/run": {filter: other}}, false},
+		"another's trial": {map[string]*variant{"toy/compile": mine, "toy/run": {filter: f}}, map[string]*variant{"x/run": {filter: other}}, true},
+	} {
+		p := &policy{inForce: c.inForce, onTrial: c.onTrial}
+		if v := p.follows(&readyJail{template: compile, variant: mine}, run); (v != nil) != c.follows || v != nil && v != c.inForce["toy/run"] {
+			t.Errorf("%s: got %v, want one: %v", name, v, c.follows)
+		}
+	}
+	p := &policy{inForce: map[string]*variant{"toy/compile": mine, "toy/run": {filter: f}, "toy/other": {filter: f}}}
+	if p.follows(&readyJail{template: compile, variant: mine}, &template{name: "toy/other"}) != nil {
+		t.Error("a job of another template follows")
+	}
+}
