@@ -305,7 +305,7 @@ func (td *testDaemon) leftover() string {
 	if err != nil {
 		return err.Error()
 	}
-	ready, processes := 0, 0 // PID 1 and the runner of each parked jail, or two runners
+	ready, processes := 0, 0 // of each parked jail PID 1 and a runner, or two where a program may follow
 	for _, p := range st.Templates {
 		if p.Ready != p.Size {
 			return fmt.Sprintf("pool %s has %d of %d jails", p.Name, p.Ready, p.Size)

@@ -36,12 +36,13 @@ type readyJail struct {
 	denials   denials
 	loaded    bool  // its runtime waits for the job
 	bytes     int64 // memory it takes while it waits
-	first     int64 // bytes it took when it was made ready for its first job, where another may follow
+	baseline  int64 // bytes it took before its compiler's job, where a program may follow
 	residue   int64 // bytes that its compiler left charged to it: of the artifact, and the kernel's
 
 	// Of a compiler's jail that serves one owner more than once (kept.go).
 	owner string
 	jobs  int       // it has had
+	first int64     // bytes, when it was loaded
 	since time.Time // it waits for its owner
 }
 

@@ -106,6 +106,12 @@ func TestParseTemplates(t *testing.T) {
 		"outer field":   {`{"template": {}}`, "unknown field"},
 		"empty":         {`{"templates": {}}`, "empty"},
 		"bounds":        {`{"templates": {"run": {"pids": 0}}}`, "pids is 0, must be 1 to 32768"},
+		"then nothing":  {`{"templates": {"compile": {"then": "run"}}}`, `no template "run"`},
+		"then itself":   {`{"templates": {"run": {"then": "run"}}}`, "neither then nor parked"},
+		"then parked":   {`{"templates": {"compile": {"then": "run"}, "run": {"parked": {"argv": ["/x"]}}}}`, "neither then nor parked"},
+		"then, parked":  {`{"templates": {"compile": {"then": "run", "parked": {"argv": ["/x"]}}, "run": {}}}`, "the same values"},
+		"then unlike":   {`{"templates": {"compile": {"then": "run", "pids": 65}, "run": {}}}`, "the same values"},
+		"then freer":    {`{"templates": {"compile": {"then": "run", "seccomp": "ruby"}, "run": {}}}`, "the same values"},
 		"trailing":      {`{"templates": {"run": {}}} x`, "after the object"},
 	} {
 		if _, err := parseTemplates([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {

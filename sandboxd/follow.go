@@ -10,8 +10,8 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// successors are jails in which a compiler has just made a program, each for the job that runs it: a second runner waits there (jail.AddSuccessor). To make such a jail ready
-// again takes 0.2 ms of CPU, and one more 6. SECURITY.md argues why it is as safe as a new one.
+// successors are jails in which a compiler has just made a program, each for the job that runs it: a second runner waits there (jail.AddSuccessor). A second jail costs some 6 ms of
+// CPU, to make this one ready again 0.2. SECURITY.md argues why it is as safe as a new one.
 //
 //	offer: the compiler's job has ended; its client may ask for the program at once
 //	take:  the job that runs it waits until the jail is ready
@@ -28,7 +28,7 @@ const (
 	followWait = time.Second
 	// followPatience bounds how long its second runner takes to answer.
 	followPatience = time.Second
-	// mostResidue is how much a compiler may leave charged to the jail, bytes: it counts against the program's limit. A large artifact would.
+	// mostResidue is how much a compiler may leave charged to the jail, bytes: it counts against the program's limit. A large artifact takes more.
 	mostResidue = 8 << 20
 )
 
@@ -39,15 +39,19 @@ func newSuccessors() *successors {
 	return &successors{byBuild: map[string]chan *readyJail{}, closed: make(chan struct{})}
 }
 
+// offer returns the channel on which the jail is to be handed over; nil: there is an offer of that id, whose volume was dropped and made again.
 func (s *successors) offer(build string) chan *readyJail {
-	came := make(chan *readyJail)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byBuild[build] != nil {
+		return nil
+	}
+	came := make(chan *readyJail)
 	s.byBuild[build] = came
-	s.mu.Unlock()
 	return came
 }
 
-// withdraw takes an offer back, unless somebody waits for the jail.
+// withdraw takes an offer back. It says whether nobody had accepted it.
 func (s *successors) withdraw(build string) bool { return s.accept(build) != nil }
 
 // accept returns the channel on which the jail will come, or nil in its place, to one caller; others get nil.
@@ -59,38 +63,43 @@ func (s *successors) accept(build string) chan *readyJail {
 	return came
 }
 
-// succeed keeps the jail of a compiler for the job that runs what is in its build volume. after runs when its mounts may be let go.
-func (ps *pools) succeed(r *readyJail, build string, after func()) {
+// passOn keeps the jail of a compiler for the job that runs what is in its build volume. after runs when its mounts may be let go.
+func (ps *pools) passOn(r *readyJail, build string, after func()) {
 	came := ps.successors.offer(build)
+	if came == nil {
+		ps.builder.destroyLater(r, after)
+		return
+	}
 	ps.builder.destroy.Go(func() {
 		after()
+		jail := r // to be handed over
 		if err := ps.builder.follow(r); err != nil {
 			if !errors.Is(err, errResidue) {
-				ps.log.Warn("a program does not follow its compiler", "template", r.template.name, "error", err)
+				ps.log.Warn("a program gets a jail of its own, as its compiler's cannot be used again", "template", r.template.name, "error", err)
 			}
-			if !ps.successors.withdraw(build) {
-				came <- nil
+			jail = nil
+		} else {
+			select {
+			case came <- jail:
+				return
+			case <-time.After(followWait):
+			case <-ps.successors.closed:
 			}
+		}
+		accepted := !ps.successors.withdraw(build)
+		if accepted {
+			came <- jail
+		}
+		if !accepted || jail == nil {
 			ps.builder.release(r)
-			return
 		}
-		select {
-		case came <- r:
-			return
-		case <-time.After(followWait):
-		case <-ps.successors.closed:
-		}
-		if !ps.successors.withdraw(build) {
-			came <- r
-			return
-		}
-		ps.builder.release(r)
 	})
 }
 
 // successor returns the jail whose compiler made what a job runs, or nil.
 func (ps *pools) successor(p *pool, j *wire.Job) *readyJail {
-	if j.Build.ID == "" || j.Build.New || j.Explain { // a meter's peaks would be the compiler's
+	// Meters and noise are read by way of files and folders of a jail in which nothing has run, and runs that are compared have jails that are alike.
+	if j.Build.ID == "" || j.Build.New || j.Explain || j.Noise {
 		return nil
 	}
 	came := ps.successors.accept(j.Build.ID)
@@ -114,20 +123,20 @@ func (ps *pools) successor(p *pool, j *wire.Job) *readyJail {
 // follows returns the variant of which the jail is for a job of template t, or nil: its compiler must have had the very filter that such a job has now.
 func (p *policy) follows(r *readyJail, t *template) *variant {
 	was, is := p.inForce[r.template.name], p.inForce[t.name]
-	if r.template.follower() != t.name || r.variant != was || was.filter != is.filter || p.onTrial[t.name] != nil {
+	if r.template.thenName() != t.name || r.variant != was || was.filter != is.filter || p.onTrial[t.name] != nil {
 		return nil
 	}
 	return is
 }
 
-// addSuccessor has a second runner wait in the jail, if a job may follow its first.
+// addSuccessor has a runner for the program wait in a compiler's jail, if one may follow in it.
 func (b *builder) addSuccessor(r *readyJail) error {
 	// A runner forks under its own filter, and who is on trial, or recorded, must not be taken for it.
 	if r.template.spec.Then == "" || b.recorder != nil || r.variant.inForce != nil || !r.variant.filter.Forks() {
 		return nil
 	}
 	var err error
-	if r.first, err = r.leaf.ResetPeak(); errors.Is(err, cgroup.ErrPeakStays) {
+	if r.baseline, err = r.leaf.ResetPeak(); errors.Is(err, cgroup.ErrPeakStays) {
 		return nil // the compiler's would be told for the program's
 	} else if err != nil {
 		return err
@@ -152,7 +161,7 @@ func (b *builder) follow(r *readyJail) error {
 	if err != nil {
 		return fmt.Errorf("count its memory anew: %w", err)
 	}
-	if r.residue = max(0, now-r.first); r.residue > mostResidue {
+	if r.residue = max(0, now-r.baseline); r.residue > mostResidue {
 		return errResidue
 	}
 	return nil

@@ -48,7 +48,7 @@ func inNewJail(r ran) bool { return strings.HasPrefix(r.stdout, "child 3\n") }
 
 const tellChild = "sh -c 'echo child $$'; "
 
-// The program has the jail of its compiler, once, and nothing of that job but the artifact: no file, no memory, no time.
+// The program has the jail of its compiler, once, and no file, memory or time of that job.
 func TestProgramFollowsItsCompiler(t *testing.T) {
 	td := startFollowed(t)
 	made := td.made("b1", "echo made >/build/f; echo x >junk; dd bs=40000000 count=1 if=/dev/zero of=/dev/null 2>/dev/null; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
@@ -60,6 +60,12 @@ func TestProgramFollowsItsCompiler(t *testing.T) {
 	}
 	first, second := program(), program()
 	const want = "made\n.:\n\n/tmp:\n2\n"
+	td.awaitCompilers()
+	large := td.made("b2", "dd bs=1000000 count=6 if=/dev/zero of=/build/large 2>/dev/null")
+	beside := td.run(tellChild, func(j *wire.Job) { j.Build = wire.Volume{ID: "b2"} })
+	if large.err != nil || beside.err != nil || inNewJail(beside) || beside.MemoryPeak > 4<<20 {
+		t.Errorf("beside 6 MB: %q, %+v, %v, %v", beside.stdout, beside.Result, large.err, beside.err)
+	}
 	for i, r := range []ran{first, second} {
 		if r.err != nil || !strings.HasSuffix(r.stdout, want) || !r.PoolHit || inNewJail(r) != (i == 1) {
 			t.Errorf("run %d: %q, %+v, %v", i+1, r.stdout, r.Result, r.err)
@@ -88,6 +94,7 @@ func TestProgramDoesNotFollow(t *testing.T) {
 		"runner killed so":  {compiler: "kill -TERM -1"},
 		"nobody came":       {compiler: ":", wait: followWait + 500*time.Millisecond},
 		"large artifact":    {compiler: "dd bs=1000000 count=16 if=/dev/zero of=/build/large"},
+		"noise is wanted":   {compiler: ":", change: func(j *wire.Job) { j.Noise = true }},
 		"meters are wanted": {compiler: ":", change: func(j *wire.Job) { j.Explain = true }},
 	} {
 		t.Run(name, func(t *testing.T) {

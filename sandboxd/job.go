@@ -28,9 +28,9 @@ type job struct {
 
 	stopped   bool // jail.Exit.Stopped
 	renewable bool // the jail may serve its owner again
-	first     bool // the compiler's: the program may follow in the jail
-	alone     bool // then: no process of it is left
-	followed  bool // then: the program may have the jail
+	then      bool // it is a compiler's: the program may follow in the jail
+	passesOn  bool // and does
+	alone     bool // of a jail in which a runner waits: no process of the job is left
 
 	meters *meters // nil: nobody wants to see them
 	noise  *noise  // nil: nor these
@@ -165,13 +165,13 @@ func (j *job) takeJail() (err error) {
 	if err != nil {
 		return j.notBegun(err)
 	}
-	j.first = j.apart == nil && j.req.Build.New && j.ready.jail.NextPID() != 0
+	j.then = j.apart == nil && j.req.Build.New && j.ready.jail.NextPID() != 0
 	if j.free, err = j.server.pinner.pin(j.ready.jail.RunnerPID()); err != nil {
 		return j.notBegun(err)
 	}
 	if unpin := j.free; j.apart == nil {
 		unshare := j.server.shares.join(j.req.Account, j.ready.leaf)
-		j.free = func() { unpin(); unshare(j.renewable || j.followed) }
+		j.free = func() { unpin(); unshare(j.renewable || j.passesOn) }
 	}
 	return nil
 }
@@ -269,7 +269,7 @@ func (j *job) jailJob() *jail.Job {
 		Signals: j.signals != nil,
 		Compare: j.req.Workspace.DropUnchanged,
 		Again:   j.ready.owner != "",
-		First:   j.first,
+		Then:    j.then,
 	}
 }
 
@@ -320,7 +320,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		exit.Same = exit.Same && j.alone
 	}
 	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
-	j.followed = j.first && waitErr == nil && j.alone && exit.Empty
+	j.passesOn = j.then && waitErr == nil && j.alone && exit.Empty
 	j.endStragglers(r) // also if there will be no result: the session is kept, and measured
 	switch {
 	case waitErr != nil && limit == "":
@@ -393,7 +393,7 @@ func (j *job) finish(result *wire.Result) {
 		}
 	}
 	keepBuild := !j.req.Build.New || result != nil && result.Limit == "" && result.Signal == 0 && result.Code == 0
-	j.followed = j.followed && keepBuild && result != nil
+	j.passesOn = j.passesOn && keepBuild && result != nil
 	if j.req.Build.New && keepBuild && !j.renewable {
 		j.handOver()
 	}
@@ -416,8 +416,8 @@ func (j *job) finish(result *wire.Result) {
 		letGo()
 	case j.renewable && result != nil && result.Limit == "":
 		pools.giveBack(j.ready, letGo)
-	case j.followed:
-		pools.succeed(j.ready, j.req.Build.ID, letGo)
+	case j.passesOn:
+		pools.passOn(j.ready, j.req.Build.ID, letGo)
 	default:
 		if j.ready.owner != "" {
 			pools.kept.lost(j.ready.keptBy())

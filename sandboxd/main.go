@@ -8,7 +8,8 @@
 //
 // A builder makes a jail in the order of builder.build: ids, cgroup leaf, namespaces, workspace, mounts and filter. A filler keeps
 // some of each template ready. A job takes one, or builds one if there is none; attaches volumes; starts the program; waits; reports;
-// and destroys the jail in the background. A jail runs one job, ever; that of a compiler, which runs no foreign code, more where compiler_jobs says so (kept.go).
+// and destroys the jail in the background. A jail runs one job; after that of a compiler, which runs no foreign code, it may run
+// the program that it made (follow.go), or more sources of the same owner where compiler_jobs says so (kept.go).
 //
 // Volumes are tmpfs mounts: descriptors of ours (volume.go), in mount namespaces of their own (vault.go), or both. A session's workspace is one, a compile job's result is
 // another. No path inside a volume is ever opened from here.

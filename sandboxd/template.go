@@ -30,7 +30,7 @@ type templateSpec struct {
 	TmpFiles  int64  `json:"tmp_files"`  // inodes of each
 
 	Parked *parkedSpec `json:"parked"` // the runtime that waits in a ready jail, or nil
-	Then   string      `json:"then"`   // the template, of this file, whose job may follow in the same jail: of a compiler, which runs nothing that its sources hold
+	Then   string      `json:"then"`   // the template of this file whose job may follow in the jail of this one's, a compiler's; see validateThen
 }
 
 // parkedSpec is a command that speaks the protocol of rootfs/parked.
@@ -129,11 +129,11 @@ func (s templateSpec) validateThen(all map[string]templateSpec) error {
 		return fmt.Errorf("then: there is no template %q beside it", s.Then)
 	}
 	if then.Then != "" || then.Parked != nil {
-		return fmt.Errorf("then: template %q must have neither then nor parked", s.Then)
+		return fmt.Errorf("then: template %q must have neither then nor parked: remove them there, or then here", s.Then)
 	}
 	name := s.Then
 	if s.Then, s.Pool, s.PoolMax = "", then.Pool, then.PoolMax; s != then {
-		return fmt.Errorf("then: template %q must have the same profile and limits, and no runtime may be parked here", name)
+		return fmt.Errorf("then: template %q must have the same profile and limits: give both the same values, and remove parked, or then", name)
 	}
 	return nil
 }
@@ -202,8 +202,8 @@ func loadTemplates(c *config) (map[string]*template, error) {
 	return templates, nil
 }
 
-// follower is the name of the template whose job may follow, or "".
-func (t *template) follower() string {
+// thenName is the full name of the template whose job may follow, or "".
+func (t *template) thenName() string {
 	if t.spec.Then == "" {
 		return ""
 	}

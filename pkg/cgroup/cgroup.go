@@ -51,7 +51,7 @@ type Details struct {
 	Throttled int64  // periods of the scheduler in which Limits.CPUs held the leaf back
 }
 
-// ErrPeakStays is no failure of a job: what it took at most may be what was there before.
+// ErrPeakStays comes with a peak that could not be counted anew: it may be of before. No job fails for that.
 var ErrPeakStays = errors.New("cgroup: this kernel cannot count a peak anew")
 
 // Leaf is the cgroup of one job.

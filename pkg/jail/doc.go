@@ -11,10 +11,10 @@
 //	        user namespace to attach the workspace later. It spawns the runner, which joins the job's cgroup, loses
 //	        every privilege and loads the filter. The jail is parked: it waits for a job.
 //	Load    optional: the runner executes the template's runtime, which loads and waits for the job (rootfs/parked).
-//	Start   PID 1 attaches workspace and build volume, drops its last capabilities, and only then places the files.
+//	Start   PID 1 attaches workspace and build volume, drops its last capabilities (behind a compiler: lays them aside), and only then places the files.
 //	        It wakes the runner, which becomes the program. PID 1 reaps, and reports how the program ended.
 //	Wait    how the program ended; or that the jail was killed, or could not begin the job.
-//	Follow  only for a compiler's jail with a second runner (AddSuccessor): the program takes the compiler's place.
+//	Follow  only for a compiler's jail in which a second runner waits (follow.go): the program takes the compiler's place.
 //	Clear   only for a compiler, which ran no foreign code (renew.go): its job is taken out of the jail,
 //	Renew   and it waits for the next one.
 //	Kill    SIGKILL to PID 1: the kernel forbids new processes in its PID namespace and kills all that are there, stopped or

@@ -34,7 +34,7 @@ func (b *bench) turn(t *testing.T, j *Jail, first bool, build *os.File, script s
 	t.Helper()
 	work, _ := b.volume(t, j, false)
 	out, outWrite := pipe(t)
-	err := j.Start(&Job{Workspace: work, Build: build, Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, Stdout: outWrite, Stderr: outWrite, First: first})
+	err := j.Start(&Job{Workspace: work, Build: build, Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, Stdout: outWrite, Stderr: outWrite, Then: first})
 	outWrite.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -55,10 +55,14 @@ func (b *bench) turn(t *testing.T, j *Jail, first bool, build *os.File, script s
 	return exit, drain(t, out)
 }
 
-// The program follows its compiler: as the process that it would be in a new jail, with the rights of one, and finds nothing of that job but the artifact.
+// The program follows its compiler: as the process that it would be in a new jail, with the rights of one, and finds no file of that job but the artifact.
 func TestFollow(t *testing.T) {
 	b := newBench(t)
 	j := b.pair(t)
+	var owner unix.Stat_t // the host's root, and not the jail's user, if it cannot be dumped: then nobody may trace it or open what it has (ptrace(2))
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/environ", j.NextPID()), &owner); err != nil || owner.Uid != 0 {
+		t.Errorf("the program's runner can be dumped: its files are uid %d's, %v", owner.Uid, err)
+	}
 	build, path := b.volume(t, j, false)
 	exit, out := b.turn(t, j, true, build, "echo $$; id -u; echo x >left; cp /bin/busybox /build/busybox; ls -d /proc/2; cat /proc/2/environ", nil)
 	if want := "3\n1000\n"; !strings.HasPrefix(out, want) || strings.Count(out, "No such file") != 2 || exit.Status != 1<<8 || !exit.Empty {
@@ -137,6 +141,24 @@ func TestFollowRefused(t *testing.T) {
 		if err := j.Follow(200 * time.Millisecond); err == nil {
 			t.Errorf("%s: the runner is as good as new", script)
 		}
+	}
+}
+
+// Clear, by which a jail is made ready for the program, fails while somebody holds a file of the compiler's.
+func TestFollowOfAHolder(t *testing.T) {
+	b := newBench(t)
+	j := b.pair(t)
+	b.turn(t, j, true, nil, "(setsid sleep 100 >/dev/null 2>&1 &)", nil) // it stands in the workspace
+	if err := j.Follow(time.Minute); err == nil || err.Error() != "jail: unmount /home/user: device or resource busy" {
+		t.Errorf("with a process left: %v", err)
+	}
+	j = b.pair(t)
+	b.turn(t, j, true, nil, ":", nil)
+	if err := j.Follow(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := j.Scratch(); err == nil {
+		t.Error("folders are opened by way of a runner beside which a compiler ran")
 	}
 }
 

@@ -36,13 +36,14 @@ const maxEnviron = 128 << 10
 //
 // What a job leaves behind runs on until End or Close.
 //
-// It runs one job at most. A compiler runs no foreign code, so after it there may be another: its next (Job.Again), or the program that it made
-// (Job.First). One goroutine uses a jail, but Kill and Close may come from another.
+// It runs one job. After that of a compiler, which runs no foreign code, there may be another: its next (Job.Again), or the program that it made
+// (Job.Then). One goroutine uses a jail, but Kill and Close may come from another.
 type Jail struct {
 	pidfd    *os.File // of PID 1
 	init     *control // of PID 1
 	runner   *runner
-	next     *runner // of the job after this one, or nil
+	next     *runner // the program's, while its compiler has the jail; or nil
+	followed bool    // it had a compiler's job before
 	userNS   *os.File
 	end      *os.File // after Load: the page in which the runtime says that its program has ended
 	listener *os.File // of the runner's filter, or nil
@@ -108,7 +109,7 @@ func (j *Jail) Build(s *Spec) error {
 	if err = j.runner.greet(); err == nil {
 		err = j.buildInit(s, theirs)
 	}
-	theirs.Close() // PID 1 received a copy; with ours, the end of the runner would be no end of file
+	theirs.Close() // PID 1 received a copy. As long as we had one, too, the end of the runner would not end our side
 	if err != nil {
 		return err
 	}
@@ -128,6 +129,14 @@ func (r *runner) meet() error {
 	hello, _, err := r.receive()
 	r.pid = int(hello.sender)
 	return err
+}
+
+// proveRunner says whether the PID that meet was told has been the runner's all the while: PID 1 does not reap while it waits for us, so as long as it lives it was nobody else's.
+func (j *Jail) proveRunner() error {
+	if !j.alive() {
+		return errors.New("jail: PID 1 ended before its runner was known")
+	}
+	return nil
 }
 
 // initCaps are those of PID 1, of its own user namespace only: it may attach the mounts that we hand it, and take the file access of the jail's
@@ -170,9 +179,8 @@ func (j *Jail) buildRunner(s *Spec) error {
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.runner.pid), []byte("1000"), 0); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	// PID 1 does not reap while it waits for us, so as long as it lives that PID was the runner's and nobody else's.
-	if !j.alive() {
-		return errors.New("jail: PID 1 ended before its runner was known")
+	if err := j.proveRunner(); err != nil {
+		return err
 	}
 	var p plan
 	// The runner goes by itself: on v1, to move another process the kernel stops all forks, and waits until all CPUs know, 10 ms and more. It is our

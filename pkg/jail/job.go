@@ -32,13 +32,13 @@ type Job struct {
 	Compare   bool     // find out whether the job left a workspace that was empty before with Files alone, as they were given
 	Signals   bool     // Signal will be called
 	Again     bool     // the jail, after Load, may be renewed: argv is a compiler's, which runs nothing that Files hold
-	First     bool     // another job may follow in the jail, after AddSuccessor: argv is such a compiler's
+	Then      bool     // the program may follow in the jail, after AddSuccessor: argv is such a compiler's
 }
 
 // Start sends the job on its way; Wait tells what became of it. One packet does: a round trip between the steps would cost two changes
 // of context each.
 //
-// PID 1 brings in the volumes, drops its last capabilities, and only then touches the first foreign byte: the files, which it places with the
+// PID 1 brings in the volumes, drops its last capabilities (behind a compiler: lays them aside), and only then touches the first foreign byte: the files, which it places with the
 // access of the jail's user. It is PID 1 that places them, not the runner, because PID 1 is outside the job's cgroup: pages of a session's
 // files would keep the memory cgroup of an ended job alive in the kernel for as long as the session lives. Then it wakes the runner.
 func (j *Jail) Start(job *Job) error {
@@ -81,7 +81,7 @@ func (j *Jail) Start(job *Job) error {
 		p.attach(job.Terminal, terminals)
 	}
 	p.add(step{op: opFSIDs, a: UserID, b: UserID, what: "take the file access of the user"})
-	if job.Again || job.First {
+	if job.Again || job.Then {
 		p.restCaps(initCaps) // Clear needs them; no name and no byte of a file is looked at while they are there
 	} else {
 		p.caps(0)
@@ -107,7 +107,7 @@ func (j *Jail) Start(job *Job) error {
 	if job.Compare {
 		compareFiles(p, job)
 	}
-	if job.Again || job.First {
+	if job.Again || job.Then {
 		for _, dir := range scratch {
 			p.add(step{op: opCount, a: 1, b: replyEmpty, s1: cstring(dir), what: "look into " + dir})
 		}
@@ -131,8 +131,8 @@ type Exit struct {
 	Started time.Duration   // just before exec; 0 if it never came to that
 	Ended   time.Duration   // 0 with ErrKilled
 	Stopped bool            // a loaded runtime said that its program has ended, and stopped: its process is there until PID 1 ends
-	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else
-	Empty   bool            // with Job.Again or Job.First: /tmp and /dev/shm hold nothing
+	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else, and no process is left: with NextPID that is the caller's to find out
+	Empty   bool            // with Job.Again or Job.Then: /tmp and /dev/shm hold nothing; likewise
 
 	Renewable bool // with Job.Again: Clear and Renew may be tried
 

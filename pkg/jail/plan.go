@@ -152,7 +152,7 @@ type reply struct {
 	index  uint32
 	errno  unix.Errno
 	pid    int32 // of who was spawned, in the PID namespace of who spawned it
-	sender int32 // in our PID namespace, says the kernel; 0: nobody asked it
+	sender int32 // in our PID namespace, says the kernel; 0: the socket passes no credentials
 	status unix.WaitStatus
 	ns     uint64
 	same   bool

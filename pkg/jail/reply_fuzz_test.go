@@ -50,7 +50,7 @@ func FuzzReply(f *testing.F) {
 			t.Fatalf("%d bytes are a reply: %+v", len(body), r)
 		}
 		if err == nil && int(r.sender) != os.Getpid() {
-			t.Fatalf("its PID is %d, whatever the kernel says", r.sender)
+			t.Fatalf("its sender is %d, whatever the kernel says", r.sender)
 		}
 		if extra != nil {
 			extra.Close()

@@ -9,12 +9,15 @@ import (
 )
 
 // Scratch opens the two folders of a jail that are neither of the image nor of a job, /tmp and /dev/shm, so that fstatfs tells how full they
-// are also when the jail is dead. It is for a jail that was built and not started. The caller closes both.
+// are also when the jail is dead. It is for a jail that was built and not started, and for none after Follow. The caller closes both.
 //
 // Why it is safe: the way leads through a parked runner, in whose jail nothing foreign has run, and through no link. /tmp and /dev/shm
 // are mounts that PID 1 made on a read-only image, which nobody in the jail can move. The descriptors are O_PATH: nothing is read
 // or written by them, and no other process gets them.
 func (j *Jail) Scratch() (tmp, shm *os.File, err error) {
+	if j.followed {
+		return nil, nil, errFollowed
+	}
 	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", j.runner.pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("jail: open its root: %w", err)

@@ -13,8 +13,8 @@
  *      |         volumes, drops everything, places files, reaps, reports.
  *      | clone
  *      v
- *   runner       uid 1000 of the jail, no capabilities, filtered, in the job's cgroup. Becomes the program. One that is to become the program that a
- *                compiler made clones, as the last thing, a copy of itself for that compiler.
+ *   runner       uid 1000 of the jail, no capabilities, filtered, in the job's cgroup. Becomes the program. Where a program may
+ *                follow its compiler, it clones as its last step a copy of itself for the compiler, and becomes the program later.
  *
  * All three run the same loop: receive a packet of steps and descriptors from Go, do the steps, reply. There is no policy here, no
  * parsing of text, no allocation and no path building: a step is one or a few system calls with the arguments that Go wrote down.
@@ -418,7 +418,7 @@ static int step_reap(const struct zygote_step *s)
 		if (!WIFSTOPPED(status))
 			break;
 	}
-	/* Orphans become our children, so having none means that no other process is left in the jail. Of one that a successor waits in, sandboxd finds out. */
+	/* Orphans become our children, so having none means that no other process is left in the jail. With c a runner waits here besides: sandboxd finds out. */
 	while (waitpid(-1, &status, WNOHANG) > 0)
 		;
 	whole.head.same = s->c || (waitpid(-1, &status, WNOHANG) < 0 && errno == ECHILD) ? ZYGOTE_SAME | ZYGOTE_EMPTY : 0;

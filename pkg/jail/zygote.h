@@ -19,7 +19,7 @@
 #define ZYGOTE_PARKED_END 4     /* one page, a uint32_t: 0, or ZYGOTE_ENDED with the exit code when the program has ended and stopped itself */
 #define ZYGOTE_ENDED 0x100
 #define ZYGOTE_AGAIN 0x200 /* with it: the process can take another job */
-#define ZYGOTE_SAME 1 /* in a reply */
+#define ZYGOTE_SAME 1 /* flags of zygote_reply.same */
 #define ZYGOTE_EMPTY 2
 #define ZYGOTE_PROTOCOL 2 /* status of the first reply; to be raised with every change of what a parked runtime reads */
 
@@ -89,7 +89,7 @@ struct zygote_reply {
 	int32_t pid;    /* of ZOP_SPAWN, in the PID namespace of the spawner */
 	int32_t status; /* of ZOP_REAP, as wait(2) gives it */
 	uint64_t ns;    /* CLOCK_MONOTONIC: when ZOP_EXEC started or ZOP_REAP saw the end */
-	uint64_t same;  /* ZYGOTE_SAME: the job left its files as they were given to it; ZYGOTE_EMPTY: and /tmp and its like empty */
+	uint64_t same;  /* ZYGOTE_SAME: the job left its files as they were given to it; ZYGOTE_EMPTY: and /tmp and /dev/shm empty, whatever became of the files */
 };
 
 #endif

@@ -110,6 +110,13 @@ func TestShadowRefusesOtherABIs(t *testing.T) {
 	if compiled(t, p).Begins() {
 		t.Error("without sendmsg a jail begins")
 	}
+	if compiled(t, p).Forks() {
+		t.Error("without clone a process forks")
+	}
+	p.Syscalls[0].Names = []string{"clone"}
+	if !compiled(t, p).Forks() {
+		t.Error("with clone it does not")
+	}
 }
 
 func TestFollowRefusesWhatTheKernelWould(t *testing.T) {

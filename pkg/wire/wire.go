@@ -168,7 +168,7 @@ type Result struct {
 	WorkspaceFiles int64 `json:"workspace_files"` // inodes in use there, the root included
 	BuildBytes     int64 `json:"build_bytes"`     // in the build volume after the job
 
-	PoolHit    bool  `json:"pool_hit"`    // the jail was ready when the job came
+	PoolHit    bool  `json:"pool_hit"`    // a jail was ready when the job came, or its compiler's was being made ready
 	Parked     bool  `json:"parked"`      // and its runtime was loaded
 	CheckoutNS int64 `json:"checkout_ns"` // taking the jail and attaching volumes
 	FilesNS    int64 `json:"files_ns"`    // from there to exec
