@@ -111,6 +111,7 @@ func TestParseTemplates(t *testing.T) {
 		"then parked":   {`{"templates": {"compile": {"then": "run"}, "run": {"parked": {"argv": ["/x"]}}}}`, "neither then nor parked"},
 		"then, parked":  {`{"templates": {"compile": {"then": "run", "parked": {"argv": ["/x"]}}, "run": {}}}`, "the same values"},
 		"then unlike":   {`{"templates": {"compile": {"then": "run", "pids": 65}, "run": {}}}`, "the same values"},
+		"then alone":    {`{"templates": {"compile": {"then": "run", "pids": 1}, "run": {"pids": 1}}}`, "pids must be 2"},
 		"then freer":    {`{"templates": {"compile": {"then": "run", "seccomp": "ruby"}, "run": {}}}`, "the same values"},
 		"trailing":      {`{"templates": {"run": {}}} x`, "after the object"},
 	} {

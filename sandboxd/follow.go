@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,25 +27,24 @@ type successors struct {
 
 const (
 	// followWait is how long a jail waits for the program to be asked for.
-	followWait = time.Second
+	followWait = 250 * time.Millisecond
+	// mostWaiting is how many may wait at one time: they count against max_jails, and clients ask at once.
+	mostWaiting = 16
 	// followPatience bounds how long its second runner takes to answer.
 	followPatience = time.Second
-	// mostResidue is how much a compiler may leave charged to the jail, bytes: it counts against the program's limit. A large artifact takes more.
-	mostResidue = 8 << 20
+	// mostResidue is how much a compiler may leave charged to the jail beside its artifact, bytes. The kernel charges ahead, and keeps names of files.
+	mostResidue = 2 << 20
 )
-
-// errResidue means that the program needs a jail of its own. It is no failure.
-var errResidue = errors.New("the compiler has left too much")
 
 func newSuccessors() *successors {
 	return &successors{byBuild: map[string]chan *readyJail{}, closed: make(chan struct{})}
 }
 
-// offer returns the channel on which the jail is to be handed over; nil: there is an offer of that id, whose volume was dropped and made again.
+// offer returns the channel on which the jail is to be handed over; nil: there are enough, or there is one of that id, whose volume was dropped and made again.
 func (s *successors) offer(build string) chan *readyJail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byBuild[build] != nil {
+	if s.byBuild[build] != nil || len(s.byBuild) >= mostWaiting {
 		return nil
 	}
 	came := make(chan *readyJail)
@@ -63,8 +64,8 @@ func (s *successors) accept(build string) chan *readyJail {
 	return came
 }
 
-// passOn keeps the jail of a compiler for the job that runs what is in its build volume. after runs when its mounts may be let go.
-func (ps *pools) passOn(r *readyJail, build string, after func()) {
+// passOn keeps the jail of a compiler for the job that runs what is in its build volume, which has a size, bytes. after runs when its mounts may be let go.
+func (ps *pools) passOn(r *readyJail, build string, size int64, after func()) {
 	came := ps.successors.offer(build)
 	if came == nil {
 		ps.builder.destroyLater(r, after)
@@ -73,10 +74,8 @@ func (ps *pools) passOn(r *readyJail, build string, after func()) {
 	ps.builder.destroy.Go(func() {
 		after()
 		jail := r // to be handed over
-		if err := ps.builder.follow(r); err != nil {
-			if !errors.Is(err, errResidue) {
-				ps.log.Warn("a program gets a jail of its own, as its compiler's cannot be used again", "template", r.template.name, "error", err)
-			}
+		if err := ps.builder.follow(r, size); err != nil {
+			ps.log.Debug("a program gets a jail of its own, as its compiler's cannot be used again", "template", r.template.name, "error", err) // any caller can have that
 			jail = nil
 		} else {
 			select {
@@ -129,6 +128,27 @@ func (p *policy) follows(r *readyJail, t *template) *variant {
 	return is
 }
 
+// mayPassOn says whether the program may follow this job in its jail: if the job is a compiler's that runs nothing of what it reads, and nobody wants what only a jail of one
+// job can tell. A variable for the loader or for gcc, a precompiled header, and whatever a session's workspace holds, could have it run code of the caller's.
+func (j *job) mayPassOn() bool {
+	if j.apart != nil || !j.req.Build.New || j.req.Explain || j.req.Noise || j.req.Terminal != nil || j.req.Workspace.ID != "" && !j.req.Workspace.New || j.ready.jail.NextPID() == 0 {
+		return false
+	}
+	for _, variable := range j.req.Env {
+		name, value, _ := strings.Cut(variable, "=")
+		for _, prefix := range []string{"LD_", "GLIBC_", "GCC_", "COLLECT_", "COMPILER_PATH", "LIBRARY_PATH"} {
+			if strings.HasPrefix(name, prefix) {
+				return false
+			}
+		}
+		// The image's own folders come first: every tool of gcc is there.
+		if name == "PATH" && !strings.HasPrefix(value+":", "/usr/local/bin:/usr/bin:") && !strings.HasPrefix(value+":", "/bin:") {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(j.req.Files, func(f wire.File) bool { return strings.Contains(f.Name, ".gch") })
+}
+
 // addSuccessor has a runner for the program wait in a compiler's jail, if one may follow in it.
 func (b *builder) addSuccessor(r *readyJail) error {
 	// A runner forks under its own filter, and who is on trial, or recorded, must not be taken for it.
@@ -144,8 +164,8 @@ func (b *builder) addSuccessor(r *readyJail) error {
 	return r.jail.AddSuccessor()
 }
 
-// follow takes a compiler's job out of its jail.
-func (b *builder) follow(r *readyJail) error {
+// follow takes a compiler's job out of its jail; size is the artifact's.
+func (b *builder) follow(r *readyJail, size int64) error {
 	if err := r.jail.Follow(followPatience); err != nil {
 		return err
 	}
@@ -161,8 +181,8 @@ func (b *builder) follow(r *readyJail) error {
 	if err != nil {
 		return fmt.Errorf("count its memory anew: %w", err)
 	}
-	if r.residue = max(0, now-r.baseline); r.residue > mostResidue {
-		return errResidue
+	if r.residue = max(0, now-r.baseline); r.residue > size+mostResidue {
+		return fmt.Errorf("the compiler left %d bytes charged to the jail, and an artifact of %d", r.residue, size)
 	}
 	return nil
 }

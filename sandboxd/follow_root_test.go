@@ -3,11 +3,15 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/runtools/runtools/pkg/jail"
 	"github.com/runtools/runtools/pkg/seccomp"
 	"github.com/runtools/runtools/pkg/wire"
 )
@@ -82,32 +86,55 @@ func TestProgramFollowsItsCompiler(t *testing.T) {
 // Whatever else the compiler does, and whatever it cannot be for, the program has a new jail, and is the same.
 func TestProgramDoesNotFollow(t *testing.T) {
 	td := startFollowed(t)
+	type change = func(*wire.Job)
+	variable := func(v string) change { return func(j *wire.Job) { j.Env = append(j.Env, v) } }
 	for name, c := range map[string]struct {
-		compiler string
-		wait     time.Duration
-		change   func(*wire.Job)
+		compiler      string
+		wait          time.Duration
+		first, second change
 	}{
-		"litter":            {compiler: "echo x >/tmp/f"},
-		"straggler":         {compiler: "(setsid sleep 100 >/dev/null 2>&1 &)"},
-		"runner stopped":    {compiler: "kill -STOP 2"},
-		"runner killed":     {compiler: "kill -KILL 2"},
-		"runner killed so":  {compiler: "kill -TERM -1"},
-		"nobody came":       {compiler: ":", wait: followWait + 500*time.Millisecond},
-		"large artifact":    {compiler: "dd bs=1000000 count=16 if=/dev/zero of=/build/large"},
-		"noise is wanted":   {compiler: ":", change: func(j *wire.Job) { j.Noise = true }},
-		"meters are wanted": {compiler: ":", change: func(j *wire.Job) { j.Explain = true }},
+		"litter":             {compiler: "echo x >/tmp/f"},
+		"litter, later":      {compiler: "(setsid sh -c 'while kill -0 3; do :; done; echo x >/tmp/f' >/dev/null 2>&1 &)"},
+		"straggler":          {compiler: "(setsid sleep 100 >/dev/null 2>&1 &)"},
+		"runner stopped":     {compiler: "kill -STOP 2"},
+		"runner killed":      {compiler: "kill -KILL 2"},
+		"everybody killed":   {compiler: "kill -TERM -1"},
+		"nobody came":        {compiler: ":", wait: followWait + 500*time.Millisecond},
+		"noise is wanted":    {compiler: ":", second: func(j *wire.Job) { j.Noise = true }},
+		"meters are wanted":  {compiler: ":", second: func(j *wire.Job) { j.Explain = true }},
+		"of the compiler":    {compiler: ":", first: func(j *wire.Job) { j.Explain = true }},
+		"loader's variable":  {compiler: ":", first: variable("LD_DEBUG=")},
+		"gcc's variable":     {compiler: ":", first: variable("GCC_EXEC_PREFIX=/home/user/")},
+		"another path":       {compiler: ":", first: func(j *wire.Job) { j.Env = []string{"PATH=/home/user:/bin"} }},
+		"session's old work": {compiler: ":", first: func(j *wire.Job) { j.Workspace = wire.Volume{ID: "old"} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			td.awaitCompilers()
-			id := strings.ReplaceAll(name, " ", "-")
-			if r := td.made(id, "echo made >/build/f; "+c.compiler); r.err != nil || r.Code != 0 && r.Signal == 0 {
-				t.Fatalf("%+v, %v", r.Result, r.err)
+			if name == "session's old work" {
+				if r := td.run(":", func(j *wire.Job) { j.Workspace = wire.Volume{ID: "old", New: true} }); r.err != nil {
+					t.Fatal(r.err)
+				}
+			}
+			id := strings.Map(func(r rune) rune {
+				if r >= 'a' && r <= 'z' {
+					return r
+				}
+				return '-'
+			}, name)
+			made := td.run("echo made >/build/f; "+c.compiler, func(j *wire.Job) {
+				j.Template, j.Build = "toy/compile", wire.Volume{ID: id, New: true}
+				if c.first != nil {
+					c.first(j)
+				}
+			})
+			if made.err != nil || made.Code != 0 && made.Signal == 0 {
+				t.Fatalf("%+v, %v", made.Result, made.err)
 			}
 			time.Sleep(c.wait)
 			r := td.run(tellChild+"cat /build/f", func(j *wire.Job) {
 				j.Build = wire.Volume{ID: id}
-				if c.change != nil {
-					c.change(j)
+				if c.second != nil {
+					c.second(j)
 				}
 			})
 			if r.err != nil || r.stdout != "child 3\nmade\n" {
@@ -115,6 +142,47 @@ func TestProgramDoesNotFollow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Jails that wait are few, whatever is compiled and not run, and one that was made for an id is not the next one's of that id.
+func TestFewWaitForPrograms(t *testing.T) {
+	s := newSuccessors()
+	if s.offer("a") == nil || s.offer("a") != nil {
+		t.Error("an offer is overwritten")
+	}
+	for i := range mostWaiting - 1 {
+		if s.offer(fmt.Sprint(i)) == nil {
+			t.Errorf("%d wait, and no more may", i+1)
+		}
+	}
+	if s.offer("b") != nil {
+		t.Error("too many wait")
+	}
+	if s.accept("a") == nil || s.accept("a") != nil || s.withdraw("a") || s.offer("b") == nil || !s.withdraw("b") {
+		t.Error("an offer is accepted once")
+	}
+}
+
+// A program whose runner could not begin has not run, and may be sent again.
+func TestRunnerThatCannotBegin(t *testing.T) {
+	td := startFollowed(t)
+	td.made("b", ":")
+	s := td.d.server.pools.successors
+	came := s.accept("b")
+	if came == nil {
+		t.Fatal("no jail is offered")
+	}
+	r := <-came
+	user := td.d.server.builder.slots.ids(r.slot).First + jail.UserID
+	lower := exec.Command("prlimit", "--pid", strconv.Itoa(r.jail.RunnerPID()), "--nofile=0:0")
+	lower.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	if out, err := lower.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	again := s.offer("b")
+	go func() { again <- r }()
+	got := td.run("echo ran", func(j *wire.Job) { j.Build = wire.Volume{ID: "b"} })
+	wantCode(t, got.err, wire.CodeNotBegun)
 }
 
 // The limits are the program's.
@@ -134,6 +202,17 @@ func TestFollowerHasItsOwnLimits(t *testing.T) {
 	})
 	if made.err != nil || r.err != nil || r.Limit != wire.LimitMemory {
 		t.Errorf("with 16 MiB: %+v, %v, %v", r.Result, made.err, r.err)
+	}
+	// An artifact counts for the compiler alone.
+	td.awaitCompilers()
+	made = td.made("d", "dd bs=1000000 count=7 if=/dev/zero of=/build/large 2>/dev/null")
+	for run := range 2 {
+		r = td.run(tellChild+"dd bs=12000000 count=1 if=/dev/zero of=/dev/null", func(j *wire.Job) {
+			j.Build, j.Limits.MemoryBytes = wire.Volume{ID: "d"}, 16<<20
+		})
+		if made.err != nil || r.err != nil || r.Code != 0 || r.Limit != "" || inNewJail(r) != (run == 1) {
+			t.Errorf("run %d beside a large artifact: %q, %+v, %v, %v", run, r.stdout, r.Result, made.err, r.err)
+		}
 	}
 }
 

@@ -141,6 +141,9 @@ func (j *job) run(kills <-chan string) (result *wire.Result, err error) {
 	if err != nil && !errors.Is(err, jail.ErrKilled) {
 		return nil, j.startError(err)
 	}
+	if err == nil && exit.Started == 0 { // the runner ended before it came to exec: nothing has run
+		return nil, j.notBegun(errors.New("the runner ended"))
+	}
 	j.stopped, j.renewable = exit.Stopped, exit.Renewable
 	result, err = j.result(exit, err, before)
 	if result != nil {
@@ -165,7 +168,7 @@ func (j *job) takeJail() (err error) {
 	if err != nil {
 		return j.notBegun(err)
 	}
-	j.then = j.apart == nil && j.req.Build.New && j.ready.jail.NextPID() != 0
+	j.then = j.mayPassOn()
 	if j.free, err = j.server.pinner.pin(j.ready.jail.RunnerPID()); err != nil {
 		return j.notBegun(err)
 	}
@@ -242,7 +245,7 @@ func unknownBuild(err error) error {
 
 // setLimits changes the leaf where the job wants something else than what the filler set.
 func (j *job) setLimits() error {
-	if m := j.memoryLimit(); m != j.server.builder.limits.MemoryBytes {
+	if m := j.memoryLimit() + j.ready.residue; m != j.server.builder.limits.MemoryBytes {
 		return j.ready.leaf.SetMemory(m)
 	}
 	return nil
@@ -303,6 +306,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 	if err != nil {
 		return nil, err
 	}
+	u.MemoryPeak -= j.ready.residue
 	j.cause.mu.Lock()
 	limit, ended := j.cause.limit, j.cause.killed
 	j.cause.mu.Unlock()
@@ -310,7 +314,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		limit = "" // the program had ended when the timer fired
 	}
 	r := &wire.Result{
-		Violations: j.ready.denials.list(), Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak - j.ready.residue, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
+		Violations: j.ready.denials.list(), Limit: limit, CPUNS: int64(u.CPU - cpuBefore), MemoryPeak: u.MemoryPeak, MemoryMax: j.memoryLimit(), PoolHit: j.hit, Parked: j.ready.loaded,
 	}
 	if j.apart == nil {
 		j.server.denied.add(j.req.Template, r.Violations)
@@ -320,7 +324,7 @@ func (j *job) result(exit jail.Exit, waitErr error, cpuBefore time.Duration) (*w
 		exit.Same = exit.Same && j.alone
 	}
 	r.WorkspaceDropped = j.req.Workspace.DropUnchanged && waitErr == nil && exit.Same
-	j.passesOn = j.then && waitErr == nil && j.alone && exit.Empty
+	j.passesOn = j.then && waitErr == nil && j.alone
 	j.endStragglers(r) // also if there will be no result: the session is kept, and measured
 	switch {
 	case waitErr != nil && limit == "":
@@ -417,7 +421,7 @@ func (j *job) finish(result *wire.Result) {
 	case j.renewable && result != nil && result.Limit == "":
 		pools.giveBack(j.ready, letGo)
 	case j.passesOn:
-		pools.passOn(j.ready, j.req.Build.ID, letGo)
+		pools.passOn(j.ready, j.req.Build.ID, result.BuildBytes, letGo)
 	default:
 		if j.ready.owner != "" {
 			pools.kept.lost(j.ready.keptBy())

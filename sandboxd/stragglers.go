@@ -34,5 +34,5 @@ func (j *job) endRunner() bool {
 // nobodyLeft says that of a job in whose jail a second runner waits no process is left.
 func (j *job) nobodyLeft() bool {
 	left, err := j.ready.leaf.Processes()
-	return err == nil && len(left) == 1 && left[0] == j.ready.jail.NextPID()
+	return err == nil && len(left) == 1 && left[0] == j.ready.jail.NextPID() && j.ready.jail.NextWaits()
 }

@@ -131,6 +131,9 @@ func (s templateSpec) validateThen(all map[string]templateSpec) error {
 	if then.Then != "" || then.Parked != nil {
 		return fmt.Errorf("then: template %q must have neither then nor parked: remove them there, or then here", s.Then)
 	}
+	if s.Pids < 2 {
+		return errors.New("then: pids must be 2 at least, for the program's runner waits beside the compiler")
+	}
 	name := s.Then
 	if s.Then, s.Pool, s.PoolMax = "", then.Pool, then.PoolMax; s != then {
 		return fmt.Errorf("then: template %q must have the same profile and limits: give both the same values, and remove parked, or then", name)

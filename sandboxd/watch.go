@@ -71,7 +71,7 @@ func (j *job) watch(kills <-chan string, cpuBefore time.Duration) (stop func()) 
 // none. The kernel counts ahead by some pages and gives up on a large page sooner, so a job that met its limit may not quite have reached it.
 func (j *job) ranOut() bool {
 	u, err := j.ready.leaf.Usage()
-	return err != nil || reached(u.MemoryPeak, j.memoryLimit())
+	return err != nil || reached(u.MemoryPeak-j.ready.residue, j.memoryLimit())
 }
 
 func reached(peak, limit int64) bool { return peak >= limit/4*3 }

@@ -3,6 +3,7 @@ package jail
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,14 +16,16 @@ import (
 //	Follow        its job is taken out of the jail, and the program's runner has the next
 
 // AddSuccessor has the runner of a parked jail, with all that it has lost, clone another for the compiler, and itself wait for the program. Signals and limits are
-// all that the compiler, of the same user, can do to it: like every process of ours in a jail it is not dumpable, so nobody may trace it or open what it has.
+// all that the compiler, of the same user, can do to it, and Follow looks at both: like every process of ours in a jail it is not dumpable, so nobody may trace it or open what it has.
 func (j *Jail) AddSuccessor() error {
 	ours, theirs, err := newControl(false)
 	if err != nil {
 		return err
 	}
 	j.next, j.runner = j.runner, &runner{control: ours}
-	if err = j.runner.greet(); err == nil {
+	var session plan // of its own: a signal to the compiler's group is not for the program's runner
+	session.add(step{op: opSession, what: "setsid"})
+	if err = j.runner.greet(&session); err == nil {
 		// A child of PID 1, like itself, which reaps both; it inherits the cgroup and oom_score_adj.
 		p := plan{steps: []step{{op: opSpawn, fd: theirs, a: unix.CLONE_PARENT | uint64(unix.SIGCHLD), b: 1, what: "clone the compiler's runner"}}}
 		var spawned reply
@@ -33,7 +36,10 @@ func (j *Jail) AddSuccessor() error {
 	if err != nil {
 		return err
 	}
-	if err := j.runner.meet(); err != nil {
+	if err := j.runner.meet(&session); err != nil {
+		return err
+	}
+	if j.limits, err = limitsOf(j.next.pid); err != nil {
 		return err
 	}
 	return j.proveRunner()
@@ -47,11 +53,18 @@ func (j *Jail) NextPID() int {
 	return j.next.pid
 }
 
-// Follow makes a jail ready for the program. The compiler's job must have asked for it (Job.Then), have left /tmp and /dev/shm empty (Exit.Empty), and no process but
-// NextPID: the caller has looked. The caller has closed Job.Workspace and Job.Build, which hold the mounts. After an error the jail is good for Close alone.
+// Follow makes a jail ready for the program. The compiler's job must have asked for it (Job.Then), and left no process but NextPID: the caller has looked. The caller has closed Job.Workspace and
+// Job.Build, which hold the mounts. It fails if the compiler left something in /tmp or /dev/shm, or did something to the program's runner. After an error the jail is good for Close alone.
 func (j *Jail) Follow(patience time.Duration) error {
-	if err := j.Clear(); err != nil {
+	var p plan
+	j.clear(&p)
+	p.lookIntoScratch() // now that nobody is there who could put something into them
+	r, _, err := j.init.do(&p)
+	if err != nil {
 		return err
+	}
+	if !r.empty {
+		return errors.New("jail: the compiler left files in /tmp or /dev/shm")
 	}
 	j.runner.close()
 	j.runner, j.next, j.followed = j.next, nil, true
@@ -66,8 +79,18 @@ func (j *Jail) Follow(patience time.Duration) error {
 	if _, _, err := j.runner.receiveUntil(time.Now().Add(patience)); err != nil {
 		return fmt.Errorf("jail: the program's runner does not answer (stopped or killed by the compiler?): %w", err)
 	}
+	// It has answered, so the number is still its own.
+	if limits, err := limitsOf(j.runner.pid); err != nil || limits != j.limits {
+		return errors.Join(err, errors.New("jail: the compiler changed limits of the program's runner"))
+	}
 	return nil
 }
 
-// errFollowed means that the compiler may have been at what is asked for.
-var errFollowed = errors.New("jail: internal error: not in a jail in which a compiler ran")
+// limitsOf are all limits of a process, as /proc tells them.
+func limitsOf(pid int) (string, error) {
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	if err != nil {
+		return "", fmt.Errorf("jail: limits of the program's runner: %w", err)
+	}
+	return string(limits), nil
+}

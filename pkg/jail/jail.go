@@ -44,6 +44,7 @@ type Jail struct {
 	runner   *runner
 	next     *runner // the program's, while its compiler has the jail; or nil
 	followed bool    // it had a compiler's job before
+	limits   string  // of next, before the compiler began
 	userNS   *os.File
 	end      *os.File // after Load: the page in which the runtime says that its program has ended
 	listener *os.File // of the runner's filter, or nil
@@ -106,7 +107,7 @@ func (j *Jail) Build(s *Spec) error {
 		return err
 	}
 	j.runner = &runner{control: ours}
-	if err = j.runner.greet(); err == nil {
+	if err = j.runner.greet(&plan{}); err == nil {
 		err = j.buildInit(s, theirs)
 	}
 	theirs.Close() // PID 1 received a copy. As long as we had one, too, the end of the runner would not end our side
@@ -116,19 +117,22 @@ func (j *Jail) Build(s *Spec) error {
 	return j.buildRunner(s)
 }
 
-// greet sends an empty plan, which waits for the runner: the reply tells the runner's PID, which only the kernel may tell us.
-func (r *runner) greet() error {
+// greet sends the first plan, which waits for the runner: the reply tells the runner's PID, which only the kernel may tell us.
+func (r *runner) greet(p *plan) error {
 	if err := r.passCredentials(); err != nil {
 		return fmt.Errorf("jail: pass credentials: %w", err)
 	}
-	return r.send(&plan{})
+	return r.send(p)
 }
 
-// meet takes that reply.
-func (r *runner) meet() error {
+// meet takes the reply to that plan.
+func (r *runner) meet(p *plan) error {
 	hello, _, err := r.receive()
+	if err != nil {
+		return err
+	}
 	r.pid = int(hello.sender)
-	return err
+	return p.result(hello)
 }
 
 // proveRunner says whether the PID that meet was told has been the runner's all the while: PID 1 does not reap while it waits for us, so as long as it lives it was nobody else's.
@@ -172,7 +176,7 @@ func (j *Jail) buildInit(s *Spec, runner *os.File) error {
 }
 
 func (j *Jail) buildRunner(s *Spec) error {
-	if err := j.runner.meet(); err != nil {
+	if err := j.runner.meet(&plan{}); err != nil {
 		return err
 	}
 	// When the host runs out of memory, jails go first, whatever we were started with.

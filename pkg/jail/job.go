@@ -107,12 +107,17 @@ func (j *Jail) Start(job *Job) error {
 	if job.Compare {
 		compareFiles(p, job)
 	}
-	if job.Again || job.Then {
-		for _, dir := range scratch {
-			p.add(step{op: opCount, a: 1, b: replyEmpty, s1: cstring(dir), what: "look into " + dir})
-		}
+	if job.Again {
+		p.lookIntoScratch()
 	}
 	return j.init.send(p)
+}
+
+// lookIntoScratch has a reply say whether the folders of the jail hold nothing.
+func (p *plan) lookIntoScratch() {
+	for _, dir := range scratch {
+		p.add(step{op: opCount, a: 1, b: replyEmpty, s1: cstring(dir), what: "look into " + dir})
+	}
 }
 
 func joinWords(lists ...[]string) []byte {
@@ -132,7 +137,6 @@ type Exit struct {
 	Ended   time.Duration   // 0 with ErrKilled
 	Stopped bool            // a loaded runtime said that its program has ended, and stopped: its process is there until PID 1 ends
 	Same    bool            // with Job.Compare: the workspace holds what it was given, and nothing else, and no process is left: with NextPID that is the caller's to find out
-	Empty   bool            // with Job.Again or Job.Then: /tmp and /dev/shm hold nothing; likewise
 
 	Renewable bool // with Job.Again: Clear and Renew may be tried
 
@@ -170,7 +174,7 @@ func (j *Jail) Wait() (Exit, error) {
 	if stopped {
 		r.status = unix.WaitStatus(r.status.StopSignal() << 8)
 	}
-	return Exit{Status: r.status, Stopped: stopped, Started: started, Ended: time.Duration(r.ns), Same: r.same, Empty: r.empty, Renewable: j.again && r.same && r.empty && j.renewable(),
+	return Exit{Status: r.status, Stopped: stopped, Started: started, Ended: time.Duration(r.ns), Same: r.same, Renewable: j.again && r.same && r.empty && j.renewable(),
 		InvoluntarySwitches: int64(r.switches), MajorFaults: int64(r.faults)}, nil
 }
 

@@ -15,11 +15,17 @@ import (
 // scratch are the folders of a jail that are neither of the image nor of a job.
 var scratch = []string{"/tmp", "/dev/shm"}
 
-// Clear takes the folders of the last job out of a jail, if that job asked for it (Job.Again, Job.Then) and its Exit says that it can be done
-// (Exit.Renewable, Exit.Empty). It fails if the runtime still holds a file of them; /tmp and /dev/shm are empty already. The caller has closed Job.Workspace
+// Clear takes the folders of the last job out of a jail, if that job asked for it (Job.Again) and its Exit says that it can be done
+// (Exit.Renewable). It fails if the runtime still holds a file of them; /tmp and /dev/shm are empty already. The caller has closed Job.Workspace
 // and Job.Build, which hold the mounts. After an error the jail is good for Close alone.
 func (j *Jail) Clear() error {
 	var p plan
+	j.clear(&p)
+	_, _, err := j.init.do(&p)
+	return err
+}
+
+func (j *Jail) clear(p *plan) {
 	p.caps(initCaps)
 	p.add(step{op: opFSIDs, what: "take our own file access"})
 	p.simple(opChdir, "/", "chdir /")
@@ -27,8 +33,6 @@ func (j *Jail) Clear() error {
 	if j.built {
 		p.simple(opUmount, BuildDir, "unmount "+BuildDir)
 	}
-	_, _, err := j.init.do(&p)
-	return err
 }
 
 // Renew makes a cleared jail ready for another job. After an error it is good for Close alone.

@@ -16,7 +16,7 @@ import (
 // or written by them, and no other process gets them.
 func (j *Jail) Scratch() (tmp, shm *os.File, err error) {
 	if j.followed {
-		return nil, nil, errFollowed
+		return nil, nil, errors.New("jail: internal error: a compiler ran beside the runner")
 	}
 	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", j.runner.pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -51,9 +51,9 @@ func (f *Filter) Begins() bool {
 	return f.Passes(&Call{number: unix.SYS_SENDMSG, native: true})
 }
 
-// Forks tells whether a process under a filter may start another, of the same parent.
+// Forks tells whether a process under a filter may start another, of the same parent, that makes a session of its own.
 func (f *Filter) Forks() bool {
-	return f.Passes(&Call{number: unix.SYS_CLONE, args: [6]uint64{unix.CLONE_PARENT | uint64(unix.SIGCHLD)}, native: true})
+	return f.Passes(&Call{number: unix.SYS_SETSID, native: true}) && f.Passes(&Call{number: unix.SYS_CLONE, args: [6]uint64{unix.CLONE_PARENT | uint64(unix.SIGCHLD)}, native: true})
 }
 
 // Passes tells whether the program of a filter allows a call. It asks the program itself and not the rules: the two might differ where rules

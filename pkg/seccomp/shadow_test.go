@@ -114,6 +114,10 @@ func TestShadowRefusesOtherABIs(t *testing.T) {
 		t.Error("without clone a process forks")
 	}
 	p.Syscalls[0].Names = []string{"clone"}
+	if compiled(t, p).Forks() {
+		t.Error("without setsid it makes a session")
+	}
+	p.Syscalls[0].Names = []string{"clone", "setsid"}
 	if !compiled(t, p).Forks() {
 		t.Error("with clone it does not")
 	}
