@@ -18,6 +18,7 @@ var opens = map[string]struct{ calls, reason string }{
 	"pkg/cgroup/v1.go":            {"1 os.Stat, 1 unix.Mkdirat, 1 unix.Open, 1 unix.Openat, 1 unix.Stat", "cgroup files, which the kernel names"},
 	"pkg/cgroup/v2.go":            {"1 os.Stat, 1 unix.Mkdirat, 1 unix.Open, 1 unix.Openat", "cgroup files, which the kernel names"},
 	"pkg/jail/binary.go":          {"1 os.Open", "/proc/self/exe"},
+	"pkg/jail/follow.go":          {"1 os.ReadFile", "/proc of a runner, by its number"},
 	"pkg/jail/jail.go":            {"1 os.WriteFile", "/proc of a runner, by its number"},
 	"pkg/jail/mount.go":           {"1 unix.Fsmount, 1 unix.MountSetattr, 1 unix.MoveMount, 1 unix.OpenTree", "image, mirror, devices and roots of volumes, by names of ours, the last part no link; else mounts without a path"},
 	"pkg/jail/netns.go":           {"1 os.WriteFile", "/proc/sys"},

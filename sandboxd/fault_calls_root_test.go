@@ -70,7 +70,7 @@ var jailCalls = []struct{ call, step string }{
 // filtered are the numbers of these calls.
 var filtered = []uint32{
 	unix.SYS_SETRESUID, unix.SYS_SETNS, unix.SYS_CLONE3, unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_PRCTL, unix.SYS_MOVE_MOUNT, unix.SYS_MOUNT, unix.SYS_CHDIR,
-	unix.SYS_PIVOT_ROOT, unix.SYS_UMOUNT2, unix.SYS_SETHOSTNAME, unix.SYS_CAPSET, unix.SYS_SECCOMP, unix.SYS_UNSHARE, unix.SYS_SETSID,
+	unix.SYS_PIVOT_ROOT, unix.SYS_UMOUNT2, unix.SYS_SETHOSTNAME, unix.SYS_FCNTL, unix.SYS_CAPSET, unix.SYS_SECCOMP, unix.SYS_UNSHARE, unix.SYS_SETSID,
 	unix.SYS_PRLIMIT64, unix.SYS_CLOSE_RANGE, unix.SYS_SETFSGID, unix.SYS_SETFSUID, unix.SYS_OPENAT2, unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_OPENAT,
 	unix.SYS_PREAD64, unix.SYS_SENDMSG, unix.SYS_WAIT4, unix.SYS_DUP2, unix.SYS_EXECVE, unix.SYS_WRITE,
 }

@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
+	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/runtools/runtools/pkg/jail"
 	"github.com/runtools/runtools/pkg/seccomp"
@@ -173,11 +173,20 @@ func TestRunnerThatCannotBegin(t *testing.T) {
 		t.Fatal("no jail is offered")
 	}
 	r := <-came
-	user := td.d.server.builder.slots.ids(r.slot).First + jail.UserID
-	lower := exec.Command("prlimit", "--pid", strconv.Itoa(r.jail.RunnerPID()), "--nofile=0:0")
-	lower.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
-	if out, err := lower.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	failed := make(chan error)
+	go func() { // a thread of the jail's user, which ends
+		runtime.LockOSThread()
+		id := uintptr(td.d.server.builder.slots.ids(r.slot).First + jail.UserID)
+		for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
+			if _, _, errno := unix.RawSyscall(call, id, id, id); errno != 0 {
+				failed <- errno
+				return
+			}
+		}
+		failed <- unix.Prlimit(r.jail.RunnerPID(), unix.RLIMIT_NOFILE, &unix.Rlimit{}, nil)
+	}()
+	if err := <-failed; err != nil {
+		t.Fatal(err)
 	}
 	again := s.offer("b")
 	go func() { again <- r }()
