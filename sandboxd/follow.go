@@ -12,8 +12,8 @@ import (
 	"github.com/runtools/runtools/pkg/wire"
 )
 
-// successors are jails in which a compiler has just made a program, each for the job that runs it: a second runner waits there (jail.AddSuccessor). A second jail costs some 6 ms of
-// CPU, to make this one ready again 0.2. SECURITY.md argues why it is as safe as a new one.
+// successors are jails in which a compiler has just made a program, each for the job that runs it: a second runner waits there (jail.AddSuccessor). A second jail costs some 5 ms of
+// CPU (docs/performance.md, the pool of C), to make this one ready again 0.2. SECURITY.md argues why it is as safe as a new one.
 //
 //	offer: the compiler's job has ended; its client may ask for the program at once
 //	take:  the job that runs it waits until the jail is ready
@@ -73,13 +73,13 @@ func (ps *pools) passOn(r *readyJail, build string, size int64, after func()) {
 	}
 	ps.builder.destroy.Go(func() {
 		after()
-		jail := r // to be handed over
+		handed := r // nil: the program needs another
 		if err := ps.builder.follow(r, size); err != nil {
 			ps.log.Debug("a program gets a jail of its own, as its compiler's cannot be used again", "template", r.template.name, "error", err) // any caller can have that
-			jail = nil
+			handed = nil
 		} else {
 			select {
-			case came <- jail:
+			case came <- handed:
 				return
 			case <-time.After(followWait):
 			case <-ps.successors.closed:
@@ -87,9 +87,9 @@ func (ps *pools) passOn(r *readyJail, build string, size int64, after func()) {
 		}
 		accepted := !ps.successors.withdraw(build)
 		if accepted {
-			came <- jail
+			came <- handed
 		}
-		if !accepted || jail == nil {
+		if !accepted || handed == nil {
 			ps.builder.release(r)
 		}
 	})

@@ -16,14 +16,7 @@ import (
 // pair is a jail with two runners.
 func (b *bench) pair(t *testing.T) *Jail {
 	t.Helper()
-	j, err := b.spawner.Spawn(testIDs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(j.Close)
-	if err := j.Build(b.spec(t, j)); err != nil {
-		t.Fatal(err)
-	}
+	j := b.parked(t)
 	if err := j.AddSuccessor(); err != nil {
 		t.Fatal(err)
 	}

@@ -278,8 +278,8 @@ func TestRenewRefused(t *testing.T) {
 	}
 }
 
-// loaded is a jail in which the toy waits.
-func (b *bench) loaded(t *testing.T, env ...string) *Jail {
+// parked is a jail that waits for a job, or a runtime.
+func (b *bench) parked(t *testing.T) *Jail {
 	t.Helper()
 	j, err := b.spawner.Spawn(testIDs)
 	if err != nil {
@@ -289,6 +289,13 @@ func (b *bench) loaded(t *testing.T, env ...string) *Jail {
 	if err := j.Build(b.spec(t, j)); err != nil {
 		t.Fatal(err)
 	}
+	return j
+}
+
+// loaded is a jail in which the toy waits.
+func (b *bench) loaded(t *testing.T, env ...string) *Jail {
+	t.Helper()
+	j := b.parked(t)
 	if err := j.Load([]string{"/bin/toy"}, env, time.Minute); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type Request struct {
 	Selftest *struct{} `json:"selftest,omitempty"` // now, whatever the schedule
 }
 
-// Job runs one program in one fresh jail.
+// Job runs one program in one fresh jail, or, the first time, in that of the compiler which made it, where the template says so.
 type Job struct {
 	Template  string   `json:"template"`  // "<folder>/<template>"
 	Argv      []string `json:"argv"`      // argv[0] is an absolute path in the jail
