@@ -22,6 +22,7 @@ type denials struct {
 	other uint64 // calls that are in none of kinds
 
 	counted map[string]uint64 // calls that a profile allows a number of, by name: how often since the job began
+	sockets bool              // one of them made a socket, now or for an earlier job
 	tried   map[string]uint64 // calls that the profile on trial alone denies, by name: how often since the job began
 	tries   uint64            // together
 }
@@ -43,12 +44,13 @@ const (
 	tryDelay    = time.Millisecond
 )
 
-// Counted calls are those of which a job may make a number: to lock files and parts of them, to join groups of multicast. What sandboxd spends on one, 15 us, no limit of the job knows.
-// A program with a database in a file loses nothing to speak of: its first 5,000 go on at once. From there on every 32nd waits a millisecond,
-// so that a flood takes a third of one CPU, for the seconds until it has had its number.
+// Counted calls are those of which a job may make a number: to lock files and parts of them, to join groups of multicast, to make sockets. What sandboxd spends on one, 15 us, no limit
+// of the job knows. A program with a database in a file loses nothing to speak of: its first 5,000 go on at once. From there on every 32nd waits a millisecond,
+// so that a flood takes a third of one CPU; and from 20,000 on, which sockets alone may reach, each does: 2 %.
 const (
 	countedAtOnce = 5000
 	countedStride = 32
+	countedMany   = 20_000
 	countedDelay  = time.Millisecond
 )
 
@@ -64,7 +66,7 @@ func (d *denials) answer(l *seccomp.Listener, v *variant, log *slog.Logger) {
 		}
 		if atMost, ok := v.filter.Counted(c); ok {
 			if n := d.count(c.Name()); n <= atMost {
-				if n > countedAtOnce && n%countedStride == 0 {
+				if n > countedMany || n > countedAtOnce && n%countedStride == 0 {
 					time.Sleep(countedDelay)
 				}
 				if err := l.Continue(c); err != nil {
@@ -101,7 +103,15 @@ func (d *denials) count(name string) uint64 {
 		d.counted = map[string]uint64{}
 	}
 	d.counted[name]++
+	d.sockets = d.sockets || name == "socket" || name == "socketpair"
 	return d.counted[name]
+}
+
+// madeSockets tells whether a process of the jail asked for a socket, and may have got it.
+func (d *denials) madeSockets() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sockets
 }
 
 // try counts a call that the profile on trial alone denies, and returns how long a shadow is to keep it.

@@ -193,3 +193,84 @@ func descriptors(t *testing.T) int {
 	}
 	return len(list)
 }
+
+// A network namespace serves again if it is known, once all are dead, that nobody has made a socket in it: not before, not unless all was built, and once.
+func TestNetServesAgain(t *testing.T) {
+	s, err := Start(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{spawner: s, root: image(t), devs: devices(t)}
+	made := func(is bool) func(*Jail) func() bool {
+		return func(j *Jail) func() bool {
+			return func() bool {
+				if n, err := unix.Poll([]unix.PollFd{{Fd: int32(j.pidfd.Fd()), Events: unix.POLLIN}}, 0); n != 1 || err != nil {
+					t.Error("asked while the jail lives")
+				}
+				return is
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		sockets func(*Jail) func() bool // nil: not known
+		build   func(*Jail, *Spec) error
+		again   bool
+	}{
+		"none":             {made(false), (*Jail).Build, true},
+		"some":             {made(true), (*Jail).Build, false},
+		"not known":        {nil, (*Jail).Build, false},
+		"not built":        {made(false), func(*Jail, *Spec) error { return nil }, false},
+		"not wholly built": {made(false), func(j *Jail, s *Spec) error { s.Filter = nil; _ = j.Build(s); return nil }, false},
+	} {
+		j, err := s.Spawn(testIDs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		net := j.net.Load()
+		spec := b.spec(t, j)
+		if c.sockets != nil {
+			spec.Sockets = c.sockets(j)
+		}
+		if err := c.build(j, spec); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.nets.unused) != 0 {
+			t.Errorf("%s: given back while the jail lives", name)
+		}
+		j.Close()
+		j.Close()
+		if again := len(s.nets.unused) == 1; again != c.again {
+			t.Errorf("%s: serves again %v, want %v", name, again, c.again)
+		}
+		if c.again {
+			if next, err := s.nets.take(); err != nil || next != net {
+				t.Errorf("%s: another namespace, %v", name, err)
+			}
+		}
+		if _, err := net.Stat(); (err == nil) != c.again {
+			t.Errorf("%s: its descriptor is open %v", name, err == nil)
+		}
+		net.Close()
+	}
+	// There is room for one, which the pool's end closes.
+	var both [2]*os.File
+	for i := range both {
+		if both[i], err = s.nets.take(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, ns := range both {
+		s.nets.giveBack(ns)
+	}
+	if _, err := both[0].Stat(); err != nil || len(s.nets.unused) != 1 {
+		t.Errorf("%d wait, want the first: %v", len(s.nets.unused), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for i, ns := range both {
+		if _, err := ns.Stat(); err == nil {
+			t.Errorf("the descriptor of number %d is open", i)
+		}
+	}
+}

@@ -128,3 +128,62 @@ func (f *Filter) probe(rng *rand.Rand, call libseccomp.ScmpSyscall) (args [6]uin
 	}
 	return args
 }
+
+// No program of a profile lets a socket pass by itself, whatever it is asked for with. PID 1 has none at all.
+func TestSocketsAreCounted(t *testing.T) {
+	paths, err := filepath.Glob("../../seccomp-profiles/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no profiles", err)
+	}
+	for _, path := range paths {
+		f, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !f.CountsSockets() {
+			t.Errorf("%s does not count sockets", path)
+		}
+		for _, nr := range []uint32{unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_IO_URING_SETUP} {
+			for family := range uint64(50) {
+				for kind := range uint64(16) {
+					for protocol := range uint64(20) {
+						for _, flags := range []uint64{0, unix.SOCK_CLOEXEC, unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC, 1 << 40} {
+							got := run(t, f.BPF, nr, [6]uint64{family | flags&(1<<40), kind | flags, protocol})
+							call := &Call{number: libseccomp.ScmpSyscall(nr), args: [6]uint64{family, kind | flags, protocol}, native: true}
+							if _, counted := f.Counted(call); got == unix.SECCOMP_RET_ALLOW || counted && filepath.Base(path) == "init.json" {
+								t.Fatalf("%s: call %d of family %d, type %#x, protocol %d: %#x", path, nr, family, kind|flags, protocol, got)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestCountsSockets(t *testing.T) {
+	const counted = `{"why":"y","names":["socket","socketpair"],"action":"SCMP_ACT_ALLOW","atMost":9,"errnoRet":23}`
+	for name, c := range map[string]struct {
+		architectures, rules string
+		want                 bool
+	}{
+		"counted":          {`"SCMP_ARCH_X86_64"`, counted, true},
+		"none":             {`"SCMP_ARCH_X86_64"`, `{"why":"y","names":["read"],"action":"SCMP_ACT_ALLOW"}`, true},
+		"another machine":  {`"SCMP_ARCH_X86_64","SCMP_ARCH_X86"`, counted, false},
+		"not said":         {``, counted, false},
+		"sockets":          {`"SCMP_ARCH_X86_64"`, `{"why":"y","names":["socket"],"action":"SCMP_ACT_ALLOW"}`, false},
+		"some of them":     {`"SCMP_ARCH_X86_64"`, `{"why":"y","names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}`, false},
+		"pairs":            {`"SCMP_ARCH_X86_64"`, `{"why":"y","names":["socketpair"],"action":"SCMP_ACT_ALLOW"}`, false},
+		"rings":            {`"SCMP_ARCH_X86_64"`, counted + `,{"why":"y","names":["io_uring_setup"],"action":"SCMP_ACT_ALLOW"}`, false},
+		"rings, so many":   {`"SCMP_ARCH_X86_64"`, counted + `,{"why":"y","names":["io_uring_setup"],"action":"SCMP_ACT_ALLOW","atMost":1,"errnoRet":1}`, false},
+		"denied with rest": {`"SCMP_ARCH_X86_64"`, counted + `,{"why":"y","names":["io_uring_setup"],"action":"SCMP_ACT_ERRNO","errnoRet":1}`, true},
+	} {
+		p, err := Parse([]byte(`{"why":"x","defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"architectures":[` + c.architectures + `],"syscalls":[` + c.rules + `]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := compiled(t, p).CountsSockets(); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
