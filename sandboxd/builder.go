@@ -165,10 +165,6 @@ func (b *builder) park(r *readyJail, initFilter []byte) error {
 			door.Close()
 		}
 	}()
-	var sockets func() bool
-	if filter.CountsSockets() && b.recorder == nil {
-		sockets = r.denials.madeSockets
-	}
 	err = r.jail.Build(&jail.Spec{
 		Root:       root,
 		Dev:        dev,
@@ -179,7 +175,6 @@ func (b *builder) park(r *readyJail, initFilter []byte) error {
 		InitFilter: initFilter,
 		Filter:     filter.BPF,
 		Listen:     filter.Notifies,
-		Sockets:    sockets,
 		Doors:      doors,
 	})
 	if err != nil {

@@ -207,9 +207,9 @@ func needUser(c *config) string {
 	return ""
 }
 
-// descriptorsPerJail are the twelve or thirteen of a ready jail (pidfd, two or three control sockets, the filter's listener, user and network namespace, four of the cgroup, the workspace and a mount of it), and
+// descriptorsPerJail are the eleven or twelve of a ready jail (pidfd, two or three control sockets, the filter's listener, user namespace, four of the cgroup, the workspace and a mount of it), and
 // five of the up to ten of its job: few have everything at once. ownDescriptors are the daemon's.
-const descriptorsPerJail, ownDescriptors = 17, 100
+const descriptorsPerJail, ownDescriptors = 16, 100
 
 func wantedDescriptors(c *config) int { return c.MaxJails*descriptorsPerJail + ownDescriptors }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runtools/runtools/pkg/seccomp"
@@ -22,15 +23,14 @@ type denials struct {
 	other uint64 // calls that are in none of kinds
 
 	counted map[string]uint64 // calls that a profile allows a number of, by name: how often since the job began
-	sockets bool              // one of them made a socket, now or for an earlier job
 	tried   map[string]uint64 // calls that the profile on trial alone denies, by name: how often since the job began
 	tries   uint64            // together
 }
 
 // What a jail can take of sandboxd's CPU by denied calls. To receive, describe and answer one takes some 30 us. So that a program with a
 // handful of them loses nothing, the first denialsAtOnce of a job are answered at once: 3 ms of CPU. From there on each answer comes
-// delayStep later than the one before, up to maxDelay. One goroutine serves all threads of a jail, one call after the other: 200 a second,
-// from however many threads. A flood then takes 3 % of one CPU (measured, with the timers and wake-ups that each delay costs).
+// delayStep later than the one before, up to maxDelay. The answers of a jail come one after the other: 200 a second,
+// to however many threads. A flood then takes 3 % of one CPU (measured, with the timers and wake-ups that each delay costs).
 const (
 	denialsAtOnce = 100
 	delayStep     = 20 * time.Microsecond
@@ -41,58 +41,93 @@ const (
 // from there on each waits, and a flood takes 3 % of one CPU at most.
 const (
 	triesAtOnce = 1000
-	tryDelay    = time.Millisecond
+	tryDelay    = maxDelay
 )
 
-// Counted calls are those of which a job may make a number: to lock files and parts of them, to join groups of multicast, to make sockets. What sandboxd spends on one, 15 us, no limit
-// of the job knows. A program with a database in a file loses nothing to speak of: its first 5,000 go on at once. From there on every 32nd waits a millisecond,
-// so that a flood takes a third of one CPU; and from 20,000 on, which sockets alone may reach, each does: 2 %.
+// Counted calls are those of which a job may make a number: to lock files and parts of them, to join groups of multicast. What sandboxd spends on one, 15 to 40 us, no limit of the job knows.
+// A program with a database in a file loses nothing to speak of: its first 5,000 go on at once. From there on every 32nd waits a millisecond,
+// so that a flood takes less than half of one CPU, for the second or so until it has had its number.
 const (
 	countedAtOnce = 5000
 	countedStride = 32
-	countedMany   = 20_000
 	countedDelay  = time.Millisecond
 )
 
-// answer works until no process has the filter any more, or the listener is closed.
+// decision is what a call is answered, and when.
+type decision struct {
+	call  *seccomp.Call
+	goes  bool // on; else it is an error
+	delay time.Duration
+}
+
+// mostLate is how many calls wait for their turn before no more are received. More than that are a flood's.
+const mostLate = 64
+
+// answer works until no process has the filter any more, or the listener is closed. It receives each call at once: until then a signal would end it with EINTR.
+// Those that come while one waits for its turn wait behind it, so that the delays add up.
 func (d *denials) answer(l *seccomp.Listener, v *variant, log *slog.Logger) {
+	respond := func(to decision) {
+		var err error
+		if time.Sleep(to.delay); to.goes {
+			err = l.Continue(to.call)
+		} else {
+			err = l.Answer(to.call, v.filter.Errno(to.call))
+		}
+		if err != nil {
+			log.Error("answer a call", "syscall", to.call.Name(), "error", err)
+		}
+	}
+	var late chan decision
+	var waiting atomic.Int64
 	for {
 		c, err := l.Receive()
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
 				log.Error("denied calls: the jail's later ones get ENOSYS", "error", err)
+				l.Close()
+			}
+			if late != nil {
+				close(late)
 			}
 			return
 		}
-		if atMost, ok := v.filter.Counted(c); ok {
-			if n := d.count(c.Name()); n <= atMost {
-				if n > countedMany || n > countedAtOnce && n%countedStride == 0 {
-					time.Sleep(countedDelay)
+		to := d.decide(l, v, c)
+		if to.delay > 0 && late == nil {
+			late = make(chan decision, mostLate)
+			go func() {
+				for to := range late {
+					respond(to)
+					waiting.Add(-1)
 				}
-				if err := l.Continue(c); err != nil {
-					log.Error("let counted call go on", "syscall", c.Name(), "error", err)
-				}
-				continue
-			}
+			}()
 		}
-		onTrial := v.inForce != nil && v.inForce.Passes(c)
-		var delay time.Duration
-		if onTrial {
-			delay = d.try(l, c, &v.tally)
-		}
-		// A call that is let go was allowed by what is in force, in the kernel, before it came here: CompileShadow argues it. All others are
-		// answered with an error, whatever the candidate says.
-		if onTrial && v.shadow {
-			time.Sleep(delay)
-			err = l.Continue(c)
+		if to.delay > 0 || waiting.Load() > 0 {
+			waiting.Add(1)
+			late <- to
 		} else {
-			time.Sleep(d.note(l, c))
-			err = l.Answer(c, v.filter.Errno(c))
-		}
-		if err != nil {
-			log.Error("answer denied call", "syscall", c.Name(), "error", err)
+			respond(to)
 		}
 	}
+}
+
+// decide counts and remembers a call. What goes on is counted, and fewer than may be; or it was allowed by what is in force, in the kernel, before it came here:
+// CompileShadow argues it. All others are answered with an error, whatever a candidate says.
+func (d *denials) decide(l *seccomp.Listener, v *variant, c *seccomp.Call) decision {
+	if atMost, ok := v.filter.Counted(c); ok {
+		if n := d.count(c.Name()); n <= atMost {
+			to := decision{call: c, goes: true}
+			if n > countedAtOnce && n%countedStride == 0 {
+				to.delay = countedDelay
+			}
+			return to
+		}
+	}
+	if v.inForce != nil && v.inForce.Passes(c) {
+		if delay := d.try(l, c, &v.tally); v.shadow {
+			return decision{call: c, goes: true, delay: delay}
+		}
+	}
+	return decision{call: c, delay: d.note(l, c)}
 }
 
 // count adds a counted call, and returns how many of its name there were.
@@ -103,15 +138,7 @@ func (d *denials) count(name string) uint64 {
 		d.counted = map[string]uint64{}
 	}
 	d.counted[name]++
-	d.sockets = d.sockets || name == "socket" || name == "socketpair"
 	return d.counted[name]
-}
-
-// madeSockets tells whether a process of the jail asked for a socket, and may have got it.
-func (d *denials) madeSockets() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.sockets
 }
 
 // try counts a call that the profile on trial alone denies, and returns how long a shadow is to keep it.

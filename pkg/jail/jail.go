@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,10 +50,6 @@ type Jail struct {
 	listener *os.File // of the runner's filter, or nil
 	pidRun   *os.File // after a Start with Job.Again or Job.Signals: pidfd of the runner
 
-	net     atomic.Pointer[os.File] // its network namespace, until Close
-	nets    *netPool
-	sockets func() bool // Spec.Sockets
-
 	job   plan // what PID 1 was told by Start
 	again bool // Job.Again of it
 	built bool // it attached a build volume
@@ -94,9 +89,6 @@ type Spec struct {
 	InitFilter []byte // BPF for PID 1
 	Filter     []byte // BPF for the program
 	Listen     bool   // Filter sends calls to a listener: Jail.Listener
-	// Sockets is asked when every process of the jail is dead, whether any of them may have made a socket; nil: yes. If not, the network namespace
-	// is a later jail's.
-	Sockets func() bool
 	// Doors are files of the job's cgroup: who writes "0" to each is in it.
 	Doors []*os.File
 }
@@ -215,9 +207,6 @@ func (j *Jail) buildRunner(s *Spec) error {
 		err = errors.New("jail: internal error: the runner sent no listener")
 	}
 	j.listener = listener
-	if err == nil {
-		j.sockets = s.Sockets
-	}
 	return err
 }
 
@@ -311,17 +300,16 @@ func signal(pidfd *os.File, sig unix.Signal) error {
 }
 
 // awaitDeath returns when PID 1 and with it every process of the jail is dead: the kernel makes PID 1 wait for them. No thread of ours waits, for jails may
-// end by the hundred, slowly, and a Go program that is refused another thread is dead. It says whether it knows: not, if the kernel refuses even to wait, or the jail is closed.
-func (j *Jail) awaitDeath() (dead bool) {
+// end by the hundred, slowly, and a Go program that is refused another thread is dead.
+func (j *Jail) awaitDeath() {
 	raw, err := j.pidfd.SyscallConn()
 	if err != nil {
-		return false
+		return
 	}
 	ended := func(fd uintptr, timeout int) bool {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		for {
 			if n, err := unix.Poll(poll, timeout); err != unix.EINTR {
-				dead = poll[0].Revents&unix.POLLIN != 0
 				return n != 0
 			}
 		}
@@ -329,13 +317,12 @@ func (j *Jail) awaitDeath() (dead bool) {
 	if raw.Read(func(fd uintptr) bool { return ended(fd, 0) }) != nil { // the kernel had no room to poll it, or it is closed
 		_ = raw.Control(func(fd uintptr) { ended(fd, -1) })
 	}
-	return dead
 }
 
 // Close kills the jail, waits until it is dead and releases everything. Safe on a jail in any state.
 func (j *Jail) Close() {
 	j.Kill()
-	j.leaveNet(j.awaitDeath())
+	j.awaitDeath()
 	j.init.close()
 	if j.runner != nil {
 		j.runner.close()

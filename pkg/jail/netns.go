@@ -14,11 +14,8 @@ import (
 
 // netPool holds network namespaces made ahead: making one has a long tail (p99 4 ms, measured).
 // They belong to the host's user namespace, so nothing in a jail has any capability over its network.
-//
-// One in which nobody has made a socket serves again: to make one and to free it takes 1.5 ms of CPU, a fifth of a small job's. SECURITY.md argues why nothing is in it.
 type netPool struct {
-	unused chan *os.File  // given back
-	ready  chan netResult // new
+	ready  chan netResult // namespaces
 	failed chan netResult // errors; unbuffered
 	stop   chan struct{}
 	done   chan struct{}
@@ -29,9 +26,9 @@ type netResult struct {
 	err error
 }
 
-// startNetPool makes namespaces until closed. size of them wait, and as many that were given back.
+// startNetPool makes namespaces until closed; size of them wait.
 func startNetPool(size int) *netPool {
-	p := &netPool{unused: make(chan *os.File, size), ready: make(chan netResult, size), failed: make(chan netResult), stop: make(chan struct{}), done: make(chan struct{})}
+	p := &netPool{ready: make(chan netResult, size), failed: make(chan netResult), stop: make(chan struct{}), done: make(chan struct{})}
 	go p.fill()
 	return p
 }
@@ -62,13 +59,8 @@ func (p *netPool) fill() {
 	}
 }
 
-// take returns a namespace in which nobody has made a socket.
+// take returns a namespace that nothing has used.
 func (p *netPool) take() (*os.File, error) {
-	select {
-	case ns := <-p.unused:
-		return ns, nil
-	default:
-	}
 	select {
 	case r := <-p.ready:
 		return r.ns, nil
@@ -77,28 +69,6 @@ func (p *netPool) take() (*os.File, error) {
 	}
 }
 
-// giveBack offers a namespace that take returned to other jails, if nobody has made a socket in it and nobody is in it.
-func (p *netPool) giveBack(ns *os.File) {
-	select {
-	case p.unused <- ns:
-	default:
-		ns.Close()
-	}
-}
-
-// leaveNet gives the network namespace back, or lets go of it.
-func (j *Jail) leaveNet(dead bool) {
-	net := j.net.Swap(nil)
-	switch {
-	case net == nil: // closed before
-	case dead && j.sockets != nil && !j.sockets():
-		j.nets.giveBack(net)
-	default:
-		net.Close()
-	}
-}
-
-// close comes after the last take and giveBack.
 func (p *netPool) close() {
 	close(p.stop)
 	<-p.done
@@ -107,9 +77,6 @@ func (p *netPool) close() {
 		if r.ns != nil {
 			r.ns.Close()
 		}
-	}
-	for len(p.unused) > 0 {
-		(<-p.unused).Close()
 	}
 }
 

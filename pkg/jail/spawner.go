@@ -116,9 +116,9 @@ func (s *Spawner) Spawn(ids IDs) (*Jail, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer net.Close()
 	ours, theirs, err := newControl(true)
 	if err != nil {
-		net.Close()
 		return nil, err
 	}
 	defer theirs.Close()
@@ -140,11 +140,9 @@ func (s *Spawner) Spawn(ids IDs) (*Jail, error) {
 	}
 	if err != nil {
 		ours.close()
-		net.Close()
 		return nil, err
 	}
-	j := &Jail{pidfd: pidfd, init: ours, nets: s.nets}
-	j.net.Store(net)
+	j := &Jail{pidfd: pidfd, init: ours}
 	if err := j.mapIDs(int(r.pid), ids); err != nil {
 		j.Close()
 		return nil, err

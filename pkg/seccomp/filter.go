@@ -1,8 +1,6 @@
 package seccomp
 
 import (
-	"slices"
-
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +13,6 @@ type Filter struct {
 
 	fallback rule
 	rules    map[libseccomp.ScmpSyscall][]rule
-	oneABI   bool // every other than x86-64 is killed
 }
 
 // Compile makes a filter that hands over the denials that nobody expects, and what is Counted; its listener must answer them with Errno,
@@ -31,7 +28,7 @@ func (p *Profile) compile(change change) (*Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{oneABI: slices.Equal(p.Architectures, []string{"SCMP_ARCH_X86_64"}), fallback: fallback, rules: map[libseccomp.ScmpSyscall][]rule{}}
+	f := &Filter{fallback: fallback, rules: map[libseccomp.ScmpSyscall][]rule{}}
 	f.Notifies = change(&fallback) == libseccomp.ActNotify
 	for _, r := range rules {
 		f.rules[r.call] = append(f.rules[r.call], r)
@@ -112,15 +109,6 @@ func (f *Filter) Counted(c *Call) (atMost uint64, ok bool) {
 		}
 	}
 	return atMost, ok
-}
-
-// CountsSockets tells whether a process under the filter makes no socket that is not Counted before. Each rule that allows one hands it over, so that the program, whatever it
-// makes of rules that contradict each other, lets none pass. All other calls that return a socket need one to begin with, but for those of io_uring.
-func (f *Filter) CountsSockets() bool {
-	allowed := func(r rule) bool { return r.act == libseccomp.ActAllow }
-	silent := func(r rule) bool { return allowed(r) && r.AtMost == 0 }
-	return f.oneABI && !allowed(f.fallback) && !slices.ContainsFunc(f.rules[unix.SYS_IO_URING_SETUP], allowed) &&
-		!slices.ContainsFunc(f.rules[unix.SYS_SOCKET], silent) && !slices.ContainsFunc(f.rules[unix.SYS_SOCKETPAIR], silent)
 }
 
 // Allows tells whether the profile allows a call.

@@ -17,6 +17,9 @@ type Listener struct {
 // NewListener uses a listener's descriptor, which must not block. It stays the caller's, who ends Receive by closing it.
 func NewListener(f *os.File) *Listener { return &Listener{file: f} }
 
+// Close makes calls that wait for an answer, and all later ones, fail with ENOSYS.
+func (l *Listener) Close() error { return l.file.Close() }
+
 // Call is a system call whose thread waits for Answer.
 type Call struct {
 	id     uint64
