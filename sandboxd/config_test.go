@@ -109,10 +109,10 @@ func TestParseTemplates(t *testing.T) {
 		"then nothing":  {`{"templates": {"compile": {"then": "run"}}}`, `no template "run"`},
 		"then itself":   {`{"templates": {"run": {"then": "run"}}}`, "neither then nor parked"},
 		"then parked":   {`{"templates": {"compile": {"then": "run"}, "run": {"parked": {"argv": ["/x"]}}}}`, "neither then nor parked"},
-		"then, parked":  {`{"templates": {"compile": {"then": "run", "parked": {"argv": ["/x"]}}, "run": {}}}`, "the same values"},
-		"then unlike":   {`{"templates": {"compile": {"then": "run", "pids": 65}, "run": {}}}`, "the same values"},
+		"then, parked":  {`{"templates": {"compile": {"then": "run", "parked": {"argv": ["/x"]}}, "run": {}}}`, `template "run" has another parked: give both the same values`},
+		"then unlike":   {`{"templates": {"compile": {"then": "run", "pids": 65, "tmp_files": 9}, "run": {}}}`, "another pids, tmp_files: "},
 		"then alone":    {`{"templates": {"compile": {"then": "run", "pids": 1}, "run": {"pids": 1}}}`, "pids must be 2"},
-		"then freer":    {`{"templates": {"compile": {"then": "run", "seccomp": "ruby"}, "run": {}}}`, "the same values"},
+		"then freer":    {`{"templates": {"compile": {"then": "run", "seccomp": "ruby"}, "run": {}}}`, "another seccomp: "},
 		"trailing":      {`{"templates": {"run": {}}} x`, "after the object"},
 	} {
 		if _, err := parseTemplates([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {

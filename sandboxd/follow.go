@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -162,6 +163,15 @@ func (b *builder) addSuccessor(r *readyJail) error {
 		return err
 	}
 	return r.jail.AddSuccessor()
+}
+
+// warnUnfollowed names the compilers whose programs are to follow them and cannot, so that each request costs a second jail.
+func (p *policy) warnUnfollowed(templates map[string]*template, log *slog.Logger) {
+	for name, t := range templates {
+		if t.spec.Then != "" && !p.inForce[name].filter.Forks() {
+			log.Warn("programs do not follow their compiler: its profile denies setsid, or clone with CLONE_PARENT", "template", name)
+		}
+	}
 }
 
 // follow takes a compiler's job out of its jail; size is the artifact's.

@@ -50,7 +50,7 @@ func (td *testDaemon) made(id, script string) ran {
 // inNewJail is told by the PID of a script's first child, which is 3 where nothing ran before.
 func inNewJail(r ran) bool { return strings.HasPrefix(r.stdout, "child 3\n") }
 
-const tellChild = "sh -c 'echo child $$'; "
+const tellChild = "sh -c 'echo child $$'; :; " // with nothing behind it sh would not fork
 
 // The program has the jail of its compiler, once, and no file, memory or time of that job.
 func TestProgramFollowsItsCompiler(t *testing.T) {
@@ -77,6 +77,23 @@ func TestProgramFollowsItsCompiler(t *testing.T) {
 		if r.MemoryPeak > 8<<20 || r.CPUNS >= made.CPUNS || r.MemoryPeak <= 0 {
 			t.Errorf("run %d took %d bytes and %d ns, its compiler %d and %d", i+1, r.MemoryPeak, r.CPUNS, made.MemoryPeak, made.CPUNS)
 		}
+	}
+}
+
+// Where the runner of a program could not be cloned there are two jails, and the log says so.
+func TestProfileWithoutSetsid(t *testing.T) {
+	profiles := profilesWith(t, without("setsid"))
+	td := startDaemon(t, func(c *config) {
+		c.Profiles = profiles
+		writeFile(t, filepath.Join(c.Image, "languages/toy/jail.json"), compileThenRun)
+	})
+	if log := td.log.take(); !strings.Contains(log, "programs do not follow their compiler") || !strings.Contains(log, "template=toy/compile") {
+		t.Errorf("the log: %s", log)
+	}
+	td.awaitCompilers()
+	made := td.made("b", "echo x >/build/f")
+	if r := td.run(tellChild, func(j *wire.Job) { j.Build = wire.Volume{ID: "b"} }); made.err != nil || r.err != nil || !inNewJail(r) {
+		t.Errorf("%v, %q, %+v, %v", made.err, r.stdout, r.Result, r.err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,10 +136,22 @@ func (s templateSpec) validateThen(all map[string]templateSpec) error {
 		return errors.New("then: pids must be 2 at least, for the program's runner waits beside the compiler")
 	}
 	name := s.Then
-	if s.Then, s.Pool, s.PoolMax = "", then.Pool, then.PoolMax; s != then {
-		return fmt.Errorf("then: template %q must have the same profile and limits: give both the same values, and remove parked, or then", name)
+	s.Then, s.Pool, s.PoolMax = "", then.Pool, then.PoolMax
+	if differ := s.differs(then); len(differ) > 0 {
+		return fmt.Errorf("then: template %q has another %s: give both the same values, or remove then", name, strings.Join(differ, ", "))
 	}
 	return nil
+}
+
+// differs names the keys in which two templates are not the same.
+func (s templateSpec) differs(other templateSpec) (keys []string) {
+	a, b := reflect.ValueOf(s), reflect.ValueOf(other)
+	for i := range a.NumField() {
+		if a.Field(i).Interface() != b.Field(i).Interface() {
+			keys = append(keys, a.Type().Field(i).Tag.Get("json"))
+		}
+	}
+	return keys
 }
 
 func decodeStrict(data []byte, v any) error {
