@@ -169,7 +169,7 @@ func (b *builder) addSuccessor(r *readyJail) error {
 func (p *policy) warnUnfollowed(templates map[string]*template, log *slog.Logger) {
 	for name, t := range templates {
 		if t.spec.Then != "" && !p.inForce[name].filter.Forks() {
-			log.Warn("programs do not follow their compiler: its profile denies setsid, or clone with CLONE_PARENT", "template", name)
+			log.Warn("programs do not follow their compiler: its profile denies setsid, or clone with CLONE_PARENT: allow both, or take then out of jail.json", "template", name)
 		}
 	}
 }
