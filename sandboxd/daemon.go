@@ -125,9 +125,7 @@ func start(c *config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.recorder == nil { // whose filters hand everything over
-		profiles.warnUnfollowed(templates, log)
-	}
+	profiles.warnUnfollowed(c, templates, log)
 	if d.cgroups, err = cgroup.Open(c.CgroupParent, c.TotalWeight, c.totalMemory()); err != nil {
 		return nil, err
 	}

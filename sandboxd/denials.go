@@ -45,7 +45,7 @@ const (
 )
 
 // Counted calls are those of which a job may make a number: to lock files and parts of them, to join groups of multicast. What sandboxd spends on one, 15 to 40 us, no limit of the job knows.
-// A program with a database in a file loses nothing to speak of: its first 5,000 go on at once. From there on every 32nd waits a millisecond,
+// A program with a database in a file loses nothing to speak of: its first 5,000, of whatever names, go on at once. From there on every 32nd waits a millisecond,
 // so that a flood takes less than half of one CPU, for the second or so until it has had its number.
 const (
 	countedAtOnce = 5000
@@ -114,9 +114,9 @@ func (d *denials) answer(l *seccomp.Listener, v *variant, log *slog.Logger) {
 // CompileShadow argues it. All others are answered with an error, whatever a candidate says.
 func (d *denials) decide(l *seccomp.Listener, v *variant, c *seccomp.Call) decision {
 	if atMost, ok := v.filter.Counted(c); ok {
-		if n := d.count(c.Name()); n <= atMost {
+		if n, all := d.count(c.Name()); n <= atMost {
 			to := decision{call: c, goes: true}
-			if n > countedAtOnce && n%countedStride == 0 {
+			if all > countedAtOnce && all%countedStride == 0 {
 				to.delay = countedDelay
 			}
 			return to
@@ -130,15 +130,18 @@ func (d *denials) decide(l *seccomp.Listener, v *variant, c *seccomp.Call) decis
 	return decision{call: c, delay: d.note(l, c)}
 }
 
-// count adds a counted call, and returns how many of its name there were.
-func (d *denials) count(name string) uint64 {
+// count adds a counted call, and returns how many of its name there were, and of all names.
+func (d *denials) count(name string) (named, all uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.counted == nil {
 		d.counted = map[string]uint64{}
 	}
 	d.counted[name]++
-	return d.counted[name]
+	for _, n := range d.counted {
+		all += n
+	}
+	return d.counted[name], all
 }
 
 // try counts a call that the profile on trial alone denies, and returns how long a shadow is to keep it.

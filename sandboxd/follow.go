@@ -165,8 +165,12 @@ func (b *builder) addSuccessor(r *readyJail) error {
 	return r.jail.AddSuccessor()
 }
 
-// warnUnfollowed names the compilers whose programs are to follow them and cannot, so that each request costs a second jail.
-func (p *policy) warnUnfollowed(templates map[string]*template, log *slog.Logger) {
+// warnUnfollowed names the compilers whose programs are to follow them and cannot, so that each request costs a second jail. A recorder's
+// filters hand every call over, and say nothing of it.
+func (p *policy) warnUnfollowed(c *config, templates map[string]*template, log *slog.Logger) {
+	if c.recorder != nil {
+		return
+	}
 	for name, t := range templates {
 		if t.spec.Then != "" && !p.inForce[name].filter.Forks() {
 			log.Warn("programs do not follow their compiler: its profile denies setsid, or clone with CLONE_PARENT: allow both, or take then out of jail.json", "template", name)

@@ -93,9 +93,7 @@ func (d *daemon) reload(ctx context.Context, c *config, log *slog.Logger) (err e
 	for _, key := range changed(d.config, c) {
 		log.Warn("this setting is read at start alone: it holds after a restart", "key", key)
 	}
-	if c.recorder == nil {
-		next.warnUnfollowed(templates, log)
-	}
+	next.warnUnfollowed(c, templates, log)
 	ps.builder.policy.Store(next)
 	retired := 0
 	for _, p := range ps.all {
