@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/runtools/runtools/pkg/wire"
 )
 
 // Artifacts of a request are the files of the workspace that match its patterns when the program has ended; they travel in the answer.
@@ -25,6 +27,7 @@ const (
 	maxPattern       = 255      // bytes
 	collectListBytes = 1 << 20  // of find's list
 	collectNames     = 32 << 10 // bytes of the names of what comes back, as they are sent to cat
+	findMissedSome   = 1        // what find exits with when it could not read a folder, and has listed all others
 )
 
 // collected are the artifacts of a request.
@@ -142,17 +145,20 @@ func parseFound(list []byte) (files []foundFile) {
 func (c *collected) choose(files []foundFile, cfg *artifactsConfig) (chosen []foundFile, size int64) {
 	names := 0
 	for _, f := range files {
+		if len("./"+f.name) >= longPath {
+			c.omit(1, f.size)
+			c.message = fmt.Sprintf("a file whose path has %d bytes or more cannot be read", longPath)
+			continue
+		}
 		need := encodedLen("./" + f.name)
 		if len(chosen) == cfg.MaxFiles || f.size > cfg.MaxBytes-size || names+need > collectNames {
 			c.omit(1, f.size)
+			c.message = fmt.Sprintf("at most %d files of %d bytes together are returned", cfg.MaxFiles, cfg.MaxBytes)
 			continue
 		}
 		chosen = append(chosen, f)
 		size += f.size
 		names += need
-	}
-	if c.omitted > 0 {
-		c.message = fmt.Sprintf("at most %d files of %d bytes together are returned", cfg.MaxFiles, cfg.MaxBytes)
 	}
 	return chosen, size
 }
@@ -168,16 +174,22 @@ func (x *execution) collect(ctx context.Context) *apiError {
 	c := &collected{}
 	x.collected = c
 	out, err := x.inWorkspace(ctx, collectListBytes, findCommand(x.plan.artifacts))
-	if err != nil {
+	if err.is(wire.CodeFile) { // the program has run, and that is its answer
+		c.message = "the program left a working directory that its owner cannot enter"
+		return nil
+	} else if err != nil {
 		return err
 	}
 	list := out.stdout.data
 	if out.stdout.over() { // and find was ended: the last record may be a part of one
 		list = list[:bytes.LastIndexByte(list, 0)+1]
 	} else if err := out.toolError(); err != nil {
-		c.message = "the files could not be listed"
 		x.log.Debug("artifacts", "id", x.call.id, "err", err)
-		return nil
+		if r := out.result; r.Code != findMissedSome || r.Signal != 0 || r.Limit != "" {
+			c.message = "the files could not be listed"
+			return nil
+		}
+		c.message = "what is in folders that their owner cannot read was not looked at"
 	}
 	files, size := c.choose(parseFound(list), &x.cfg.Artifacts)
 	if out.stdout.over() {

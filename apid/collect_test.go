@@ -43,9 +43,14 @@ func TestArtifactsThatFit(t *testing.T) {
 		t.Errorf("got %s, %s", got, c.message)
 	}
 	c = &collected{}
-	long := bytes.Repeat([]byte("1\t"+strings.Repeat("x", 4000)+"\x00"), 20) // names that no job could be given
-	if chosen, _ := c.choose(parseFound(long), &artifactsConfig{MaxFiles: 100, MaxBytes: 100}); len(chosen) != collectNames/4005 {
+	long := bytes.Repeat([]byte("1\t"+strings.Repeat("x", 3990)+"\x00"), 20) // names that no job could be given
+	if chosen, _ := c.choose(parseFound(long), &artifactsConfig{MaxFiles: 100, MaxBytes: 100}); len(chosen) != collectNames/3995 {
 		t.Errorf("%d of %d", len(chosen), 20)
+	}
+	c = &collected{}
+	tooLong := []byte("1\t" + strings.Repeat("x", longPath-2) + "\x001\t" + strings.Repeat("x", longPath-3) + "\x00") // with ./ before them
+	if chosen, _ := c.choose(parseFound(tooLong), &artifactsConfig{MaxFiles: 100, MaxBytes: 100}); len(chosen) != 1 || c.omitted != 1 || !strings.Contains(c.message, "4000") {
+		t.Errorf("%d chosen, %d omitted: %s", len(chosen), c.omitted, c.message)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
@@ -78,7 +79,7 @@ func (x *execution) noSession() *apiError {
 // uncopyable finds a file that a copy could not be made of: a program took the right to read it from itself, or made folders below each other until
 // their names together are longer than a path may be (PATH_MAX, with /build before them).
 var uncopyable = []string{"/usr/bin/find", ".", "-regextype", "posix-extended",
-	"(", "-regex", ".{4000,}", "-o", "-type", "d", "!", "(", "-readable", "-executable", ")", "-o", "-type", "f", "!", "-readable", ")",
+	"(", "-regex", fmt.Sprintf(".{%d,}", longPath), "-o", "-type", "d", "!", "(", "-readable", "-executable", ")", "-o", "-type", "f", "!", "-readable", ")",
 	"-printf", `%p\n`, "-quit"}
 
 // checkCopyable says now what would else be found when a copy is used.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,7 +149,35 @@ func notWhole(out *jobOutput) error {
 	case out.stderr.total > 0:
 		return fmt.Errorf("tar said %q", out.stderr.data)
 	}
-	return nil
+	archive, err := decompress(out.packed)
+	if err == nil && hasLongPath(archive) {
+		err = fmt.Errorf("a path has %d bytes or more, and could not be made again", longPath)
+	}
+	return err
+}
+
+// longPath is from how many bytes on a path, with ./ before it, is one that our tools cannot open: PATH_MAX is 4096, and /build may stand before it.
+// A program that makes folders below each other, and goes into each, can make one.
+const longPath = 4000
+
+// hasLongPath looks for such paths in an archive: tar writes them, and could not make them again. Each has a record "4021 path=./..." with its own length
+// (pax(1)). A file that holds such a text passes for one, and its session stays mounted, which is never wrong.
+func hasLongPath(archive []byte) bool {
+	mark := []byte(" path=")
+	for {
+		at := bytes.Index(archive, mark)
+		if at < 0 {
+			return false
+		}
+		digits := at
+		for digits > 0 && at-digits < 9 && '0' <= archive[digits-1] && archive[digits-1] <= '9' {
+			digits--
+		}
+		if n, err := strconv.Atoi(string(archive[digits:at])); err == nil && n-(at-digits)-len(mark)-len("\n") >= longPath {
+			return true
+		}
+		archive = archive[at+len(mark):]
+	}
 }
 
 // compressor compresses an archive while it is made, so that the tar is never in memory as a whole. S2 takes a third to a ninth of the time of

@@ -243,3 +243,24 @@ func TestCompress(t *testing.T) {
 		t.Error("nonsense was accepted")
 	}
 }
+
+// A path too long to be made again is found by the length of its record, which tar writes ahead of it.
+func TestLongPathsInArchives(t *testing.T) {
+	record := func(key string, bytes int) string {
+		return fmt.Sprintf("%d %s=%s\n", len("0000 ")+len(key)+len("=\n")+bytes, key, strings.Repeat("x", bytes))
+	}
+	for archive, want := range map[string]bool{
+		"":                           false,
+		" path=":                     false,
+		"11 path=./f\n":              false,
+		"99999999999999 path=":       true, // no record of tar's, and taken for one
+		record("path", longPath-1):   false,
+		record("path", longPath):     true,
+		record("linkpath", longPath): false, // of a symbolic link, as long as the kernel lets it be
+		"11 path=./f\n" + record("mtime", 10) + record("path", longPath+90): true,
+	} {
+		if got := hasLongPath([]byte(archive)); got != want {
+			t.Errorf("%.40q, %d bytes: %v, want %v", archive, len(archive), got, want)
+		}
+	}
+}

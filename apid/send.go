@@ -148,6 +148,11 @@ func (x *execution) explain(ctx context.Context, err error) *apiError {
 
 // explainFile names the file as the caller counts them.
 func (x *execution) explainFile(theirs *wire.Error) *apiError {
+	if theirs.Index < 0 {
+		refused := invalidField("session_id", "%s: an earlier program took the right to enter it from all that follow; delete the session", theirs.Message)
+		refused.cause = theirs
+		return refused
+	}
 	index := theirs.Index - x.kept
 	if index < 0 || index >= len(x.plan.files) {
 		return internal(theirs)

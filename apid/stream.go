@@ -88,6 +88,7 @@ func (x *execution) stream(release func()) *apiError {
 	}()
 	ping := time.NewTimer(pingEvery)
 	defer ping.Stop()
+	silent := false
 	select {
 	case err := <-ended:
 		if err != nil && !x.events.started {
@@ -97,6 +98,7 @@ func (x *execution) stream(release func()) *apiError {
 		ended <- err
 	case <-x.events.begun:
 	case <-ping.C:
+		silent = true
 	}
 	// ctx is fasthttp's again when the caller hangs up, whatever still runs: from here on it is not touched.
 	c.detach()
@@ -106,6 +108,9 @@ func (x *execution) stream(release func()) *apiError {
 	header.Set(fasthttp.HeaderCacheControl, "no-store")
 	header.Set("X-Accel-Buffering", "no") // nginx
 	c.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		if silent { // the caller has not had the status yet
+			sendPing(w, conn, timeout)
+		}
 		x.events.copyTo(w, conn, timeout)
 		err := <-ended
 		defer taken()
@@ -303,9 +308,14 @@ func (e *stream) copyTo(w *bufio.Writer, conn net.Conn, timeout time.Duration) {
 			if last { // there is more
 				continue
 			}
-			conn.SetWriteDeadline(time.Now().Add(timeout))
-			w.WriteString(": the program runs\n\n")
-			w.Flush()
+			sendPing(w, conn, timeout)
 		}
 	}
+}
+
+// sendPing sends a comment, and what goes before it.
+func sendPing(w *bufio.Writer, conn net.Conn, timeout time.Duration) {
+	conn.SetWriteDeadline(time.Now().Add(timeout))
+	w.WriteString(": the program runs\n\n")
+	w.Flush()
 }

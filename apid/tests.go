@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -219,6 +220,10 @@ func (e *apiError) inTest(i int) *apiError {
 		named := *e
 		named.field = fieldIndex("tests", i)
 		named.message = named.field + ": " + e.message
+		if strings.HasPrefix(e.field, "files[") { // of the test
+			named.field += "." + e.field
+			named.message = fieldIndex("tests", i) + "." + e.message
+		}
 		return &named
 	}
 	return e

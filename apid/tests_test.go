@@ -95,7 +95,7 @@ func TestTestsAreRefused(t *testing.T) {
 		"tolerance":     {with(python(), "tests", []any{map[string]any{"tolerance": -1}}), "tests[0].tolerance"},
 		"type":          {with(python(), "tests", []any{map[string]any{}, map[string]any{"stdin": 7}}), "tests[1].stdin"},
 		"output":        {with(python(), "tests", one, "output_limit", 1<<20, "tests", make70()), "output_limit"},
-		"file name":     {with(python(), "tests", []any{map[string]any{"files": []any{map[string]any{"name": "../x", "content": ""}}}}), "tests[0]"},
+		"file name":     {with(python(), "tests", []any{map[string]any{"files": []any{map[string]any{"name": "../x", "content": ""}}}}), "tests[0].files[0].name"},
 		"folder":        {with(python(), "files", []any{map[string]any{"name": "d", "content": ""}}, "tests", []any{map[string]any{"files": []any{map[string]any{"name": "d/x", "content": ""}}}}), "tests[0].files"},
 	} {
 		if r := ts.refused(c.fields, errInvalidField); r.Error.Field != c.field {

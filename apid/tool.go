@@ -68,7 +68,7 @@ func (x *execution) runTool(ctx context.Context) *apiError {
 	j := &preparedJob{jobInput: in, own: x.tool.files}
 	out, failed := x.send(ctx, j)
 	if failed != nil {
-		if failed.code == errInvalidField {
+		if failed.code == errInvalidField && failed.field != "session_id" {
 			failed.message = "path: " + strings.TrimPrefix(failed.message, failed.field+": ")
 			failed.field = "path"
 		}

@@ -92,7 +92,11 @@ func places(res *client.Result) string {
 	var b strings.Builder
 	b.WriteString("diagnostics, file:line:column:")
 	for _, d := range all[:min(len(all), mostPlaces)] {
-		fmt.Fprintf(&b, "\n%s:%d:%d: %s: %s", d.File, d.Line, d.Column, d.Severity, d.Message)
+		fmt.Fprintf(&b, "\n%s:%d:", d.File, d.Line)
+		if d.Column != 0 { // else the tool does not tell it
+			fmt.Fprintf(&b, "%d:", d.Column)
+		}
+		fmt.Fprintf(&b, " %s: %s", d.Severity, d.Message)
 		if d.Code != "" {
 			fmt.Fprintf(&b, " [%s]", d.Code)
 		}

@@ -122,6 +122,11 @@ func readCases(folder string, expect client.Test) (names []string, tests []clien
 	if err != nil {
 		return nil, nil, err
 	}
+	if info, err := os.Stat(folder); err != nil {
+		return nil, nil, usagef("%v", err)
+	} else if !info.IsDir() {
+		return nil, nil, usagef("%s: is not a folder of cases NAME.in and NAME.out", folder)
+	}
 	if len(inputs) == 0 {
 		return nil, nil, usagef("%s: there is no case NAME.in", folder)
 	}

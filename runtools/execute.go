@@ -282,6 +282,8 @@ func (f *executeFlags) check(flags *pflag.FlagSet) error {
 		return usagef("--webhook: what signs it? set %s to whsec_ and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)", envWebhookSecret)
 	case f.session != "" && f.ephemeral:
 		return usagef("--session and --ephemeral exclude each other")
+	case flags.Changed("repeat") && f.repeat < 1:
+		return usagef("--repeat %d: how often? 1 to 100", f.repeat)
 	case flags.Changed("artifacts-dir") && len(f.artifacts) == 0:
 		return usagef("--artifacts-dir: which files? add --artifact PATTERN")
 	case f.lang == "" && (hasCode || f.files[0] == "-"):

@@ -292,7 +292,7 @@ func (j *job) startError(err error) error {
 	case jail.StageFile:
 		return &wire.Error{Code: wire.CodeFile, Index: step.File, Message: fmt.Sprintf("%s: %s", step.Step, step.Errno)}
 	case jail.StageWorkDir: // an earlier job of the session closed it
-		return wire.Errorf(wire.CodeFile, "the working directory: %s", step.Errno)
+		return &wire.Error{Code: wire.CodeFile, Index: -1, Message: fmt.Sprintf("the working directory: %s", step.Errno)}
 	case jail.StageExec:
 		return wire.Errorf(wire.CodeExec, "%v", err)
 	case jail.StageWait: // the program may have begun

@@ -79,3 +79,35 @@ open("y.png", "w").write("y"); os.link("y.png", "z.png")
 	}
 	api.wantQuiet(t)
 }
+
+// A program has run, and is answered, whatever it did to its folders; what can still be read comes back.
+func TestArtifactsBehindClosedFolders(t *testing.T) {
+	for name, c := range map[string]struct{ code, want, message string }{
+		"working directory": {"echo 1 >a.txt; chmod 000 .", "", "its owner cannot enter"},
+		"folder":            {"echo 1 >a.txt; mkdir k; echo 2 >k/b.txt; chmod 000 k", "a.txt 1\n\n", "was not looked at"},
+		"deep":              {`echo 1 >a.txt; p=$(printf '%0200d' 0); for i in {1..25}; do mkdir $p; cd $p; done; echo 2 >b.txt`, "a.txt 1\n\n", "4000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := execute(t, program("bash", c.code).with(request{"artifacts": []string{"**/*.txt"}}))
+			wantStatus(t, a, "OK")
+			if got := a.artifacts(t); got != c.want || a.ArtifactsOmitted == nil || !strings.Contains(a.ArtifactsOmitted.Message, c.message) {
+				t.Errorf("got %q, want %q and %q: %s", got, c.want, c.message, a)
+			}
+			api.deleteSession(t, api.key, *a.SessionID)
+		})
+	}
+}
+
+// Nor is a closed working directory a failure of ours, whatever is asked of its session.
+func TestFilesOfAClosedWorkspace(t *testing.T) {
+	a := execute(t, program("bash", "echo 1 >f; chmod 000 ."))
+	wantStatus(t, a, "OK")
+	for _, what := range []string{"GET /files", "GET /files/f", "DELETE /files/f", "GET /archive", "POST /fork"} {
+		method, path, _ := strings.Cut(what, " ")
+		if r, content := api.ask(t, method, *a.SessionID+path, ""); r.StatusCode != 400 || !strings.Contains(content, "delete the session") {
+			t.Errorf("%s: %d %s", what, r.StatusCode, content)
+		}
+	}
+	api.deleteSession(t, api.key, *a.SessionID)
+}

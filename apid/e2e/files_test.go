@@ -231,7 +231,14 @@ python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('sock')"; chmod 55
 	if a, content := api.ask(t, "POST", *deep.SessionID+"/fork", ""); a.StatusCode != 400 || !strings.Contains(content, "path is too long") {
 		t.Errorf("%d %s", a.StatusCode, content)
 	}
-	for _, id := range append(copies, *secret.SessionID, *deep.SessionID) {
+	// Small enough to be packed; but no tar could make it again.
+	small := execute(t, program("python", "import os\nfor i in range(30): os.mkdir('n' * 200); os.chdir('n' * 200)\nopen('f', 'w').write('1')"))
+	wantStatus(t, small, "OK")
+	if a, content := api.ask(t, "POST", *small.SessionID+"/fork", ""); a.StatusCode != 400 || !strings.Contains(content, "path is too long") {
+		t.Errorf("%d %s", a.StatusCode, content)
+	}
+	wantStdout(t, execute(t, program("python", "import os\nfor i in range(30): os.chdir('n' * 200)\nprint(os.listdir())").with(request{"session_id": *small.SessionID})), "['f']\n")
+	for _, id := range append(copies, *secret.SessionID, *deep.SessionID, *small.SessionID) {
 		api.deleteSession(t, api.key, id)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -260,6 +261,31 @@ func TestEventsComeWhileTheProgramRuns(t *testing.T) {
 			}
 			t.Error("the first event came when all was over")
 		})
+	}
+}
+
+// While nothing happens comments come, the first after ten seconds, and not with the second: until then the caller has no status.
+func TestCommentsComeWhileNothingHappens(t *testing.T) {
+	t.Parallel()
+	body, err := json.Marshal(program("bash", "sleep 16"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	post, err := http.NewRequest(http.MethodPost, api.url+"/v1/execute", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	post.Header.Set("Authorization", "Bearer "+api.key)
+	post.Header.Set("Content-Type", "application/json")
+	post.Header.Set("Accept", "text/event-stream")
+	a, err := clients.Do(post)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	all, err := io.ReadAll(a.Body)
+	if err != nil || !strings.HasPrefix(string(all), ": ") || !strings.Contains(string(all), "event: exit") {
+		t.Errorf("want a comment first: %v %s", err, all)
 	}
 }
 

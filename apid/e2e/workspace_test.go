@@ -40,7 +40,7 @@ var traps = map[string]struct {
 	"longer file":                  {"f", "head -c 1000000 /dev/zero >f", "", false},
 	"running program":              {"f", "cp /bin/sleep f; (setsid ./f 1000 &)", "", false},
 	"workspace is read-only":       {"f", "chmod 555 .", "code: place main.sh: permission denied", true},
-	"workspace is closed":          {"f", "chmod 000 .", "code: the working directory: permission denied", true},
+	"workspace is closed":          {"f", "chmod 000 .", "session_id: the working directory: permission denied: an earlier program took the right to enter it from all that follow; delete the session", true},
 	"deep":                         {"a/b/c/d/f", "mkdir -p a/b; ln -s /tmp a/b/c", "files[0].name: mkdir a/b/c/d: invalid cross-device link", false},
 	"code: symlink":                {"main.sh", "rm main.sh; ln -s victim main.sh", "", false},
 	"code: folder":                 {"main.sh", "rm main.sh; mkdir -p main.sh/x", "code: place main.sh: is a directory", false},

@@ -215,7 +215,7 @@ const (
 // Error is what the server failed at. Message is meant for the operator's log, and for the caller when Code is CodeFile.
 type Error struct {
 	Code    Code   `json:"code"`
-	Index   int    `json:"index,omitempty"` // of Files, with CodeFile
+	Index   int    `json:"index,omitempty"` // of Files, with CodeFile; -1: none could be, the working directory is closed
 	Message string `json:"message"`
 }
 

@@ -220,24 +220,28 @@ unsigned long long count_objects()
 	return count;
 }
 
-// Whether something has work to do when node takes itself apart: a native addon, a trace. All else only frees what the kernel frees too.
-bool must_tear_down()
+bool is_loaded(const char *module)
 {
-	if (count_objects() != objects_at_start)
-		return true;
 	Isolate *isolate = Isolate::GetCurrent();
 	HandleScope scope(isolate);
 	Local<Context> context = isolate->GetCurrentContext();
 	Local<Array> modules = loaded_modules.Get(isolate);
 	for (uint32_t i = 0; i < modules->Length(); i++)
-		if (modules->Get(context, i).ToLocalChecked()->StrictEquals(text(isolate, "NativeModule trace_events")))
+		if (modules->Get(context, i).ToLocalChecked()->StrictEquals(text(isolate, module)))
 			return true;
 	return false;
 }
 
+// Whether something has work to do when node takes itself apart: a native addon, a trace. All else only frees what the kernel frees too.
+bool must_tear_down()
+{
+	return count_objects() != objects_at_start || is_loaded("NativeModule trace_events");
+}
+
+// Node stops workers here, and waits for what they are in the middle of: a child process, say.
 void on_process_exit(node::Environment *env, int code)
 {
-	if (must_tear_down())
+	if (must_tear_down() || is_loaded("NativeModule worker_threads"))
 		node::DefaultProcessExitHandler(env, code);
 	uv_library_shutdown(); // completes the file operations that were begun
 	parked_end(code);

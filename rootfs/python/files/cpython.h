@@ -82,6 +82,7 @@ void *PyType_GetSlot(PyTypeObject *, int);
 #define SLOT_FINALIZE 80 /* Py_tp_finalize */
 unsigned long PyType_GetFlags(PyTypeObject *);
 #define FLAG_IS_TYPE (1UL << 31) /* Py_TPFLAGS_TYPE_SUBCLASS */
+#define FLAG_HAVE_GC (1UL << 14) /* Py_TPFLAGS_HAVE_GC: the collector knows its instances */
 int PyType_IsSubtype(PyTypeObject *, PyTypeObject *);
 void *PyCFunction_GetFunction(PyObject *);
 PyObject *PySys_GetObject(const char *);

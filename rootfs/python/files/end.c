@@ -22,7 +22,10 @@
 #define MAX_KNOWN 64
 
 static PyObject *streams[STREAMS];
-static PyTypeObject *known[MAX_KNOWN]; /* classes with finalizers that were there before the program */
+static struct {
+	PyTypeObject *type;
+	ssize_t references; /* each instance has one */
+} known[MAX_KNOWN]; /* classes with finalizers that were there before the program */
 static int known_count;
 static void *removes_from_set;         /* what classes of abc have for a callback: it removes the dead from their caches */
 static unsigned long long libraries;   /* that were loaded, ever */
@@ -70,11 +73,12 @@ static void *callback_of(PyObject *weak)
 	return callback && callback->type == &PyCFunction_Type ? PyCFunction_GetFunction(callback) : callback;
 }
 
-static int is_known(const PyTypeObject *type)
+/* Whether a class was there before the program, and has no instances now that the collector does not know. */
+static int is_harmless(PyTypeObject *type)
 {
 	for (int i = 0; i < known_count; i++)
-		if (known[i] == type)
-			return 1;
+		if (known[i].type == type)
+			return (PyType_GetFlags(type) & FLAG_HAVE_GC) || ((PyObject *)type)->references <= known[i].references;
 	return 0;
 }
 
@@ -93,7 +97,7 @@ static int dies_in_silence(PyObject *object)
 	case PLAIN:
 		return 1;
 	case CLASS:
-		return !finalizes((PyTypeObject *)object) || is_known((PyTypeObject *)object);
+		return !finalizes((PyTypeObject *)object) || is_harmless((PyTypeObject *)object);
 	case WEAK: {
 		void *callback = callback_of(object);
 		return !callback || callback == removes_from_set;
@@ -113,10 +117,12 @@ static int remember(PyObject *object, void *failed)
 	case CLASS:
 		if (!finalizes((PyTypeObject *)object))
 			break;
-		if (known_count == MAX_KNOWN)
+		if (known_count == MAX_KNOWN) {
 			*(int *)failed = 1;
-		else
-			known[known_count++] = (PyTypeObject *)object;
+		} else {
+			known[known_count].type = (PyTypeObject *)object;
+			known[known_count++].references = object->references;
+		}
 		break;
 	case WEAK:
 		if (callback_of(object))
