@@ -22,16 +22,19 @@ func TestStartErrorGoesByTheStage(t *testing.T) {
 	}{
 		{jail.StageSetup, wire.CodeNotBegun}, {jail.StageFile, wire.CodeFile}, {jail.StageWorkDir, wire.CodeFile}, {jail.StageExec, wire.CodeExec}, {jail.StageWait, ""},
 	} {
-		file := -1
-		if c.stage == jail.StageFile {
-			file = 2
+		file, want := -1, 0
+		switch c.stage {
+		case jail.StageFile:
+			file, want = 2, 2
+		case jail.StageWorkDir:
+			want = -1 // no file could be placed
 		}
 		err := j.startError(&jail.StepError{Step: lie, Stage: c.stage, File: file, Errno: unix.EACCES})
 		var known *wire.Error
 		switch {
 		case errors.As(err, &known) != (c.want != ""):
 			t.Errorf("stage %d: got %v, want %q", c.stage, err, c.want)
-		case known != nil && (known.Code != c.want || known.Index != max(file, 0)):
+		case known != nil && (known.Code != c.want || known.Index != want):
 			t.Errorf("stage %d: got %+v, want %q", c.stage, known, c.want)
 		}
 	}
