@@ -267,30 +267,16 @@ func TestEventsComeWhileTheProgramRuns(t *testing.T) {
 // While nothing happens comments come, the first after ten seconds, and not with the second: until then the caller has no status.
 func TestCommentsComeWhileNothingHappens(t *testing.T) {
 	t.Parallel()
-	body, err := json.Marshal(program("bash", "sleep 16"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	post, err := http.NewRequest(http.MethodPost, api.url+"/v1/execute", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	post.Header.Set("Authorization", "Bearer "+api.key)
-	post.Header.Set("Content-Type", "application/json")
-	post.Header.Set("Accept", "text/event-stream")
-	a, err := clients.Do(post)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Body.Close()
-	all, err := io.ReadAll(a.Body)
+	events := askForEvents(t, program("bash", "sleep 16"))
+	defer events.Close()
+	all, err := io.ReadAll(events)
 	if err != nil || !strings.HasPrefix(string(all), ": ") || !strings.Contains(string(all), "event: exit") {
 		t.Errorf("want a comment first: %v %s", err, all)
 	}
 }
 
-// eventsOfOneAndTwo returns how long before the end the first output was there.
-func eventsOfOneAndTwo(t *testing.T, q request) time.Duration {
+// askForEvents sends a request whose answer comes as events.
+func askForEvents(t *testing.T, q request) io.ReadCloser {
 	t.Helper()
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -307,10 +293,17 @@ func eventsOfOneAndTwo(t *testing.T, q request) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Body.Close()
+	return a.Body
+}
+
+// eventsOfOneAndTwo returns how long before the end the first output was there.
+func eventsOfOneAndTwo(t *testing.T, q request) time.Duration {
+	t.Helper()
+	events := askForEvents(t, q)
+	defer events.Close()
 	var names, seen []string
 	var first time.Time
-	for lines := bufio.NewScanner(a.Body); lines.Scan(); {
+	for lines := bufio.NewScanner(events); lines.Scan(); {
 		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
 			names = append(names, name)
 		}
