@@ -36,6 +36,7 @@ var opens = map[string]struct{ calls, reason string }{
 	"sandboxd/daemon.go":          {"1 filepath.EvalSymlinks, 1 net.ListenUnix, 1 os.Chmod, 1 os.Chown, 1 os.MkdirAll, 1 os.Remove, 1 unix.Open", "lock and socket, in the operator's folder, and the image"},
 	"sandboxd/devices.go":         {"1 unix.Chmod, 2 unix.Mkdir, 1 unix.Mknod, 1 unix.Mount, 1 unix.Rmdir, 1 unix.Symlink, 1 unix.Unmount", "names of ours in a namespace that holds what sandboxd made alone"},
 	"sandboxd/fill.go":            {"1 os.OpenFile", "the root of a volume, by a number of ours in a namespace that holds what sandboxd made alone, never a path in it"},
+	"sandboxd/idle.go":            {"1 os.ReadFile", "/proc/uptime"},
 	"sandboxd/main.go":            {"1 os.Stat", "the operator's folder of records"},
 	"sandboxd/noise.go":           {"1 os.ReadDir, 2 os.ReadFile", "/proc of a runner, by numbers"},
 	"sandboxd/overlay.go":         {"2 unix.Mkdir, 1 unix.Mount, 2 unix.Rmdir, 2 unix.Unmount", "names of ours in a namespace that holds the image and what sandboxd made alone"},

@@ -235,7 +235,7 @@ func (b *builder) load(r *readyJail, weight uint64) error {
 
 // keeps says whether a jail for a job of this owner, who is "" if nobody, could serve that owner's next job as well.
 func (b *builder) keeps(t *template, owner string) bool {
-	return owner != "" && b.mostJobs > 1 && t.spec.Parked != nil && t.spec.Parked.Again
+	return owner != "" && b.mostJobs > 1 && t.compiles()
 }
 
 // maxGrowth is how many times the memory that a compiler's jail took at first it may come to take.

@@ -36,12 +36,13 @@ type pools struct {
 
 	successors *successors
 
-	jobs    atomic.Int64  // running now
-	cpus    int           // and so many fillers has a pool; a compiler's half as many
-	turn    chan struct{} // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
-	load    chan struct{} // and how many load runtimes, at the lowest weight: no pool can take all places
-	budget  int64         // bytes that all ready jails may take together
-	held    atomic.Int64  // bytes that they take, and those that are being loaded will
+	jobs    atomic.Int64                  // running now
+	cpus    int                           // and so many fillers has a pool; a compiler's half as many
+	turn    chan struct{}                 // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
+	load    chan struct{}                 // and how many load runtimes, at the lowest weight: no pool can take all places
+	idle    func() (time.Duration, error) // idleTime
+	budget  int64                         // bytes that all ready jails may take together
+	held    atomic.Int64                  // bytes that they take, and those that are being loaded will
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 	hits    atomic.Uint64
@@ -57,7 +58,7 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 	ctx, cancel := context.WithCancel(context.Background())
 	ps := &pools{
 		builder: b, log: log, all: map[string]*pool{}, kept: newKept(), successors: newSuccessors(), budget: budget, cancel: cancel,
-		cpus: cpus, turn: make(chan struct{}, min(cpus, atOnce/2)), load: make(chan struct{}, 2*cpus),
+		cpus: cpus, idle: idleTime, turn: make(chan struct{}, min(cpus, atOnce/2)), load: make(chan struct{}, 2*cpus),
 	}
 	for name, t := range templates {
 		ps.all[name] = &pool{
@@ -79,7 +80,7 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 func (ps *pools) startFillers(ctx context.Context) {
 	var compilers, others []*pool
 	for _, p := range ps.all {
-		if parked := p.template.spec.Parked; parked != nil && parked.Again {
+		if p.template.compiles() {
 			compilers = append(compilers, p)
 		} else {
 			others = append(others, p)
@@ -159,6 +160,9 @@ func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled 
 
 // make builds a jail and loads its runtime, if it has one, unless all is about to end.
 func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
+	if ps.leavesTheCPU(p.template) {
+		ps.awaitIdle(ctx)
+	}
 	ps.awaitQuiet(ctx, p)
 	ps.turn <- struct{}{}
 	if ctx.Err() != nil {

@@ -44,6 +44,9 @@ type parkedSpec struct {
 
 	// OnMiss: a job that finds no ready jail loads the runtime too, for a parked run costs less CPU, all told, than a start of the command.
 	OnMiss bool `json:"on_miss"`
+
+	// WhenIdle: it is loaded while a processor has nothing else to do, for that takes more CPU than a job saves by it.
+	WhenIdle bool `json:"when_idle"`
 }
 
 // environment as "NAME=value", sorted.
@@ -225,6 +228,9 @@ func (t *template) thenName() string {
 	}
 	return t.folder() + "/" + t.spec.Then
 }
+
+// compiles says that what is parked is a compiler.
+func (t *template) compiles() bool { return t.spec.Parked != nil && t.spec.Parked.Again }
 
 // rlimits of the program. Memory is never bounded here (RLIMIT_AS): the JVM, V8 and the CLR reserve far more than they use.
 func (t *template) rlimits() []jail.Rlimit {
