@@ -43,10 +43,11 @@ type template struct {
 	TmpBytes  int64  `json:"tmp_bytes,omitempty"`
 	TmpFiles  int64  `json:"tmp_files,omitempty"`
 	Parked    *struct {
-		Argv   []string          `json:"argv"`
-		Env    map[string]string `json:"env"`
-		Again  bool              `json:"again,omitempty"`
-		OnMiss bool              `json:"on_miss,omitempty"`
+		Argv     []string          `json:"argv"`
+		Env      map[string]string `json:"env"`
+		Again    bool              `json:"again,omitempty"`
+		OnMiss   bool              `json:"on_miss,omitempty"`
+		WhenIdle bool              `json:"when_idle,omitempty"`
 	} `json:"parked,omitempty"`
 	Then string `json:"then,omitempty"`
 }
