@@ -108,6 +108,8 @@ func TestParseTemplates(t *testing.T) {
 		"bounds":        {`{"templates": {"run": {"pids": 0}}}`, "pids is 0, must be 1 to 32768"},
 		"then nothing":  {`{"templates": {"compile": {"then": "run"}}}`, `no template "run"`},
 		"then itself":   {`{"templates": {"run": {"then": "run"}}}`, "neither then nor parked"},
+		"idle runtime":  {`{"templates": {"run": {"parked": {"argv": ["/x"], "when_idle": true}}}}`, "when_idle is for a compiler"},
+		"idle on miss":  {`{"templates": {"run": {"parked": {"argv": ["/x"], "again": true, "on_miss": true, "when_idle": true}}}}`, "not beside on_miss"},
 		"then parked":   {`{"templates": {"compile": {"then": "run"}, "run": {"parked": {"argv": ["/x"]}}}}`, "neither then nor parked"},
 		"then, parked":  {`{"templates": {"compile": {"then": "run", "parked": {"argv": ["/x"]}}, "run": {}}}`, `template "run" has another parked: give both the same values`},
 		"then unlike":   {`{"templates": {"compile": {"then": "run", "pids": 65, "tmp_files": 9}, "run": {}}}`, "another pids, tmp_files: "},

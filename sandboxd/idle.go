@@ -19,13 +19,16 @@ const (
 	maxCrowd = 20 * time.Second
 )
 
-// leavesTheCPU says that what is parked by the template must not be loaded while others want the CPU. A compiler that is kept is worth it.
+// leavesTheCPU says that the template's compiler is not loaded while others want the CPU. One that is kept is worth it.
 func (ps *pools) leavesTheCPU(t *template) bool {
-	return t.spec.Parked != nil && t.spec.Parked.WhenIdle && (!t.spec.Parked.Again || ps.builder.mostJobs == 1)
+	return t.spec.Parked != nil && t.spec.Parked.WhenIdle && ps.builder.mostJobs == 1
 }
 
-// awaitIdle returns when a processor idles, after maxCrowd, when ctx ends, or when the kernel does not say.
+// awaitIdle returns when a processor idles, after maxCrowd, when ctx ends, or when the kernel does not say. One
+// filler looks at a time: the next sees what this one has begun.
 func (ps *pools) awaitIdle(ctx context.Context) {
+	ps.looks.Lock()
+	defer ps.looks.Unlock()
 	for start := time.Now(); time.Since(start) < maxCrowd; {
 		looked := time.Now()
 		before, err := ps.idle()
@@ -44,7 +47,8 @@ func (ps *pools) awaitIdle(ctx context.Context) {
 	}
 }
 
-// idleTime is for how long processors had nothing to do since the start of the machine, all together: proc_uptime(5). It counts hundredths of a second.
+// idleTime is for how long processors had nothing to do since the start of the machine, all together: proc_uptime(5). It counts hundredths of a second. Processors that
+// loads may not use (pin_cpus, a quota) count, too: then it is as if all of them waited for nothing.
 func idleTime() (time.Duration, error) {
 	data, err := os.ReadFile("/proc/uptime")
 	if err != nil {

@@ -59,7 +59,6 @@ func TestCompilersAreNotWarmedUpForACrowd(t *testing.T) {
 	}{
 		"compiler":       {&parkedSpec{Again: true, WhenIdle: true}, 1, true},
 		"kept compiler":  {&parkedSpec{Again: true, WhenIdle: true}, 2, false},
-		"runtime":        {&parkedSpec{WhenIdle: true}, 2, true},
 		"other compiler": {&parkedSpec{Again: true}, 1, false},
 		"none":           {nil, 1, false},
 	} {
@@ -78,6 +77,9 @@ func TestCompilersAreNotWarmedUpForACrowd(t *testing.T) {
 				if waits := b.failed.Load() == 0; waits != c.waits {
 					t.Errorf("half of maxCrowd later %d tries, want none: %v", b.failed.Load(), c.waits)
 				}
+				if c.waits && (ps.held.Load() != 0 || p.stock.Load() != 0) {
+					t.Errorf("who waits holds %d bytes, and %d of the stock", ps.held.Load(), p.stock.Load())
+				}
 				time.Sleep(maxCrowd)
 				if b.failed.Load() == 0 {
 					t.Error("no try after maxCrowd")
@@ -94,16 +96,9 @@ func TestIdleTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		now, err := idleTime()
-		if err != nil || now < first {
-			t.Fatal(first, now, err)
-		}
-		if now > first {
-			return
-		}
-		if time.Since(start) > time.Minute {
-			t.Fatalf("no processor idles: %v", now)
-		}
+	time.Sleep(20 * time.Millisecond)
+	second, err := idleTime()
+	if first <= 0 || second < first || err != nil {
+		t.Errorf("%v, then %v: %v", first, second, err)
 	}
 }

@@ -41,6 +41,7 @@ type pools struct {
 	turn    chan struct{}                 // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
 	load    chan struct{}                 // and how many load runtimes, at the lowest weight: no pool can take all places
 	idle    func() (time.Duration, error) // idleTime
+	looks   sync.Mutex                    // of who looks at it
 	budget  int64                         // bytes that all ready jails may take together
 	held    atomic.Int64                  // bytes that they take, and those that are being loaded will
 	cancel  context.CancelFunc
@@ -117,6 +118,9 @@ func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled 
 		}
 		var reserved int64
 		ok := wake == p.wake || p.proven.Load()
+		if ok && p.stock.Load() < p.target() && ps.leavesTheCPU(p.template) {
+			ps.awaitIdle(ctx)
+		}
 		if ok {
 			reserved, ok = ps.reserve(p)
 		}
@@ -160,9 +164,6 @@ func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled 
 
 // make builds a jail and loads its runtime, if it has one, unless all is about to end.
 func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
-	if ps.leavesTheCPU(p.template) {
-		ps.awaitIdle(ctx)
-	}
 	ps.awaitQuiet(ctx, p)
 	ps.turn <- struct{}{}
 	if ctx.Err() != nil {

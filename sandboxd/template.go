@@ -45,7 +45,7 @@ type parkedSpec struct {
 	// OnMiss: a job that finds no ready jail loads the runtime too, for a parked run costs less CPU, all told, than a start of the command.
 	OnMiss bool `json:"on_miss"`
 
-	// WhenIdle: it is loaded while a processor has nothing else to do, for that takes more CPU than a job saves by it.
+	// WhenIdle: a compiler that is loaded while a processor has nothing else to do (idle.go), for that takes more CPU than a job saves by it.
 	WhenIdle bool `json:"when_idle"`
 }
 
@@ -186,6 +186,9 @@ func (s *templateSpec) validate() error {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("%s is %d, must be %d to %d", f.name, f.value, f.min, f.max)
 		}
+	}
+	if s.Parked != nil && s.Parked.WhenIdle && (!s.Parked.Again || s.Parked.OnMiss) {
+		return errors.New("parked: when_idle is for a compiler (again), and not beside on_miss")
 	}
 	if s.Parked != nil && (len(s.Parked.Argv) == 0 || !filepath.IsAbs(s.Parked.Argv[0])) {
 		return errors.New("parked: argv must begin with an absolute path")
