@@ -166,7 +166,7 @@ func run(ctx context.Context, o *options) (err error) {
 		fmt.Printf("  (%s took %.0f s)\n\n", s.name, time.Since(start).Seconds())
 		// After each section: a run that is broken off has not measured for nothing. What grew, and so failed, is a figure as well.
 		if o.out != "" && len(tables) > 0 {
-			if err := publish(o.out, &measured{Section: s.name, When: time.Now().UTC(), Commit: commit(), Load: load, Tables: tables}); err != nil {
+			if err := publish(o.out, &measured{Section: s.name, When: time.Now().UTC(), Commit: commit(), Machine: machine(), Load: load, Tables: tables}); err != nil {
 				return err
 			}
 		}

@@ -20,7 +20,6 @@ import (
 
 // report is performance.json.
 type report struct {
-	Machine  string     `json:"machine"`
 	Sections []measured `json:"sections"`
 }
 
@@ -29,6 +28,7 @@ type measured struct {
 	Section string    `json:"section"`
 	When    time.Time `json:"when"`
 	Commit  string    `json:"commit"`
+	Machine string    `json:"machine"`
 	Load    float64   `json:"load"` // average of the machine before bench began: others at work
 	Tables  []table   `json:"tables"`
 }
@@ -50,7 +50,6 @@ func publish(folder string, m *measured) error {
 	case m == nil && err != nil, err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case m != nil:
-		r.Machine = machine()
 		r.put(*m)
 		data, err := json.MarshalIndent(r, "", " ")
 		if err != nil {
@@ -95,7 +94,7 @@ func (r *report) section(name string) *measured {
 	return nil
 }
 
-// fill puts the tables of each section between its marks, <!-- bench:NAME --> and <!-- end -->; bars and machine have such marks as well.
+// fill puts the tables of each section between its marks, <!-- bench:NAME --> and <!-- end -->; bars have such marks as well.
 func (r *report) fill(page []byte) ([]byte, error) {
 	var b bytes.Buffer
 	for len(page) > 0 {
@@ -116,8 +115,6 @@ func (r *report) fill(page []byte) ([]byte, error) {
 		case string(name) == "bars":
 			t := r.barsTable()
 			b.WriteString("\n" + t.markdown())
-		case string(name) == "machine":
-			b.WriteString("\n" + r.Machine + "\n")
 		default:
 			b.Write(old)
 		}
@@ -132,7 +129,7 @@ func (m *measured) markdown() string {
 	for i := range m.Tables {
 		b.WriteString(m.Tables[i].markdown() + "\n")
 	}
-	fmt.Fprintf(&b, "Measured %s at commit %s; the load average before was %.1f.\n", m.When.Format(time.DateOnly), m.Commit, m.Load)
+	fmt.Fprintf(&b, "Measured %s at commit %s on %s; the load average before was %.1f.\n", m.When.Format(time.DateOnly), m.Commit, m.Machine, m.Load)
 	return b.String()
 }
 

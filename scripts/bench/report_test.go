@@ -11,12 +11,12 @@ import (
 var when = time.Date(2026, 11, 24, 18, 0, 0, 0, time.UTC)
 
 func TestFillReplacesOnlyWhatIsBetweenMarks(t *testing.T) {
-	r := report{Sections: []measured{{Section: "tail", When: when, Commit: "abc1234", Load: 0.25, Tables: []table{sample}}}}
+	r := report{Sections: []measured{{Section: "tail", When: when, Commit: "abc1234", Machine: "2 vCPU", Load: 0.25, Tables: []table{sample}}}}
 	page, err := r.fill([]byte("# Title\n<!-- bench:tail -->old<!-- end -->\nprose\n<!-- bench:pool -->kept<!-- end -->\nlast\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "# Title\n<!-- bench:tail -->\n" + sample.markdown() + "\nMeasured 2026-11-24 at commit abc1234; the load average before was 0.2.\n<!-- end -->\nprose\n" +
+	want := "# Title\n<!-- bench:tail -->\n" + sample.markdown() + "\nMeasured 2026-11-24 at commit abc1234 on 2 vCPU; the load average before was 0.2.\n<!-- end -->\nprose\n" +
 		"<!-- bench:pool -->kept<!-- end -->\nlast\n"
 	if string(page) != want {
 		t.Errorf("got\n%s\nwant\n%s", page, want)
