@@ -3,44 +3,38 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 func TestAwaitIdle(t *testing.T) {
-	begin := func(d time.Duration) func() (time.Duration, error) { // two processors that idle from then on
-		start := time.Now().Add(d)
-		return func() (time.Duration, error) { return 2 * max(0, time.Since(start)), nil }
-	}
 	for name, c := range map[string]struct {
-		idle  func() func() (time.Duration, error) // called in the bubble
-		given time.Duration                        // until ctx ends
+		cpus  float64       // that idle,
+		from  time.Duration // beginning then
+		err   error         // of reading it
+		given time.Duration // until ctx ends
 		want  time.Duration
 	}{
-		"idle":  {func() func() (time.Duration, error) { return begin(0) }, time.Hour, idleLook},
-		"soon":  {func() func() (time.Duration, error) { return begin(10 * idleLook) }, time.Hour, 11 * idleLook},
-		"never": {func() func() (time.Duration, error) { return begin(time.Hour) }, time.Hour, maxCrowd},
-		"half of one": {func() func() (time.Duration, error) {
-			f := begin(0)
-			return func() (time.Duration, error) { d, _ := f(); return d / 4, nil }
-		}, time.Hour, idleLook},
-		"a fifth": {func() func() (time.Duration, error) {
-			f := begin(0)
-			return func() (time.Duration, error) { d, _ := f(); return d / 10, nil }
-		}, time.Hour, maxCrowd},
-		"no /proc": {func() func() (time.Duration, error) {
-			return func() (time.Duration, error) { return 0, errors.New("none") }
-		}, time.Hour, 0},
-		"the end": {func() func() (time.Duration, error) { return begin(time.Hour) }, time.Second / 4, time.Second / 4},
+		"idle":        {cpus: 2, given: time.Hour, want: idleLook},
+		"half of one": {cpus: 0.5, given: time.Hour, want: idleLook},
+		"less":        {cpus: 0.4, given: time.Hour, want: maxCrowd},
+		"soon":        {cpus: 2, from: 10 * idleLook, given: time.Hour, want: 11 * idleLook},
+		"never":       {given: time.Hour, want: maxCrowd},
+		"no /proc":    {err: errors.New("none"), given: time.Hour},
+		"the end":     {given: time.Second / 4, want: time.Second / 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ps := &pools{idle: c.idle()}
+				start := time.Now()
+				ps := &pools{looks: make(chan struct{}, 1), idle: func() (time.Duration, error) {
+					return time.Duration(c.cpus * float64(max(0, time.Since(start)-c.from))), c.err
+				}}
 				ctx, cancel := context.WithTimeout(t.Context(), c.given)
 				defer cancel()
-				start := time.Now()
 				ps.awaitIdle(ctx)
 				if got := time.Since(start); got != c.want {
 					t.Errorf("waited %v, want %v", got, c.want)
@@ -69,7 +63,7 @@ func TestCompilersAreNotWarmedUpForACrowd(t *testing.T) {
 				b.policy.Store(&policy{})
 				ps := &pools{
 					builder: b, log: b.log, budget: 1 << 30, turn: make(chan struct{}, 1), load: make(chan struct{}, 1),
-					idle: func() (time.Duration, error) { return 0, nil },
+					idle: func() (time.Duration, error) { return 0, nil }, looks: make(chan struct{}, 1),
 				}
 				p := &pool{template: &template{spec: templateSpec{Pool: 1, PoolMax: 1, Parked: c.parked}}, wake: make(chan struct{}, 1), help: make(chan struct{}, 1)}
 				ps.workers.Go(func() { ps.fill(ctx, p, p.wake, func() {}) })
@@ -91,14 +85,48 @@ func TestCompilersAreNotWarmedUpForACrowd(t *testing.T) {
 	}
 }
 
+// Of two fillers on a machine that never idles the second goes on after the first has had its turn; nobody waits for the other when all is about to end.
+func TestFillersLookForAnIdleProcessorInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := &pools{idle: func() (time.Duration, error) { return 0, nil }, looks: make(chan struct{}, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		start := time.Now()
+		ended := make(chan time.Duration, 4)
+		for range 4 {
+			go func() { ps.awaitIdle(ctx); ended <- time.Since(start) }()
+		}
+		for n := range time.Duration(2) {
+			if got, want := <-ended, (n+1)*maxCrowd; got != want {
+				t.Errorf("one goes on after %v, want %v", got, want)
+			}
+		}
+		cancel()
+		for range 2 {
+			if got := <-ended; got != 2*maxCrowd {
+				t.Errorf("ends after %v, want %v", got, 2*maxCrowd)
+			}
+		}
+	})
+}
+
+// It is the sum that /proc/stat has as the fourth number of its first line, in hundredths of a second.
 func TestIdleTime(t *testing.T) {
-	first, err := idleTime()
-	if err != nil {
-		t.Fatal(err)
+	stat := func() time.Duration {
+		data, err := os.ReadFile("/proc/stat")
+		var user, nice, system, idle time.Duration
+		if err == nil {
+			_, err = fmt.Sscanf(string(data), "cpu %d %d %d %d", &user, &nice, &system, &idle)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return idle * 10 * time.Millisecond
 	}
-	time.Sleep(20 * time.Millisecond)
-	second, err := idleTime()
-	if first <= 0 || second < first || err != nil {
-		t.Errorf("%v, then %v: %v", first, second, err)
+	before := stat()
+	got, err := idleTime()
+	after := stat()
+	const tick = 10 * time.Millisecond
+	if err != nil || got < before-tick || got > after+tick {
+		t.Errorf("%v, want %v to %v: %v", got, before, after, err)
 	}
 }

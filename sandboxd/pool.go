@@ -36,14 +36,15 @@ type pools struct {
 
 	successors *successors
 
-	jobs    atomic.Int64                  // running now
-	cpus    int                           // and so many fillers has a pool; a compiler's half as many
-	turn    chan struct{}                 // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
-	load    chan struct{}                 // and how many load runtimes, at the lowest weight: no pool can take all places
-	idle    func() (time.Duration, error) // idleTime
-	looks   sync.Mutex                    // of who looks at it
-	budget  int64                         // bytes that all ready jails may take together
-	held    atomic.Int64                  // bytes that they take, and those that are being loaded will
+	idle  func() (time.Duration, error) // idleTime
+	looks chan struct{}                 // one filler looks at it at a time
+
+	jobs    atomic.Int64  // running now
+	cpus    int           // and so many fillers has a pool; a compiler's half as many
+	turn    chan struct{} // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
+	load    chan struct{} // and how many load runtimes, at the lowest weight: no pool can take all places
+	budget  int64         // bytes that all ready jails may take together
+	held    atomic.Int64  // bytes that they take, and those that are being loaded will
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 	hits    atomic.Uint64
@@ -59,7 +60,7 @@ func startPools(b *builder, templates map[string]*template, bounds map[string]po
 	ctx, cancel := context.WithCancel(context.Background())
 	ps := &pools{
 		builder: b, log: log, all: map[string]*pool{}, kept: newKept(), successors: newSuccessors(), budget: budget, cancel: cancel,
-		cpus: cpus, idle: idleTime, turn: make(chan struct{}, min(cpus, atOnce/2)), load: make(chan struct{}, 2*cpus),
+		cpus: cpus, idle: idleTime, looks: make(chan struct{}, 1), turn: make(chan struct{}, min(cpus, atOnce/2)), load: make(chan struct{}, 2*cpus),
 	}
 	for name, t := range templates {
 		ps.all[name] = &pool{
@@ -119,7 +120,7 @@ func (ps *pools) fill(ctx context.Context, p *pool, wake chan struct{}, settled 
 		var reserved int64
 		ok := wake == p.wake || p.proven.Load()
 		if ok && p.stock.Load() < p.target() && ps.leavesTheCPU(p.template) {
-			ps.awaitIdle(ctx)
+			ps.awaitIdle(ctx) // before memory is set aside
 		}
 		if ok {
 			reserved, ok = ps.reserve(p)
