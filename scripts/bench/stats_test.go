@@ -54,3 +54,22 @@ func TestVariation(t *testing.T) {
 		t.Errorf("median = %v", got)
 	}
 }
+
+func TestSlowStretches(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		pieces         []time.Duration
+		total, longest time.Duration
+	}{
+		{"nothing", nil, 0, 0},
+		{"all alike", []time.Duration{10, 10, 10}, 0, 0},
+		{"at the limit", []time.Duration{10, 10, 17}, 0, 0},
+		{"one", []time.Duration{10, 18, 10}, 18, 18},
+		{"two stretches", []time.Duration{10, 20, 30, 10, 40, 10, 10, 10}, 90, 50},
+		{"at the end", []time.Duration{10, 10, 10, 20, 25}, 45, 45},
+	} {
+		if total, longest := slowStretches(c.pieces); total != c.total || longest != c.longest {
+			t.Errorf("%s: %v in all, longest %v, want %v and %v", c.name, total, longest, c.total, c.longest)
+		}
+	}
+}

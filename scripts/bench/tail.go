@@ -16,6 +16,13 @@ const load = 0.8
 
 // benchTail sends requests as independent callers do, at times that do not wait for answers, and measures each from the moment it was due.
 func benchTail(ctx context.Context, b *bench) ([]table, error) {
+	if err := b.parked.settle(5); err != nil {
+		return nil, err
+	}
+	steady, err := steadiness(2 * b.window)
+	if err != nil {
+		return nil, err
+	}
 	t := table{
 		Title:   fmt.Sprintf("Tail at %.0f %% load: ms", 100*load),
 		Columns: []column{{"closed", "closed loop/s"}, {"sent", "requests"}, {"p50", "p50"}, {"p99", "p99"}, {"max", "max"}, {"ratio", "p99/p50"}, {"hits", "pool hits %"}},
@@ -54,7 +61,7 @@ func benchTail(ctx context.Context, b *bench) ([]table, error) {
 			"closed": rate, "sent": float64(q.N), "p50": q.P50, "p99": q.P99, "max": q.Max, "ratio": q.P99 / q.P50,
 			"hits": percent(hits, hits+after.PoolMisses-before.PoolMisses)}})
 	}
-	return []table{t}, nil
+	return []table{steady, t}, nil
 }
 
 // openLoop calls f at random times, rate a second, and tells how long after its time each call ended.

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// slowPiece is how much longer than the median a piece of work takes that is called slow.
+const slowPiece = 1.7
+
+// steadiness has each CPU do the same small piece of work over and over, with nothing of ours beside it. What a hypervisor takes away, or what
+// other machines on the same hardware slow down, is in no statistics of this machine; it is in every p99 that is measured here.
+func steadiness(window time.Duration) (table, error) {
+	var cpus unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
+		return table{}, err
+	}
+	pieces := make([][]time.Duration, 0, cpus.Count())
+	var done sync.WaitGroup
+	for cpu := 0; len(pieces) < cpus.Count(); cpu++ {
+		if !cpus.IsSet(cpu) {
+			continue
+		}
+		pieces = append(pieces, nil)
+		mine := &pieces[len(pieces)-1]
+		done.Go(func() {
+			runtime.LockOSThread() // and never unlocked: a thread tied to one CPU ends with its goroutine
+			var one unix.CPUSet
+			one.Set(cpu)
+			if err := unix.SchedSetaffinity(0, &one); err == nil {
+				*mine = workFor(window)
+			}
+		})
+	}
+	done.Wait()
+
+	var all []time.Duration
+	for _, p := range pieces {
+		all = append(all, p...)
+	}
+	q := summarize(all)
+	var slow, longest time.Duration
+	for _, p := range pieces {
+		s, l := slowStretches(p)
+		slow, longest = slow+s, max(longest, l)
+	}
+	return table{
+		Title: "How steady the processors are when nothing else runs: ms",
+		Columns: []column{{"n", "pieces"}, {"p50", "p50"}, {"p99", "p99"}, {"max", "max"}, {"ratio", "p99/p50"},
+			{"slow", "slow, % of the time"}, {"longest", "longest slow stretch"}},
+		Rows: []row{{Name: fmt.Sprintf("a loop of multiplications, on each of %d CPUs", len(pieces)), Values: map[string]float64{
+			"n": float64(q.N), "p50": q.P50, "p99": q.P99, "max": q.Max, "ratio": q.P99 / q.P50,
+			"slow": 100 * slow.Seconds() / (window.Seconds() * float64(len(pieces))), "longest": milliseconds(longest)}}},
+		Notes: []string{fmt.Sprintf("Slow: pieces that took more than %.1f times the median. A request that comes in such a stretch is slow whatever serves it, and so are those that queue behind it.", slowPiece)},
+	}, nil
+}
+
+// workFor measures pieces of about half a millisecond each, until the window is over.
+func workFor(window time.Duration) (pieces []time.Duration) {
+	pieces = make([]time.Duration, 0, window/(100*time.Microsecond))
+	for start := time.Now(); time.Since(start) < window; {
+		began := time.Now()
+		work(400_000)
+		pieces = append(pieces, time.Since(began))
+	}
+	return pieces
+}
+
+//go:noinline
+func work(steps int) (x uint64) {
+	for range steps {
+		x = x*6364136223846793005 + 1 // Knuth's generator: each step needs the one before
+	}
+	return x
+}
+
+// slowStretches adds up the slow pieces, and finds the longest run of such without one between that is not.
+func slowStretches(pieces []time.Duration) (total, longest time.Duration) {
+	limit := time.Duration(slowPiece * float64(nearestRank(slices.Sorted(slices.Values(pieces)), 0.5)))
+	var stretch time.Duration
+	for _, p := range pieces {
+		if p <= limit {
+			stretch = 0
+			continue
+		}
+		total += p
+		stretch += p
+		longest = max(longest, stretch)
+	}
+	return total, longest
+}
