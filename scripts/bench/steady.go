@@ -20,42 +20,47 @@ func steadiness(window time.Duration) (table, error) {
 	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
 		return table{}, err
 	}
-	pieces := make([][]time.Duration, 0, cpus.Count())
+	type core struct {
+		pieces []time.Duration
+		err    error
+	}
+	cores := make([]core, cpus.Count())
 	var done sync.WaitGroup
-	for cpu := 0; len(pieces) < cpus.Count(); cpu++ {
+	for i, cpu := 0, 0; i < len(cores); cpu++ {
 		if !cpus.IsSet(cpu) {
 			continue
 		}
-		pieces = append(pieces, nil)
-		mine := &pieces[len(pieces)-1]
+		c := &cores[i]
+		i++
 		done.Go(func() {
 			runtime.LockOSThread() // and never unlocked: a thread tied to one CPU ends with its goroutine
 			var one unix.CPUSet
 			one.Set(cpu)
-			if err := unix.SchedSetaffinity(0, &one); err == nil {
-				*mine = workFor(window)
+			if c.err = unix.SchedSetaffinity(0, &one); c.err == nil {
+				c.pieces = workFor(window)
 			}
 		})
 	}
 	done.Wait()
 
 	var all []time.Duration
-	for _, p := range pieces {
-		all = append(all, p...)
-	}
-	q := summarize(all)
 	var slow, longest time.Duration
-	for _, p := range pieces {
-		s, l := slowStretches(p)
+	for _, c := range cores {
+		if c.err != nil {
+			return table{}, c.err
+		}
+		all = append(all, c.pieces...)
+		s, l := slowStretches(c.pieces)
 		slow, longest = slow+s, max(longest, l)
 	}
+	q := summarize(all)
 	return table{
 		Title: "How steady the processors are when nothing else runs: ms",
 		Columns: []column{{"n", "pieces"}, {"p50", "p50"}, {"p99", "p99"}, {"max", "max"}, {"ratio", "p99/p50"},
 			{"slow", "slow, % of the time"}, {"longest", "longest slow stretch"}},
-		Rows: []row{{Name: fmt.Sprintf("a loop of multiplications, on each of %d CPUs", len(pieces)), Values: map[string]float64{
+		Rows: []row{{Name: fmt.Sprintf("a loop of multiplications, on each of %d CPUs", len(cores)), Values: map[string]float64{
 			"n": float64(q.N), "p50": q.P50, "p99": q.P99, "max": q.Max, "ratio": q.P99 / q.P50,
-			"slow": 100 * slow.Seconds() / (window.Seconds() * float64(len(pieces))), "longest": milliseconds(longest)}}},
+			"slow": 100 * slow.Seconds() / (window.Seconds() * float64(len(cores))), "longest": milliseconds(longest)}}},
 		Notes: []string{fmt.Sprintf("Slow: pieces that took more than %.1f times the median. A request that comes in such a stretch is slow whatever serves it, and so are those that queue behind it.", slowPiece)},
 	}, nil
 }
