@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -10,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slowPiece is how much longer than the median a piece of work takes that is called slow.
+// slowPiece is how much longer than the median of its CPU a piece of work takes that is called slow: more than a change of clock rate explains.
 const slowPiece = 1.7
 
 // steadiness has each CPU do the same small piece of work over and over, with nothing of ours beside it. What a hypervisor takes away, or what
 // other machines on the same hardware slow down, is in no statistics of this machine; it is in every p99 that is measured here.
-func steadiness(window time.Duration) (table, error) {
+func steadiness(ctx context.Context, window time.Duration) (table, error) {
 	var cpus unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
-		return table{}, err
+		return table{}, fmt.Errorf("see which CPUs there are: %w", err)
 	}
 	type core struct {
 		pieces []time.Duration
@@ -36,12 +37,17 @@ func steadiness(window time.Duration) (table, error) {
 			runtime.LockOSThread() // and never unlocked: a thread tied to one CPU ends with its goroutine
 			var one unix.CPUSet
 			one.Set(cpu)
-			if c.err = unix.SchedSetaffinity(0, &one); c.err == nil {
-				c.pieces = workFor(window)
+			if err := unix.SchedSetaffinity(0, &one); err != nil {
+				c.err = fmt.Errorf("tie a thread to CPU %d: %w", cpu, err)
+				return
 			}
+			c.pieces = workFor(ctx, window)
 		})
 	}
 	done.Wait()
+	if ctx.Err() != nil {
+		return table{}, ctx.Err()
+	}
 
 	var all []time.Duration
 	var slow, longest time.Duration
@@ -61,14 +67,14 @@ func steadiness(window time.Duration) (table, error) {
 		Rows: []row{{Name: fmt.Sprintf("a loop of multiplications, on each of %d CPUs", len(cores)), Values: map[string]float64{
 			"n": float64(q.N), "p50": q.P50, "p99": q.P99, "max": q.Max, "ratio": q.P99 / q.P50,
 			"slow": 100 * slow.Seconds() / (window.Seconds() * float64(len(cores))), "longest": milliseconds(longest)}}},
-		Notes: []string{fmt.Sprintf("Slow: pieces that took more than %.1f times the median. A request that comes in such a stretch is slow whatever serves it, and so are those that queue behind it.", slowPiece)},
+		Notes: []string{fmt.Sprintf("All at once. Slow: pieces that took more than %.1f times their CPU's median. A request that comes in such a stretch is slow whatever serves it, and so are those that queue behind it.", slowPiece)},
 	}, nil
 }
 
-// workFor measures pieces of about half a millisecond each, until the window is over.
-func workFor(window time.Duration) (pieces []time.Duration) {
+// workFor measures pieces of half a millisecond or so, an eighth of a scheduler's tick, until the window is over.
+func workFor(ctx context.Context, window time.Duration) (pieces []time.Duration) {
 	pieces = make([]time.Duration, 0, window/(100*time.Microsecond))
-	for start := time.Now(); time.Since(start) < window; {
+	for start := time.Now(); time.Since(start) < window && ctx.Err() == nil; {
 		began := time.Now()
 		work(400_000)
 		pieces = append(pieces, time.Since(began))

@@ -19,7 +19,7 @@ func benchTail(ctx context.Context, b *bench) ([]table, error) {
 	if err := b.parked.settle(5); err != nil {
 		return nil, err
 	}
-	steady, err := steadiness(2 * b.window)
+	steady, err := steadiness(ctx, 2*b.window)
 	if err != nil {
 		return nil, err
 	}

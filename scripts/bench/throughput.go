@@ -25,6 +25,7 @@ func benchThroughput(ctx context.Context, b *bench) ([]table, error) {
 		Notes: []string{
 			fmt.Sprintf("Windows of %v, two of each, after a fifth of that which does not count: it uses up what the pools held.", b.window),
 			fmt.Sprintf("Compilers kept: with compiler_jobs = %d in sandboxd.toml, which is 1 as shipped.", keptJobs),
+			"Parked: found a runtime loaded. Without one, Ruby, JavaScript and TypeScript load theirs as for the pool (on_miss); the others start the command.",
 			"Every run is another program. Bench itself runs on the same machine: its HTTP client's CPU counts against HTTP.",
 		},
 	}
