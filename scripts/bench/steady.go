@@ -74,16 +74,18 @@ func steadiness(ctx context.Context, window time.Duration) (table, error) {
 // workFor measures pieces of half a millisecond or so, an eighth of a scheduler's tick, until the window is over.
 func workFor(ctx context.Context, window time.Duration) (pieces []time.Duration) {
 	pieces = make([]time.Duration, 0, window/(100*time.Microsecond))
+	x := uint64(1)
 	for start := time.Now(); time.Since(start) < window && ctx.Err() == nil; {
 		began := time.Now()
-		work(400_000)
+		x = work(x, 400_000)
 		pieces = append(pieces, time.Since(began))
 	}
+	runtime.KeepAlive(x) // so that nothing is left out
 	return pieces
 }
 
 //go:noinline
-func work(steps int) (x uint64) {
+func work(x uint64, steps int) uint64 {
 	for range steps {
 		x = x*6364136223846793005 + 1 // Knuth's generator: each step needs the one before
 	}
