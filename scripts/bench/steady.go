@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slowPiece is how much longer than the median of its CPU a piece of work takes that is called slow: more than a change of clock rate explains.
+// slowPiece is how much longer than the median of its CPU a piece of work takes that is called slow: well beyond the 1.2 to 1.4 of a p90.
 const slowPiece = 1.7
 
 // steadiness has each CPU do the same small piece of work over and over, with nothing of ours beside it. What a hypervisor takes away, or what
-// other machines on the same hardware slow down, is in no statistics of this machine; it is in every p99 that is measured here.
+// other machines on the same hardware slow down, need not be in any statistics of this machine; it is in every p99 that is measured here.
 func steadiness(ctx context.Context, window time.Duration) (table, error) {
 	var cpus unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
