@@ -24,6 +24,7 @@ type pool struct {
 	proven   atomic.Bool     // the last try made one
 	wake     chan struct{}   // the first filler has something to look at
 	help     chan struct{}   // and so have the others
+	taken    bell            // when a ready jail was
 	demand   demand
 }
 
@@ -40,6 +41,7 @@ type pools struct {
 	looks chan struct{}                 // one filler looks at it at a time
 
 	jobs    atomic.Int64  // running now
+	quiet   bell          // when none is any more
 	cpus    int           // and so many fillers has a pool; a compiler's half as many
 	turn    chan struct{} // how many build at a time, all pools together: no more than CPUs, and builds of jobs find room beside them
 	load    chan struct{} // and how many load runtimes, at the lowest weight: no pool can take all places
@@ -188,18 +190,6 @@ func (ps *pools) make(ctx context.Context, p *pool) (*readyJail, error) {
 	return r, nil
 }
 
-// maxDefer bounds how long a refill waits for the jobs that run.
-const maxDefer = 50 * time.Millisecond
-
-// awaitQuiet lets jobs go first while half of the pool is there: a build takes a CPU for two milliseconds, and some of its locks are the whole
-// machine's. A pool of one waits as well.
-func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
-	canWait := func() bool { target := p.target(); return target == 1 || 2*int64(len(p.ready)) >= target }
-	for start := time.Now(); ps.jobs.Load() > 0 && canWait() && time.Since(start) < maxDefer && ctx.Err() == nil; {
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // take returns a ready jail, or builds one if there is none that can run a job with this memory limit, bytes. owner is "" unless the job may
 // have a jail that served the same owner before.
 func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *readyJail, hit bool, err error) {
@@ -327,6 +317,7 @@ func (ps *pools) destroyKept(jails []*readyJail) {
 func (ps *pools) drop(p *pool, r *readyJail) {
 	ps.held.Add(-r.bytes)
 	p.stock.Add(-1)
+	p.taken.ring()
 	p.poke()
 }
 

@@ -134,31 +134,56 @@ func TestRefillsLetJobsGoFirst(t *testing.T) {
 	for _, c := range []struct {
 		jobs          int64
 		ready, target int
-		waits         bool
+		want          time.Duration
 	}{
-		{1, 4, 4, true}, {1, 2, 4, true}, {1, 1, 4, false}, {1, 0, 4, false}, {0, 4, 4, false},
-		{1, 1, 2, true}, {1, 0, 2, false}, {1, 1, 3, false}, {1, 0, 1, true}, {0, 0, 1, false},
+		{1, 4, 4, maxDefer}, {1, 2, 4, maxDefer}, {1, 1, 4, 0}, {1, 0, 4, 0}, {0, 4, 4, 0},
+		{1, 1, 2, maxDefer}, {1, 0, 2, 0}, {1, 1, 3, 0}, {1, 0, 1, maxDefer}, {0, 0, 1, 0},
 	} {
-		ps := &pools{}
-		ps.jobs.Store(c.jobs)
-		p := &pool{template: &template{spec: templateSpec{Pool: c.target, PoolMax: c.target}}, ready: make(chan *readyJail, 4)}
-		for range c.ready {
-			p.ready <- nil
-		}
-		// The machine may be busy: that it did not wait shows once in many times.
-		for begin := time.Now(); ; {
+		synctest.Test(t, func(t *testing.T) {
+			ps, p := busyPools(c.jobs, c.ready, c.target)
 			start := time.Now()
-			ps.awaitQuiet(context.Background(), p)
-			waited := time.Since(start) >= maxDefer
-			if waited == c.waits {
-				break
-			}
-			if c.waits || time.Since(begin) > time.Minute {
+			if ps.awaitQuiet(t.Context(), p); time.Since(start) != c.want {
 				t.Errorf("%+v: waited %v", c, time.Since(start))
-				break
 			}
-		}
+		})
 	}
+}
+
+// One that waits begins when the last job ends and none follows, when a job takes the half that it had, and with the daemon's end.
+func TestRefillsAreWoken(t *testing.T) {
+	const after = 10 * time.Millisecond
+	for what, c := range map[string]struct {
+		change func(*pools, *pool, context.CancelFunc)
+		want   time.Duration
+	}{
+		"the last job ends":       {func(ps *pools, _ *pool, _ context.CancelFunc) { ps.endJob() }, after + breath},
+		"another follows at once": {func(ps *pools, _ *pool, _ context.CancelFunc) { ps.endJob(); ps.jobs.Add(1) }, maxDefer},
+		"one of two jobs ends":    {func(ps *pools, _ *pool, _ context.CancelFunc) { ps.jobs.Add(1); ps.endJob() }, maxDefer},
+		"a jail is taken":         {func(ps *pools, p *pool, _ context.CancelFunc) { ps.drop(p, <-p.ready) }, after},
+		"the end":                 {func(_ *pools, _ *pool, end context.CancelFunc) { end() }, after},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			ps, p := busyPools(1, 1, 2)
+			time.AfterFunc(after, func() { c.change(ps, p, end) })
+			start := time.Now()
+			if ps.awaitQuiet(ctx, p); time.Since(start) != c.want {
+				t.Errorf("%s: waited %v, want %v", what, time.Since(start), c.want)
+			}
+		})
+	}
+}
+
+// busyPools are pools with jobs that run, and one of them, which wants target jails.
+func busyPools(jobs int64, ready, target int) (*pools, *pool) {
+	ps := &pools{}
+	ps.jobs.Store(jobs)
+	p := &pool{template: &template{spec: templateSpec{Pool: target, PoolMax: target}}, ready: make(chan *readyJail, target)}
+	for range ready {
+		p.ready <- &readyJail{}
+	}
+	return ps, p
 }
 
 // A pool is filled by as many as there are CPUs, but for the first jail; when one cannot be made, it is not proven any more.

@@ -242,7 +242,7 @@ func (s *server) end(j *job) {
 	s.mu.Lock()
 	delete(s.running, j)
 	s.mu.Unlock()
-	s.pools.jobs.Add(-1)
+	s.pools.endJob()
 }
 
 // drain refuses new jobs, waits for the running ones, and ends those that are not done in time.
