@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -36,7 +37,7 @@ func TestGrowthIsNamed(t *testing.T) {
 // Calls that take longer than the window are still counted: two for each caller.
 func TestRateOfSlowCalls(t *testing.T) {
 	var calls atomic.Int64
-	rate, err := rateOf(t.Context(), 3, time.Millisecond, func(int) error {
+	rate, err := rateOf(t.Context(), 3, 0, time.Millisecond, func(int) error {
 		time.Sleep(2 * time.Millisecond)
 		calls.Add(1)
 		return nil
@@ -46,10 +47,28 @@ func TestRateOfSlowCalls(t *testing.T) {
 	}
 }
 
+// The calls that use up what was ready are not counted, however quick they are.
+func TestRateOfLeavesOutTheLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		rate, err := rateOf(t.Context(), 1, 50, time.Second, func(int) error {
+			if calls++; calls <= 50 {
+				time.Sleep(5 * time.Millisecond)
+			} else {
+				time.Sleep(50 * time.Millisecond)
+			}
+			return nil
+		})
+		if err != nil || math.Abs(rate-20) > 1e-9 {
+			t.Errorf("rate %v, want 20: %v", rate, err)
+		}
+	})
+}
+
 func TestErrorsEndTheLoops(t *testing.T) {
 	broken := errors.New("broken")
 	fail := func() error { return broken }
-	if _, err := rateOf(t.Context(), 4, time.Hour, func(int) error { return broken }); !errors.Is(err, broken) {
+	if _, err := rateOf(t.Context(), 4, 0, time.Hour, func(int) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("rateOf: %v", err)
 	}
 	if _, err := openLoop(t.Context(), 1000, 10*time.Millisecond, fail); !errors.Is(err, broken) {
@@ -63,7 +82,7 @@ func TestErrorsEndTheLoops(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := rateOf(cancelled, 1, time.Hour, func(int) error { return nil }); !errors.Is(err, context.Canceled) {
+	if _, err := rateOf(cancelled, 1, 0, time.Hour, func(int) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("rateOf after a cancel: %v", err)
 	}
 }

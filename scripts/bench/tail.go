@@ -36,7 +36,7 @@ func benchTail(ctx context.Context, b *bench) ([]table, error) {
 		if err != nil {
 			return nil, err
 		}
-		rate, err := rateOf(ctx, 8, b.window, func(int) error { _, err := p.runHTTP(b.parked, fresh()); return err })
+		rate, err := rateOf(ctx, 8, 0, b.window, func(int) error { _, err := p.runHTTP(b.parked, fresh()); return err })
 		if err != nil {
 			return nil, err
 		}

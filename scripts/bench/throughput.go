@@ -20,10 +20,13 @@ func benchThroughput(ctx context.Context, b *bench) ([]table, error) {
 		return nil, err
 	}
 	t := table{
-		Title:   "Sustained runs a second, bare and over HTTP in windows by turns",
-		Columns: []column{{"bare", "bare/s"}, {"http", "HTTP/s"}, {"ratio", "ratio"}, {"hits", "pool hits %"}, {"parked", "parked %"}},
+		Title: "Sustained runs a second, bare and over HTTP in windows by turns",
+		Columns: []column{
+			{"pairs", "pairs"}, {"bare", "bare/s"}, {"http", "HTTP/s"}, {"low", "lower quartile"}, {"ratio", "ratio"}, {"high", "upper quartile"},
+			{"hits", "pool hits %"}, {"parked", "parked %"},
+		},
 		Notes: []string{
-			fmt.Sprintf("Windows of %v, two of each, after a fifth of that which does not count: it uses up what the pools held.", b.window),
+			fmt.Sprintf("Pairs of windows of %v, of bare and of HTTP. The ratio is the median of the pairs, between its quartiles. What uses up the jails that were ready does not count, nor does a fifth of a window at the least.", b.window),
 			fmt.Sprintf("Compilers kept: with compiler_jobs = %d in sandboxd.toml, which is 1 as shipped.", keptJobs),
 			"Parked: found a runtime loaded. Without one, Ruby, JavaScript and TypeScript load theirs as for the pool (on_miss); the others start the command.",
 			"Every run is another program. Bench itself runs on the same machine: its HTTP client's CPU counts against HTTP.",
@@ -77,55 +80,82 @@ func (b *bench) keptCompilers(ctx context.Context, chosen []*program, add func(r
 	return nil
 }
 
+// throughput measures one row: windows of both by turns, each pair in the order that the one before did not have. The machine's speed changes from one half minute to the
+// next, so only the rates of a pair are set against each other; the row has the median of the pairs.
 func (b *bench) throughput(ctx context.Context, s *server, p *program, n int) (r row, err error) {
-	bare := func(worker int) error {
-		_, err := p.runBare(b.bare, fmt.Sprintf("worker-%d", worker), fresh())
-		return err
-	}
-	http := func(int) error {
-		_, err := p.runHTTP(s, fresh())
-		return err
-	}
-	var bareRate, httpRate float64
+	var bare, http, ratios []float64
 	var hits, parked, jobs uint64
-	for range 2 {
-		if err := s.settle(3); err != nil { // a refill must not be in bare's window
-			return r, err
-		}
-		rate, err := rateOf(ctx, n, b.window, bare)
-		if err != nil {
-			return r, err
-		}
-		bareRate += rate / 2
+	inBare := func() error {
+		rate, err := rateOf(ctx, n, n, b.window, func(worker int) error {
+			_, err := p.runBare(b.bare, fmt.Sprintf("worker-%d", worker), fresh())
+			return err
+		})
+		bare = append(bare, rate)
+		return err
+	}
+	overHTTP := func() error {
 		before, err := s.wire.Status(ctx, &wire.StatusRequest{})
 		if err != nil {
-			return r, err
+			return err
 		}
-		if rate, err = rateOf(ctx, n, b.window, http); err != nil {
-			return r, err
+		rate, err := rateOf(ctx, n, n+mostReady(before, p.language), b.window, func(int) error {
+			_, err := p.runHTTP(s, fresh())
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		httpRate += rate / 2
 		after, err := s.wire.Status(ctx, &wire.StatusRequest{})
 		if err != nil {
-			return r, err
+			return err
 		}
+		http = append(http, rate)
 		hits += after.PoolHits - before.PoolHits
 		parked += after.Parked - before.Parked
 		jobs += after.PoolHits + after.PoolMisses - before.PoolHits - before.PoolMisses
+		return nil
 	}
+	most := time.Now().Add(4 * time.Duration(b.pairs) * b.window)
+	for i := 0; i < b.pairs && (i < 2 || time.Now().Before(most)); i++ {
+		turns := []func() error{inBare, overHTTP}
+		if i%2 > 0 {
+			slices.Reverse(turns)
+		}
+		for _, turn := range turns {
+			if err := s.settle(3); err != nil { // a refill must not be in bare's window
+				return r, err
+			}
+			if err := turn(); err != nil {
+				return r, err
+			}
+		}
+		ratios = append(ratios, http[i]/bare[i])
+	}
+	slices.Sort(ratios)
 	return row{Name: fmt.Sprintf("%s, %d at a time", p.name, n), Values: map[string]float64{
-		"bare": bareRate, "http": httpRate, "ratio": httpRate / bareRate, "hits": percent(hits, jobs), "parked": percent(parked, jobs),
+		"pairs": float64(len(ratios)), "bare": median(bare), "http": median(http), "low": nearestRank(ratios, 0.25), "ratio": median(ratios), "high": nearestRank(ratios, 0.75),
+		"hits": percent(hits, jobs), "parked": percent(parked, jobs),
 	}}, nil
+}
+
+// mostReady is how many jobs of a language find jails ready that were made before, at most: its fullest pool.
+func mostReady(st *wire.Status, language string) (most int) {
+	for _, t := range st.Templates {
+		if strings.HasPrefix(t.Name, language+"/") {
+			most = max(most, t.Ready)
+		}
+	}
+	return most
 }
 
 func percent(part, whole uint64) float64 { return 100 * float64(part) / float64(max(1, whole)) }
 
-// rateOf calls once from n goroutines, in a loop, and counts the calls that end in a window of time. A window is longer than asked for if
-// calls are so slow that few would end in it: two for each goroutine are the least.
-func rateOf(ctx context.Context, n int, window time.Duration, once func(worker int) error) (float64, error) {
+// rateOf calls once from n goroutines, in a loop, and counts the calls that end in a window of time. It begins when so many as lead have ended, and a fifth
+// of it has passed. A window is longer than asked for if calls are so slow that few would end in it: two for each goroutine are the least.
+func rateOf(ctx context.Context, n, lead int, window time.Duration, once func(worker int) error) (float64, error) {
 	var mu sync.Mutex
 	var first, last time.Duration // the ends of the call that opened the window and of the last one in it
-	var count int
+	var led, count int
 	var failed error
 	start := time.Now()
 	ended := func(err error) (more bool) {
@@ -135,10 +165,11 @@ func rateOf(ctx context.Context, n int, window time.Duration, once func(worker i
 			return false
 		}
 		switch now := time.Since(start); {
-		case now < window/5:
+		case now < window/5 || led < lead:
+			led++
 		case first == 0:
 			first = now
-		case now < window/5+window || count < 2*n:
+		case now < first+window || count < 2*n:
 			count++
 			last = now
 		default:
