@@ -15,8 +15,9 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 FUZZTIME    ?= 10s
 
-# `go test`, and once more what failed, if that is at most three tests and no data race or crash: CONTRIBUTING.md says why.
-gotest = bin/gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race --packages="$(1)" -- $(2)
+# `go test`, and once more what failed, if that is at most three tests and no data race or crash: CONTRIBUTING.md says why. What took how long
+# is in bin/TARGET.json: `bin/gotestsum tool slowest --jsonfile bin/test-e2e.json`.
+gotest = bin/gotestsum --format standard-quiet --jsonfile bin/$@.json --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race --packages="$(1)" -- $(2)
 
 .PHONY: all binaries mkrootfs rootfs rootfs-check deps test-deps run test test-unit test-fuzz test-root test-rootfs test-e2e test-fidelity test-sdk test-runtimes test-playground test-vm test-vm-v1 record lint sdk playground docs fuzz crash overload bench bench-docs soak bench-deps install clean
 
@@ -60,7 +61,7 @@ run: all
 # All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time. The emulator's clock stands still while others compute: beside it
 # are those that need no clock, and they leave it a processor.
 test: all test-deps bin/gotestsum
-	@scripts/lanes 'test-vm' 'nice lint test-unit test-fuzz' then 'test-e2e test-root' 'test-fidelity test-rootfs test-sdk test-playground'
+	@scripts/lanes 'test-vm' 'nice lint test-unit test-fuzz test-rootfs' then 'test-e2e test-root' 'test-fidelity test-sdk test-playground'
 
 bin/gotestsum:
 	@GOBIN=$(CURDIR)/bin scripts/retry $(GO) install $(GOTESTSUM)
