@@ -24,7 +24,7 @@ type pool struct {
 	proven   atomic.Bool     // the last try made one
 	wake     chan struct{}   // the first filler has something to look at
 	help     chan struct{}   // and so have the others
-	taken    bell            // when a ready jail was
+	changed  bell            // when one was taken, or more are wanted
 	demand   demand
 }
 
@@ -203,7 +203,7 @@ func (ps *pools) take(p *pool, memory int64, owner string, terminal bool) (r *re
 			ps.destroyKept([]*readyJail{r})
 		}
 	}
-	p.demand.add(int64(monotonic() / time.Second))
+	p.asked()
 	// Else the loaded runtime would take what the program needs, or all of it. And one that is to have a terminal starts by itself: it may have
 	// looked at its streams while it was loaded.
 	bytes, parked := p.bytes.Load(), p.template.spec.Parked
@@ -313,11 +313,17 @@ func (ps *pools) destroyKept(jails []*readyJail) {
 	}
 }
 
+// asked notes that a job wants a jail.
+func (p *pool) asked() {
+	p.demand.add(int64(monotonic() / time.Second))
+	p.changed.ring()
+}
+
 // drop accounts for a jail that left ready.
 func (ps *pools) drop(p *pool, r *readyJail) {
 	ps.held.Add(-r.bytes)
 	p.stock.Add(-1)
-	p.taken.ring()
+	p.changed.ring()
 	p.poke()
 }
 

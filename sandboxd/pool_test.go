@@ -149,37 +149,66 @@ func TestRefillsLetJobsGoFirst(t *testing.T) {
 	}
 }
 
-// One that waits begins when the last job ends and none follows, when a job takes the half that it had, and with the daemon's end.
+// Those that wait begin when the last job ends and none follows, when a job takes the half that a pool had or wants more, and with the daemon's end.
 func TestRefillsAreWoken(t *testing.T) {
 	const after = 10 * time.Millisecond
+	last := func(ps *pools) { (&server{pools: ps}).end(nil) }
 	for what, c := range map[string]struct {
-		change func(*pools, *pool, context.CancelFunc)
-		want   time.Duration
+		ready, target int
+		change        func(*pools, *pool, context.CancelFunc)
+		want          time.Duration
 	}{
-		"the last job ends":       {func(ps *pools, _ *pool, _ context.CancelFunc) { ps.endJob() }, after + breath},
-		"another follows at once": {func(ps *pools, _ *pool, _ context.CancelFunc) { ps.endJob(); ps.jobs.Add(1) }, maxDefer},
-		"one of two jobs ends":    {func(ps *pools, _ *pool, _ context.CancelFunc) { ps.jobs.Add(1); ps.endJob() }, maxDefer},
-		"a jail is taken":         {func(ps *pools, p *pool, _ context.CancelFunc) { ps.drop(p, <-p.ready) }, after},
-		"the end":                 {func(_ *pools, _ *pool, end context.CancelFunc) { end() }, after},
+		"the last job ends": {1, 2, func(ps *pools, _ *pool, _ context.CancelFunc) { last(ps) }, after + breath},
+		"another follows": {1, 2, func(ps *pools, _ *pool, _ context.CancelFunc) {
+			last(ps)
+			time.AfterFunc(breath/2, func() { ps.jobs.Add(1) })
+		}, maxDefer},
+		"a jail is taken": {1, 2, func(ps *pools, p *pool, _ context.CancelFunc) { ps.drop(p, <-p.ready) }, after},
+		"more are wanted": {0, 1, func(_ *pools, p *pool, _ context.CancelFunc) {
+			p.asked()
+			p.asked()
+		}, after},
+		"the end": {1, 2, func(_ *pools, _ *pool, end context.CancelFunc) { end() }, after},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, end := context.WithCancel(t.Context())
 			defer end()
-			ps, p := busyPools(1, 1, 2)
+			ps, p := busyPools(1, c.ready, c.target)
 			time.AfterFunc(after, func() { c.change(ps, p, end) })
 			start := time.Now()
-			if ps.awaitQuiet(ctx, p); time.Since(start) != c.want {
-				t.Errorf("%s: waited %v, want %v", what, time.Since(start), c.want)
+			var fillers sync.WaitGroup
+			for range 2 {
+				fillers.Go(func() {
+					if ps.awaitQuiet(ctx, p); time.Since(start) != c.want {
+						t.Errorf("%s: waited %v, want %v", what, time.Since(start), c.want)
+					}
+				})
 			}
+			fillers.Wait()
 		})
 	}
+}
+
+// Only the last job's end is told.
+func TestQuietIsWhenNoJobRuns(t *testing.T) {
+	ps := &pools{}
+	ps.jobs.Store(2)
+	heard := ps.quiet.hear()
+	ps.endJob()
+	select {
+	case <-heard:
+		t.Error("told while a job runs")
+	default:
+	}
+	ps.endJob()
+	<-heard
 }
 
 // busyPools are pools with jobs that run, and one of them, which wants target jails.
 func busyPools(jobs int64, ready, target int) (*pools, *pool) {
 	ps := &pools{}
 	ps.jobs.Store(jobs)
-	p := &pool{template: &template{spec: templateSpec{Pool: target, PoolMax: target}}, ready: make(chan *readyJail, target)}
+	p := &pool{template: &template{spec: templateSpec{Pool: target, PoolMax: 8}}, ready: make(chan *readyJail, 8)}
 	for range ready {
 		p.ready <- &readyJail{}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// maxDefer bounds how long a refill waits for the jobs that run.
+	// maxDefer, and a breath, bound how long a refill waits for the jobs that run.
 	maxDefer = 50 * time.Millisecond
 
 	// breath is how long no job has run before a refill begins: the next one of the same caller may be on its way.
@@ -17,12 +17,12 @@ const (
 // awaitQuiet lets jobs go first while half of the pool is there: a build takes a CPU for two milliseconds, and some of its locks are the whole
 // machine's. A pool of one waits as well.
 //
-// It is told when to look again: a look each millisecond took 2 to 4 % of the CPU of a job of C (pairs of windows in turn, 1 and 2 at a time).
+// It is told when to look again. A look each millisecond took 2 % of the CPU of a job of C, one at a time, and 4 % two at a time (means of 12 pairs of windows).
 func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
 	late := time.NewTimer(maxDefer)
 	defer late.Stop()
 	for {
-		quiet, taken := ps.quiet.hear(), p.taken.hear()
+		quiet, changed := ps.quiet.hear(), p.changed.hear()
 		target := p.target()
 		if ps.jobs.Load() == 0 || !(target == 1 || 2*int64(len(p.ready)) >= target) {
 			return
@@ -30,7 +30,7 @@ func (ps *pools) awaitQuiet(ctx context.Context, p *pool) {
 		select {
 		case <-quiet:
 			time.Sleep(breath)
-		case <-taken:
+		case <-changed:
 		case <-late.C:
 			return
 		case <-ctx.Done():

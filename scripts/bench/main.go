@@ -42,7 +42,7 @@ func parseFlags() (o options, inside bool) {
 	flag.DurationVar(&o.turn, "turn", 10*time.Second, "languages: for each program at most, but 15 runs at least")
 	flag.StringVar(&o.languages, "languages", "", "languages, throughput: `names` of rows of the language table, or all; empty: all, and bash,python")
 	flag.StringVar(&o.levels, "levels", "1,2,8,32", "throughput: requests at one time")
-	flag.IntVar(&o.pairs, "pairs", 5, "throughput: `pairs` of measurements, one of bare and one of HTTP, for each row; fewer, but two, where calls are so slow that they take longer than -seconds")
+	flag.IntVar(&o.pairs, "pairs", 5, "throughput: `pairs` of measurements, of bare and of HTTP, for each row: an odd number, three at least, and fewer where calls are slow")
 	seconds := flag.Int("seconds", 4, "throughput, tail: `seconds` of each measurement")
 	flag.IntVar(&o.jails, "jails", 10_000, "growth: `jails` run; 100000, which the project claims to leave nothing of, take ten times as long")
 	flag.IntVar(&o.sessions, "sessions", 10_000, "sessions: idle `sessions` made")

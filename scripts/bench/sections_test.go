@@ -65,6 +65,16 @@ func TestRateOfLeavesOutTheLead(t *testing.T) {
 	})
 }
 
+// Callers in step end all at once: three calls each 0.7 s are 4.3 a second, wherever a window begins and ends.
+func TestRateOfCallersInStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rate, err := rateOf(t.Context(), 3, 3, 2*time.Second, func(int) error { time.Sleep(700 * time.Millisecond); return nil })
+		if err != nil || math.Abs(rate-3/0.7) > 1e-9 {
+			t.Errorf("rate %v, want %v: %v", rate, 3/0.7, err)
+		}
+	})
+}
+
 func TestErrorsEndTheLoops(t *testing.T) {
 	broken := errors.New("broken")
 	fail := func() error { return broken }

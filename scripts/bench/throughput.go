@@ -26,7 +26,8 @@ func benchThroughput(ctx context.Context, b *bench) ([]table, error) {
 			{"hits", "pool hits %"}, {"parked", "parked %"},
 		},
 		Notes: []string{
-			fmt.Sprintf("Pairs of windows of %v, of bare and of HTTP. The ratio is the median of the pairs, between its quartiles. What uses up the jails that were ready does not count, nor does a fifth of a window at the least.", b.window),
+			fmt.Sprintf("Pairs of windows of %v, of bare and of HTTP. The ratio is the median of the pairs, between its quartiles; the rates are medians each of its own.", b.window),
+			"Of the rates, what uses up the jails that were ready does not count; pool hits and parked are of all jobs.",
 			fmt.Sprintf("Compilers kept: with compiler_jobs = %d in sandboxd.toml, which is 1 as shipped.", keptJobs),
 			"Parked: found a runtime loaded. Without one, Ruby, JavaScript and TypeScript load theirs as for the pool (on_miss); the others start the command.",
 			"Every run is another program. Bench itself runs on the same machine: its HTTP client's CPU counts against HTTP.",
@@ -80,8 +81,11 @@ func (b *bench) keptCompilers(ctx context.Context, chosen []*program, add func(r
 	return nil
 }
 
-// throughput measures one row: windows of both by turns, each pair in the order that the one before did not have. The machine's speed changes from one half minute to the
-// next, so only the rates of a pair are set against each other; the row has the median of the pairs.
+// budget is how many windows each of -pairs may take in all, with leads and with calls that last longer than a window.
+const budget = 4
+
+// throughput measures one row: windows of both by turns, each pair in the order that the one before did not have. The machine's speed changes within a minute,
+// so only the rates of a pair are set against each other. The row has the median of the pairs, which are an odd number, three at least.
 func (b *bench) throughput(ctx context.Context, s *server, p *program, n int) (r row, err error) {
 	var bare, http, ratios []float64
 	var hits, parked, jobs uint64
@@ -115,8 +119,8 @@ func (b *bench) throughput(ctx context.Context, s *server, p *program, n int) (r
 		jobs += after.PoolHits + after.PoolMisses - before.PoolHits - before.PoolMisses
 		return nil
 	}
-	most := time.Now().Add(4 * time.Duration(b.pairs) * b.window)
-	for i := 0; i < b.pairs && (i < 2 || time.Now().Before(most)); i++ {
+	var spent time.Duration
+	for i := 0; i < 3 || i%2 == 0 || i < b.pairs && spent < budget*time.Duration(b.pairs)*b.window; i++ {
 		turns := []func() error{inBare, overHTTP}
 		if i%2 > 0 {
 			slices.Reverse(turns)
@@ -125,9 +129,11 @@ func (b *bench) throughput(ctx context.Context, s *server, p *program, n int) (r
 			if err := s.settle(3); err != nil { // a refill must not be in bare's window
 				return r, err
 			}
+			start := time.Now()
 			if err := turn(); err != nil {
 				return r, err
 			}
+			spent += time.Since(start)
 		}
 		ratios = append(ratios, http[i]/bare[i])
 	}
@@ -138,7 +144,7 @@ func (b *bench) throughput(ctx context.Context, s *server, p *program, n int) (r
 	}}, nil
 }
 
-// mostReady is how many jobs of a language find jails ready that were made before, at most: its fullest pool.
+// mostReady is how many jails the fullest pool of a language holds: so many jobs at most find one that was made before.
 func mostReady(st *wire.Status, language string) (most int) {
 	for _, t := range st.Templates {
 		if strings.HasPrefix(t.Name, language+"/") {
@@ -151,7 +157,8 @@ func mostReady(st *wire.Status, language string) (most int) {
 func percent(part, whole uint64) float64 { return 100 * float64(part) / float64(max(1, whole)) }
 
 // rateOf calls once from n goroutines, in a loop, and counts the calls that end in a window of time. It begins when so many as lead have ended, and a fifth
-// of it has passed. A window is longer than asked for if calls are so slow that few would end in it: two for each goroutine are the least.
+// of it has passed. It ends with the first call that ends after its time: callers in step end all at once, and time in which nobody ended belongs to the rate. A window is longer than asked
+// for if calls are so slow that few would end in it: two for each goroutine are the least.
 func rateOf(ctx context.Context, n, lead int, window time.Duration, once func(worker int) error) (float64, error) {
 	var mu sync.Mutex
 	var first, last time.Duration // the ends of the call that opened the window and of the last one in it
@@ -169,7 +176,7 @@ func rateOf(ctx context.Context, n, lead int, window time.Duration, once func(wo
 			led++
 		case first == 0:
 			first = now
-		case now < first+window || count < 2*n:
+		case last < first+window || count < 2*n:
 			count++
 			last = now
 		default:
