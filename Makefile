@@ -61,7 +61,7 @@ run: all
 # All tests. Set-up first; root is needed, and a test that cannot run fails. Two at a time. The emulator's clock stands still while others compute: beside it
 # are those that need no clock, and they leave it a processor.
 test: all test-deps bin/gotestsum
-	@scripts/lanes 'test-vm' 'nice lint test-unit test-fuzz test-rootfs' then 'test-e2e test-sdk test-playground' 'test-fidelity test-root'
+	@scripts/lanes 'test-vm' 'nice lint test-unit test-fuzz test-rootfs' then 'test-e2e test-root' 'test-fidelity test-sdk test-playground'
 
 bin/gotestsum:
 	@GOBIN=$(CURDIR)/bin scripts/retry $(GO) install $(GOTESTSUM)
